@@ -1,0 +1,6 @@
+"""`python -m amodal`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""`amodal demo`: the main job on the bundled photographs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import hint
+
+EXAMPLES: list[dict[str, Any]] = [
+    {"file": "coffee.jpg", "prompt": {"box": (150, 70, 490, 360)}, "about": "a cup, its saucer half hidden by it"},
+    {"file": "chelsea.jpg", "prompt": {"point": (220, 150)}, "about": "a cat, cut by the frame"},
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("amodal-demo"),
+) -> None:
+    """Run the main job on bundled photographs and say where the results are."""
+    start = time.perf_counter()
+    from ..image import read
+    from ..pipeline import load
+
+    folder = Path(__file__).parent.parent / "_demo"
+    model = load()
+    typer.echo(
+        f"load {model.method.name} + {model.segmenter.name} + {model.inpainter.name}: {time.perf_counter() - start:.2f} s"
+    )
+    for example in EXAMPLES:
+        start = time.perf_counter()
+        image = read(folder / example["file"])
+        scene = model.open(image)
+        opened = time.perf_counter()
+        visible = scene.segment(**example["prompt"])[0].mask
+        seen = time.perf_counter()
+        result = scene.complete(**example["prompt"])
+        done = time.perf_counter()
+        files = result.save(output, Path(example["file"]).stem, overwrite=True)
+        typer.echo(
+            f"{example['file']} ({example['about']}): read {opened - start:.2f} s, visible mask {seen - opened:.2f} s "
+            f"({visible.area} px), whole object {done - seen:.2f} s ({result.occlusion_rate:.0%} occluded), "
+            f"written {time.perf_counter() - done:.2f} s"
+        )
+        for what in ("amodal", "cutout", "overlay", "json"):
+            typer.echo(f"  {files[what]}")
+    hint(f"next: look at {output}/*.overlay.png, then: amodal segment YOUR.jpg --point X,Y")

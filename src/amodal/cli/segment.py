@@ -1,0 +1,219 @@
+"""`amodal segment`: the main job on one or more pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import AmodalError, DataError, UsageError
+from ..prompt import Prompt
+from .common import hint, load_model, print_json, progress, split_settings
+
+if TYPE_CHECKING:
+    from ..completion import Completion
+    from ..image import Image
+    from ..pipeline import Model
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("segment")(segment)
+
+
+def segment(
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")
+    ] = None,
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")
+    ] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box; repeat it for several objects.")
+    ] = None,
+    mask: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="The visible mask; repeat it for several objects.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Words for the object (needs --segmenter sam3).")
+    ] = None,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="White marks the background in --mask.")] = False,
+    occluder: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mask of what hides the object; 'none' if nothing does.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="See: amodal list methods.")] = None,
+    inpainter: Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")] = None,
+    segmenter: Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, max=256, help="Guesses per object.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="An option of the method, or inpainter.KEY, segmenter.KEY."),
+    ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Repeat a result: everything as it was, but for what is given."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("amodal-out"),
+    force: Annotated[bool, typer.Option("--force", help="Replace results that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records on stdout.")] = False,
+) -> None:
+    """Complete objects: photo and prompt in; amodal mask, cut-out, overlay and JSON out."""  # fmt: skip
+    record = read_record(like) if like else {}
+    images = images or _recorded_images(record)
+    if not images:
+        raise UsageError("no picture given; name one or more, or - for stdin")
+    prompts = gather_prompts(point or [], box or [], text) or _recorded_prompts(record, bool(mask))
+    if not prompts and not mask:
+        raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
+    model = load_like(record, method, inpainter, segmenter, device, split_settings(settings or []))
+    how = {
+        "samples": samples if samples is not None else int(record.get("samples", 1)),
+        "seed": seed if seed is not None else int(record.get("seed", 0)),
+        "occluder": occluder,
+        "recorded_occluder": record.get("occluder"),
+    }
+    failures = 0
+    records: list[dict[str, Any]] = []
+    for path in images:
+        try:
+            start = time.perf_counter()
+            results = complete_image(model, path, prompts, mask or [], invert_mask, how)
+            records += save_all(results, path, output, force)
+            if not as_json:
+                for result, saved in zip(results, records[-len(results) :], strict=True):
+                    typer.echo(f"{saved['files']['amodal']}  {result.occlusion_rate:.1%} occluded")
+            hint(f"{path}: {len(results)} object(s) in {time.perf_counter() - start:.2f} s")
+        except AmodalError as error:
+            if len(images) == 1:
+                raise
+            failures += 1
+            hint(f"amodal: {path}: {error}")
+    if as_json:
+        print_json(records)
+    if records:
+        hint(f"next: amodal segment --like {records[-1]['files']['json']}  repeats the last result")
+    if failures:
+        raise typer.Exit(3 if failures < len(images) else 1)
+
+
+def gather_prompts(points: list[str], boxes: list[str], text: str | None) -> list[Prompt]:
+    """The command line's points and one box are one object; several boxes are several objects."""
+    clicks = [_numbers(item, (2, 3), "--point X,Y or X,Y,0") for item in points]
+    frames = [_numbers(item, (4,), "--box X0,Y0,X1,Y1") for item in boxes]
+    if len(frames) > 1 and (clicks or text):
+        raise UsageError(
+            "several boxes are several objects and take no points or text; run the command once per object"
+        )
+    parts: dict[str, Any] = {"text": text}
+    if clicks:
+        parts["points"] = [click[:2] for click in clicks]
+        parts["labels"] = [int(click[2]) if len(click) == 3 else 1 for click in clicks]
+    if len(frames) > 1:
+        return [Prompt.make(box=frame) for frame in frames]
+    return [Prompt.make(box=frames[0] if frames else None, **parts)] if clicks or frames or text else []
+
+
+def complete_image(
+    model: Model, path: Path, prompts: list[Prompt], masks: list[Path], invert: bool, how: dict[str, Any]
+) -> list[Completion]:
+    """All objects of one picture as one batch."""
+    from ..image import read, read_mask
+    from ..mask import Mask
+
+    source: Any = sys.stdin.buffer.read() if str(path) == "-" else path
+    image = read(source)
+    size = (image.shape[0], image.shape[1])
+    drawn = [read_mask(file, size, invert=invert) for file in masks]
+    if prompts and len(drawn) > 1:
+        raise UsageError("several masks are several objects and take no points, box or text")
+    everything = [Prompt.make(mask=mask) for mask in drawn] or prompts
+    hides: Mask | None = None
+    if how["occluder"] is not None:
+        nothing = str(how["occluder"]) == "none"
+        hides = Mask.from_array([[False]]) if nothing else read_mask(how["occluder"], size)
+    elif how["recorded_occluder"] is not None:
+        hides = Mask.from_dict(how["recorded_occluder"])
+    with progress(path.name) as tick:
+        results = model.open(image).complete_all(
+            everything,
+            samples=how["samples"],
+            seeds=[how["seed"]] * len(everything),
+            occluders=[hides] * len(everything),
+            tick=tick,
+        )
+    for result in results:
+        result.provenance["image"] = {"file": str(path), "sha256_pixels": digest(image)}
+    return results
+
+
+def digest(image: Image) -> str:
+    """SHA-256 of the pixels: the same picture in another file format has the same."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def save_all(results: list[Completion], path: Path, output: Path, force: bool) -> list[dict[str, Any]]:
+    """Write every result; `<stem>` for one object, `<stem>.N` for several. Returns the JSON records with their files."""
+    stem = "stdin" if str(path) == "-" else path.stem
+    records = []
+    for number, result in enumerate(results):
+        name = stem if len(results) == 1 else f"{stem}.{number}"
+        files = result.save(output, name, overwrite=force)
+        records.append({**result.to_dict(), "files": {what: str(file) for what, file in files.items()}})
+    return records
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The provenance of a result's JSON.
+
+    Raises:
+        DataError: not a result of amodal.
+    """
+    from ..files import read_json
+
+    record = read_json(path, DataError)
+    if not isinstance(record, dict) or "provenance" not in record:
+        raise DataError(f"{path} is not a result of amodal segment; give the .json beside a .amodal.png")
+    return dict(record["provenance"])
+
+
+def load_like(
+    record: dict[str, Any],
+    method: str | None,
+    inpainter: str | None,
+    segmenter: str | None,
+    device: str,
+    settings: dict[str, dict[str, Any]],
+) -> Model:
+    """The model of a record, changed by what is given on the command line."""
+    chosen = {"method": method, "inpainter": inpainter, "segmenter": segmenter}
+    for part, name in chosen.items():
+        recorded = record.get(part)
+        if recorded and name in (None, recorded["name"]):
+            chosen[part] = recorded["name"]
+            settings[part] = {**recorded["options"], **settings[part]}
+    return load_model(chosen["method"], chosen["inpainter"], chosen["segmenter"], device, settings)
+
+
+def _recorded_images(record: dict[str, Any]) -> list[Path]:
+    file = record.get("image", {}).get("file")
+    return [Path(file)] if file else []
+
+
+def _recorded_prompts(record: dict[str, Any], has_mask: bool) -> list[Prompt]:
+    return [Prompt.from_dict(record["prompt"])] if "prompt" in record and not has_mask else []
+
+
+def _numbers(text: str, counts: tuple[int, ...], form: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in counts:
+        raise UsageError(f"{text!r} is not {form}")
+    return values

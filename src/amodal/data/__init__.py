@@ -1,0 +1,1 @@
+"""Data sets: samples, readers (one file a data set) and builders."""

@@ -1,0 +1,104 @@
+"""Names to classes: a table of `"module:Class"` for what ships, entry points for what others add. Imports nothing heavy.
+
+A package adds a plug-in by an entry point in the group `amodal.methods`, `amodal.inpainters`, `amodal.segmenters` or
+`amodal.datasets`; nothing in this file has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, cast
+
+from .errors import AmodalError, MissingExtraError, UnknownNameError, nearest
+from .protocols import Inpainter, Method, Plugin, Segmenter
+
+__all__ = ["DEFAULTS", "KINDS", "create_inpainter", "create_method", "create_segmenter", "find", "names"]
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "methods": {
+        "visible": "amodal.methods.baselines:Visible",
+        "hull": "amodal.methods.baselines:Hull",
+    },
+    "inpainters": {
+        "classical": "amodal.inpainters.classical:Classical",
+    },
+    "segmenters": {
+        "grabcut": "amodal.segmenters.grabcut:GrabCut",
+    },
+    "datasets": {},
+}
+KINDS = tuple(BUILTIN)
+DEFAULTS = {"methods": "hull", "inpainters": "classical", "segmenters": "grabcut"}
+"""What `amodal.load()` uses: the best that ships inside the package."""
+
+FOLDERS: dict[str, str] = {}
+"""Kind to the plug-in that takes a hub name (`owner/name`) or a folder in place of a name, through its option `model`."""
+
+
+@cache
+def _table(kind: str) -> dict[str, str]:
+    table = dict(BUILTIN[kind])
+    for point in metadata.entry_points(group=f"amodal.{kind}"):
+        table.setdefault(point.name, point.value)
+    return table
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind ("methods", "inpainters", "segmenters", "datasets"), sorted. Raises UnknownNameError for the kind."""
+    if kind not in BUILTIN:
+        raise UnknownNameError(f"no kind of thing named {kind!r}; {nearest(kind, BUILTIN)}")
+    return sorted(_table(kind))
+
+
+def find(kind: str, name: str) -> Any:
+    """The class (or factory) behind a name.
+
+    Raises:
+        UnknownNameError: no such name; tells the nearest one.
+        MissingExtraError: its module needs a package that is not installed.
+    """
+    known = names(kind)
+    if name not in known:
+        raise UnknownNameError(f"no {kind[:-1]} named {name!r}; {nearest(name, known)}")
+    module, _, attribute = _table(kind)[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise MissingExtraError(f"{kind[:-1]} {name!r} cannot be imported: {error}") from error
+
+
+def kinds_of(name: str) -> list[str]:
+    """The kinds in which a name occurs."""
+    return [kind for kind in KINDS if name in _table(kind)]
+
+
+def _create(kind: str, name: str, options: Mapping[str, Any] | None, device: str) -> Plugin:
+    settings = dict(options or {})
+    if name not in _table(kind) and kind in FOLDERS and ("/" in name or Path(name).is_dir()):
+        settings["model"], name = name, FOLDERS[kind]
+    cls = find(kind, name)
+    try:
+        return cast(Plugin, cls(settings, device=device))
+    except ImportError as error:
+        if isinstance(error, AmodalError):
+            raise
+        extra = f'; run: pip install "amodal[{cls.extra}]"' if cls.extra else ""
+        raise MissingExtraError(f"{kind[:-1]} {name!r} needs the package {error.name!r}{extra}") from error
+
+
+def create_method(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Method:
+    """A method by name with its options (plain values or strings). Raises UnknownNameError, OptionError, WeightsError."""
+    return cast(Method, _create("methods", name, options, device))
+
+
+def create_inpainter(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Inpainter:
+    """An inpainter by name, hub name or folder. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
+    return cast(Inpainter, _create("inpainters", name, options, device))
+
+
+def create_segmenter(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Segmenter:
+    """A segmenter by name, hub name or folder. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
+    return cast(Segmenter, _create("segmenters", name, options, device))

@@ -1,0 +1,94 @@
+"""COCO run-length encoding in NumPy: column-major runs that start with zeros, packed six bits a character."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MaskError
+
+__all__ = ["decode", "encode", "pack_counts", "runs_of", "unpack_counts"]
+
+Counts = NDArray[np.int64]
+
+
+def runs_of(bits: NDArray[np.bool_]) -> Counts:
+    """Run lengths of `bits` (H, W) bool in column-major order, zeros first (so the first may be 0)."""
+    flat = np.asarray(bits, dtype=bool).T.ravel()
+    if flat.size == 0:
+        return np.zeros(1, np.int64)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], edges, [flat.size]]))
+    return np.concatenate([[0], counts]) if flat[0] else counts
+
+
+def pack_counts(counts: Counts) -> str:
+    """Run lengths to COCO's compressed string: from the fourth on, differences to the run two before, in 5-bit groups."""
+    values = np.asarray(counts, np.int64).copy()
+    values[3:] -= np.asarray(counts, np.int64)[1:-2]
+    out: list[str] = []
+    for value in values.tolist():
+        while True:
+            group = value & 0x1F
+            value >>= 5
+            more = value != -1 if group & 0x10 else value != 0
+            out.append(chr((group | 0x20 if more else group) + 48))
+            if not more:
+                break
+    return "".join(out)
+
+
+def unpack_counts(text: str | bytes) -> Counts:
+    """COCO's compressed string to run lengths.
+
+    Raises:
+        MaskError: a character outside of the code, or a string that ends within a number.
+    """
+    raw = np.frombuffer(text.encode("latin-1") if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    if raw.size == 0:
+        return np.zeros(0, np.int64)
+    if raw.min() < 0 or raw.max() > 63:
+        raise MaskError("the RLE counts hold a character outside of COCO's code; is this a COCO RLE string?")
+    last = (raw & 0x20) == 0
+    if not last[-1]:
+        raise MaskError("the RLE counts end within a number; the string was cut short")
+    ends = np.flatnonzero(last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:
+        raise MaskError("the RLE counts hold a number above 2^34; the string is damaged")
+    shift = 5 * (np.arange(raw.size) - np.repeat(starts, lengths))
+    values = np.add.reduceat((raw & 0x1F) << shift, starts)
+    values -= np.where(raw[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    for parity in (1, 2):  # undo the differences: two interleaved running sums
+        values[parity::2] = np.cumsum(values[parity::2])
+    return values
+
+
+def encode(bits: NDArray[np.bool_]) -> dict[str, Any]:
+    """`bits` (H, W) bool to a COCO RLE `{"size": [H, W], "counts": str}` that pycocotools decodes to the same bits."""
+    height, width = bits.shape
+    return {"size": [int(height), int(width)], "counts": pack_counts(runs_of(bits))}
+
+
+def decode(rle: Any) -> NDArray[np.bool_]:
+    """A COCO RLE (compressed string, bytes or a list of run lengths) to bits (H, W) bool.
+
+    Raises:
+        MaskError: not an RLE, or runs that do not add up to H x W.
+    """
+    try:
+        height, width = (int(n) for n in rle["size"])
+        packed = rle["counts"]
+        counts = unpack_counts(packed) if isinstance(packed, str | bytes) else np.asarray(packed, np.int64)
+    except (TypeError, KeyError, ValueError) as error:
+        if isinstance(error, MaskError):
+            raise
+        raise MaskError('an RLE is {"size": [H, W], "counts": string or list of run lengths}') from error
+    total = int(counts.sum()) if counts.size else 0
+    if height < 0 or width < 0 or total != height * width or (counts.size and counts.min() < 0):
+        raise MaskError(f"the RLE runs add up to {total}, the size {height} x {width} needs {height * width}")
+    values = np.arange(counts.size) % 2 == 1
+    return np.asarray(np.repeat(values, counts).reshape(width, height).T)

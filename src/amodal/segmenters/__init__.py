@@ -1,0 +1,1 @@
+"""Segmenters: image and prompt to the visible mask. The pipeline reaches them through the registry."""

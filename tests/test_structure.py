@@ -1,0 +1,78 @@
+"""The shape of the source itself: lengths, import direction, light imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "amodal"
+FILES = sorted(SOURCE.rglob("*.py"))
+RANKS = {
+    "methods": 1,
+    "segmenters": 1,
+    "inpainters": 1,
+    "data": 1,
+    "evaluation": 2,
+    "training": 2,
+    "downstream": 2,
+    "scale": 3,
+    "serve": 4,
+    "cli": 5,
+}
+"""Dependencies point downwards; the modules beside the packages (types, pipeline) have rank 0."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") < 400, f"{path} has 400 lines or more"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 60, f"{path}:{node.lineno} {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_module_docstring(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} does not say what it hides"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_dependencies_point_one_way(path: Path) -> None:
+    parts = path.relative_to(SOURCE).parts
+    rank = RANKS.get(parts[0], 0) if len(parts) > 1 else 0
+    if parts in (("__main__.py",),):
+        return
+    for node in ast.parse(
+        path.read_text()
+    ).body:  # top level only: lazy imports inside functions go through the registry
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = list(parts[: len(parts) - node.level])
+            target = base + (node.module.split(".") if node.module else [])
+            head = target[0] if target else ""
+            assert RANKS.get(head, 0) <= rank, f"{path}:{node.lineno} imports {head} from below"
+            if parts[0] == "methods" and head == "methods" and len(target) > 1 and len(parts) > 2:
+                assert target[1] in (parts[1], "baselines"), f"{path}:{node.lineno}: methods never import each other"
+
+
+def test_every_module_imports_without_torch() -> None:
+    names = [
+        ".".join(("amodal", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        for path in FILES
+        if path.name != "__main__.py"
+    ]
+    code = (
+        "import sys, importlib\n"
+        "for heavy in ('torch', 'diffusers', 'transformers', 'accelerate', 'torchvision'): sys.modules[heavy] = None\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(SOURCE.parent)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
