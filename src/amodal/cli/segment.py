@@ -25,43 +25,48 @@ def register(app: typer.Typer) -> None:
     app.command("segment")(segment)
 
 
+Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")]
+Points = Annotated[list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")]
+Boxes = Annotated[list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box; repeat it for several objects.")]
+Masks = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Visible mask; repeat it for several objects.")]
+Words = Annotated[str | None, typer.Option(metavar="WORDS", help="Words for the object (needs --segmenter sam3).")]
+Invert = Annotated[bool, typer.Option("--invert-mask", help="White marks the background in --mask.")]
+Hides = Annotated[Path | None, typer.Option(metavar="FILE", help="Mask of what hides the object; none: nothing does.")]
+MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
+InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
+SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
+Samples = Annotated[int | None, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY."),
+]
+Like = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Repeat a result, but for what is given.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the records on stdout.")]
+
+
 def segment(
-    images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")
-    ] = None,
-    point: Annotated[
-        list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")
-    ] = None,
-    box: Annotated[
-        list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box; repeat it for several objects.")
-    ] = None,
-    mask: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="The visible mask; repeat it for several objects.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Words for the object (needs --segmenter sam3).")
-    ] = None,
-    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="White marks the background in --mask.")] = False,
-    occluder: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Mask of what hides the object; 'none' if nothing does.")
-    ] = None,
-    method: Annotated[str | None, typer.Option(help="See: amodal list methods.")] = None,
-    inpainter: Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")] = None,
-    segmenter: Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, max=256, help="Guesses per object.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same answer.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="An option of the method, or inpainter.KEY, segmenter.KEY."),
-    ] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="Repeat a result: everything as it was, but for what is given."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("amodal-out"),
-    force: Annotated[bool, typer.Option("--force", help="Replace results that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records on stdout.")] = False,
+    images: Images = None,
+    point: Points = None,
+    box: Boxes = None,
+    mask: Masks = None,
+    text: Words = None,
+    invert_mask: Invert = False,
+    occluder: Hides = None,
+    method: MethodName = None,
+    inpainter: InpainterName = None,
+    segmenter: SegmenterName = None,
+    samples: Samples = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    like: Like = None,
+    device: Device = "auto",
+    output: Output = Path("amodal-out"),
+    force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Complete objects: photo and prompt in; amodal mask, cut-out, overlay and JSON out."""  # fmt: skip
     record = read_record(like) if like else {}
@@ -78,14 +83,38 @@ def segment(
         "occluder": occluder,
         "recorded_occluder": record.get("occluder"),
     }
+    records, failures = run_images(model, images, prompts, mask or [], invert_mask, how, (output, force, as_json))
+    if as_json:
+        print_json(records)
+    if records:
+        hint(f"next: amodal segment --like {records[-1]['files']['json']}  repeats the last result")
+    if failures:
+        raise typer.Exit(3 if failures < len(images) else 1)
+
+
+def run_images(
+    model: Model,
+    images: list[Path],
+    prompts: list[Prompt],
+    masks: list[Path],
+    invert: bool,
+    how: dict[str, Any],
+    where: tuple[Path, bool, bool],
+) -> tuple[list[dict[str, Any]], int]:
+    """Complete and save picture by picture; one bad picture among several does not stop the rest.
+
+    Returns:
+        the records of what was saved, and the number of pictures that failed.
+    """
+    output, force, quiet = where
     failures = 0
     records: list[dict[str, Any]] = []
     for path in images:
         try:
             start = time.perf_counter()
-            results = complete_image(model, path, prompts, mask or [], invert_mask, how)
+            results = complete_image(model, path, prompts, masks, invert, how)
             records += save_all(results, path, output, force)
-            if not as_json:
+            if not quiet:
                 for result, saved in zip(results, records[-len(results) :], strict=True):
                     typer.echo(f"{saved['files']['amodal']}  {result.occlusion_rate:.1%} occluded")
             hint(f"{path}: {len(results)} object(s) in {time.perf_counter() - start:.2f} s")
@@ -94,12 +123,7 @@ def segment(
                 raise
             failures += 1
             hint(f"amodal: {path}: {error}")
-    if as_json:
-        print_json(records)
-    if records:
-        hint(f"next: amodal segment --like {records[-1]['files']['json']}  repeats the last result")
-    if failures:
-        raise typer.Exit(3 if failures < len(images) else 1)
+    return records, failures
 
 
 def gather_prompts(points: list[str], boxes: list[str], text: str | None) -> list[Prompt]:
