@@ -11,8 +11,12 @@ import typer
 from .common import hint
 
 EXAMPLES: list[dict[str, Any]] = [
-    {"file": "coffee.jpg", "prompt": {"box": (150, 70, 490, 360)}, "about": "a cup, its saucer half hidden by it"},
-    {"file": "chelsea.jpg", "prompt": {"point": (220, 150)}, "about": "a cat, cut by the frame"},
+    {
+        "file": "coffee.jpg",
+        "mask": "coffee.saucer.png",
+        "about": "visible mask of the saucer; the cup hides its middle",
+    },
+    {"file": "chelsea.jpg", "box": (28, 2, 400, 299), "about": "box around the cat"},
 ]
 
 
@@ -26,8 +30,9 @@ def demo(
 ) -> None:
     """Run the main job on bundled photographs and say where the results are."""
     start = time.perf_counter()
-    from ..image import read
+    from ..image import read, read_mask
     from ..pipeline import load
+    from ..prompt import Prompt
 
     folder = Path(__file__).parent.parent / "_demo"
     model = load()
@@ -37,11 +42,13 @@ def demo(
     for example in EXAMPLES:
         start = time.perf_counter()
         image = read(folder / example["file"])
+        mask = read_mask(folder / example["mask"], image.shape[:2]) if "mask" in example else None
+        prompt = Prompt.make(box=example.get("box"), mask=mask)
         scene = model.open(image)
         opened = time.perf_counter()
-        visible = scene.segment(**example["prompt"])[0].mask
+        visible = scene.segment(prompt=prompt)[0].mask
         seen = time.perf_counter()
-        result = scene.complete(**example["prompt"])
+        result = scene.complete(mask=visible)
         done = time.perf_counter()
         files = result.save(output, Path(example["file"]).stem, overwrite=True)
         typer.echo(

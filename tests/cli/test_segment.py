@@ -1,0 +1,199 @@
+"""`amodal segment`: files, exit codes, one-line errors, exact repetition."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from amodal.cli import run
+from amodal.image import encode_png, read
+
+SUFFIXES = (".amodal.png", ".visible.png", ".cutout.png", ".overlay.png", ".json")
+
+
+@pytest.fixture
+def files(tmp_path, photo, disc_visible):
+    (tmp_path / "photo.png").write_bytes(encode_png(photo))
+    (tmp_path / "mask.png").write_bytes(encode_png(disc_visible))
+    return tmp_path
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_all_files_and_their_content(files, photo, disc_visible, capsys):
+    arguments = [
+        "segment",
+        str(files / "photo.png"),
+        "--mask",
+        str(files / "mask.png"),
+        "-o",
+        str(files / "out"),
+        "--json",
+    ]
+    assert run(arguments) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert sorted(results(files / "out")) == sorted(f"photo{suffix}" for suffix in SUFFIXES)
+    record = json.loads((files / "out" / "photo.json").read_text())
+    assert {key: value for key, value in records[0].items() if key != "files"} == record
+    visible = cv2.imread(str(files / "out" / "photo.visible.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(visible, disc_visible * np.uint8(255))
+    amodal = cv2.imread(str(files / "out" / "photo.amodal.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(coco.decode(record["amodal"]) * np.uint8(255), amodal)
+    assert np.array_equal(coco.decode(record["visible"]), disc_visible)
+    assert np.array_equal(coco.decode(record["occluded"]) > 0, (amodal > 0) & ~disc_visible)
+    cutout = cv2.cvtColor(
+        cv2.imread(str(files / "out" / "photo.cutout.png"), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA
+    )
+    x0, y0, x1, y1 = record["amodal_box"]
+    assert np.array_equal(cutout[..., 3], amodal[y0:y1, x0:x1])
+    inside = disc_visible[y0:y1, x0:x1]
+    assert np.array_equal(cutout[inside, :3], photo[y0:y1, x0:x1][inside])
+    assert read(files / "out" / "photo.overlay.png").shape == photo.shape
+    assert record["occlusion_rate"] == pytest.approx(
+        (amodal > 0).sum() / (amodal > 0).sum() - disc_visible.sum() / (amodal > 0).sum(), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "prompt", [["--point", "45,48"], ["--box", "28,16,92,80"], ["--point", "45,48", "--point", "74,48,0"]]
+)
+def test_like_repeats_exactly(files, prompt):
+    assert (
+        run(["segment", str(files / "photo.png"), *prompt, "--method", "hull", "--seed", "7", "-o", str(files / "a")])
+        == 0
+    )
+    assert run(["segment", "--like", str(files / "a" / "photo.json"), "-o", str(files / "b")]) == 0
+    assert results(files / "a") == results(files / "b")
+    assert (
+        run(["segment", "--like", str(files / "a" / "photo.json"), "--method", "visible", "-o", str(files / "c")]) == 0
+    )
+    assert json.loads((files / "c" / "photo.json").read_text())["occlusion_rate"] == 0
+
+
+def test_like_repeats_a_mask_prompt_and_an_occluder(files):
+    arguments = ["--mask", str(files / "mask.png"), "--occluder", str(files / "mask.png"), "-o", str(files / "a")]
+    assert run(["segment", str(files / "photo.png"), *arguments]) == 0
+    assert run(["segment", "--like", str(files / "a" / "photo.json"), "-o", str(files / "b")]) == 0
+    assert results(files / "a") == results(files / "b")
+
+
+def test_several_objects_and_pictures(files, capsys):
+    boxes = ["--box", "28,16,92,80", "--box", "60,0,90,90"]
+    assert run(["segment", str(files / "photo.png"), *boxes, "-o", str(files / "out")]) == 0
+    assert (files / "out" / "photo.0.json").exists() and (files / "out" / "photo.1.json").exists()
+    (files / "bad.png").write_bytes(b"")
+    assert (
+        run(
+            [
+                "segment",
+                str(files / "bad.png"),
+                str(files / "photo.png"),
+                "--box",
+                "28,16,92,80",
+                "-o",
+                str(files / "two"),
+            ]
+        )
+        == 3
+    )
+    assert "bad.png is empty" in capsys.readouterr().err
+    assert (files / "two" / "photo.json").exists()
+
+
+def test_nothing_is_overwritten_without_force(files, capsys):
+    arguments = ["segment", str(files / "photo.png"), "--box", "28,16,92,80", "-o", str(files / "out")]
+    assert run(arguments) == 0
+    before = results(files / "out")
+    assert run([*arguments, "--method", "visible"]) == 1
+    assert "exists already; add --force" in capsys.readouterr().err
+    assert results(files / "out") == before
+    assert run([*arguments, "--method", "visible", "--force"]) == 0
+    assert results(files / "out") != before
+
+
+BAD = {
+    "no picture": ([], 2, "no picture given"),
+    "no prompt": (["photo.png"], 2, "no prompt: mark the object with --point"),
+    "absent": (["none.png", "--point", "1,1"], 1, "there is no file"),
+    "outside": (["photo.png", "--point", "500,1"], 2, "outside of the image, which is 128 wide and 96 high"),
+    "point": (["photo.png", "--point", "1;2"], 2, "is not --point X,Y"),
+    "label": (["photo.png", "--point", "1,2,7"], 2, "labels are 1"),
+    "xywh": (["photo.png", "--box", "30,40,20,20"], 2, r"pass (30, 40, 50, 60)"),
+    "boxes and points": (["photo.png", "--box", "1,1,5,5", "--box", "1,1,9,9", "--point", "1,1"], 2, "several boxes"),
+    "method": (["photo.png", "--point", "1,1", "--method", "hul"], 2, "did you mean 'hull'"),
+    "inpainter": (["photo.png", "--point", "1,1", "--inpainter", "clasical"], 2, "did you mean 'classical'"),
+    "setting": (["photo.png", "--point", "1,1", "--set", "leak=3"], 2, "no option named 'leak'"),
+    "setting of a part": (
+        ["photo.png", "--point", "1,1", "--segmenter", "grabcut", "--set", "segmenter.rounds=0"],
+        2,
+        "rounds=",
+    ),
+    "setting form": (["photo.png", "--point", "1,1", "--set", "leak"], 2, "--set takes name=value"),
+    "mask size": (["photo.png", "--mask", "small.png"], 1, "is 5 x 4 pixels, the image 128 x 96"),
+    "mask empty": (["photo.png", "--mask", "empty.png"], 1, "marks no pixel"),
+    "text": (["photo.png", "--text", "disc", "--segmenter", "grabcut"], 2, "does not understand words"),
+    "like": (["--like", "photo.png"], 1, "is not a JSON text file"),
+    "like foreign": (["--like", "foreign.json"], 1, "is not a result of amodal segment"),
+    "output": (["photo.png", "--point", "45,48", "-o", "photo.png"], 1, "cannot write"),
+    "samples": (["photo.png", "--point", "45,48", "--samples", "0"], 2, "samples"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(files, monkeypatch, capsys, case):
+    monkeypatch.chdir(files)
+    (files / "small.png").write_bytes(encode_png(np.ones((4, 5), bool)))
+    (files / "empty.png").write_bytes(encode_png(np.zeros((96, 128), bool)))
+    (files / "foreign.json").write_text("{}")
+    before = results(files)
+    arguments, code, text = BAD[case]
+    assert run(["segment", *arguments]) == code
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert "Traceback" not in captured.err
+    assert results(files) == before
+
+
+def test_stdin(files):
+    command = [sys.executable, "-m", "amodal", "segment", "-", "--box", "28,16,92,80", "-o", str(files / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    with open(files / "photo.png", "rb") as photo:
+        subprocess.run(command, stdin=photo, check=True, env=environment, capture_output=True)
+    assert (files / "out" / "stdin.amodal.png").exists()
+
+
+@pytest.mark.slow
+def test_a_full_disk(files):
+    """A file size limit of the process stands for a full disk: nothing half-written stays."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from amodal.cli import run; sys.exit(run(sys.argv[1:]))"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "segment",
+        str(files / "photo.png"),
+        "--mask",
+        str(files / "mask.png"),
+        "-o",
+        str(files / "out"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("amodal: cannot write") and "Traceback" not in done.stderr
+    assert all(
+        path.name.endswith(".png") and cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None
+        for path in (files / "out").iterdir()
+    )

@@ -1,0 +1,55 @@
+"""Options from strings, their errors and their description."""
+
+from typing import Literal
+
+import pytest
+from pydantic import Field
+
+from amodal.errors import OptionError
+from amodal.options import Options, build_options, describe_options, parse_settings
+
+
+class Sample(Options):
+    steps: int = Field(20, ge=1, le=1000, description="network evaluations")
+    leak: tuple[float, float] = Field((0.3, 0.0), description="weights inside and outside")
+    background: Literal["histogram", "photo"] = Field("histogram", description="what surrounds the object")
+    limit: int | None = Field(None, description="at most so many")
+    soft: bool = False
+
+
+def test_strings_are_converted():
+    settings = parse_settings(["steps=5", "leak=0,1", "background=photo", "limit=none", "soft=true"])
+    built = build_options(Sample, settings)
+    assert built == Sample(steps=5, leak=(0, 1), background="photo", limit=None, soft=True)
+    assert build_options(Sample, built) is built
+    assert build_options(Sample, {"leak": "(0.1, 0.2)", "limit": "7"}).leak == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"stepz": 3}, "no option named 'stepz'; did you mean 'steps'"),
+        ({"steps": "many"}, "option steps='many': input should be a valid integer"),
+        ({"steps": 0}, "option steps=0: input should be greater than or equal to 1"),
+        ({"background": "blue"}, "option background='blue': input should be 'histogram' or 'photo'"),
+        ({"leak": "1"}, "option leak"),
+    ],
+)
+def test_refused(given, text):
+    with pytest.raises(OptionError, match=text):
+        build_options(Sample, given)
+
+
+def test_setting_without_equals():
+    with pytest.raises(OptionError, match="--set takes name=value, got 'steps'"):
+        parse_settings(["steps"])
+
+
+def test_description():
+    rows = {row["name"]: row for row in describe_options(Sample)}
+    assert rows["steps"] == {
+        "name": "steps", "type": "integer 1..1000", "default": "20", "description": "network evaluations"
+    }  # fmt: skip
+    assert rows["background"]["type"] == "histogram | photo"
+    assert rows["leak"]["type"] == "number,number"
+    assert rows["limit"]["type"] == "integer | null"

@@ -1,0 +1,165 @@
+"""The promises, with a method that lies about everything."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import amodal
+from amodal.errors import AmodalError, Cancelled, ImageError, PromptError
+from amodal.mask import Mask, SoftMask
+from amodal.pipeline import Model
+from amodal.prompt import Prompt
+from amodal.protocols import Guess, Method, Proposal, Segmenter
+from amodal.registry import create_inpainter, create_segmenter
+
+
+class Liar(Method):
+    """Forgets the visible pixels, paints over them, leaves the frame, changes the image if it can."""
+
+    name = "liar"
+    summary = "lies"
+
+    def complete(self, embedded, image, jobs, context):
+        context.tick("step", 1, 1)
+        out = []
+        for job in jobs:
+            rng = np.random.default_rng(job.seed)
+            guesses = []
+            for k in range(job.samples):
+                mask = Mask.from_array(np.ones((30, 30 + k), bool), (-10, -5))
+                picture = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+                guesses.append(Guess(mask, picture, (-20, -20), score=1.0 / (k + 1)))
+            out.append(guesses)
+        return out
+
+
+def model_of(method: Method) -> Model:
+    return Model(method, create_segmenter("grabcut"), create_inpainter("classical"))
+
+
+def check_promises(result, image):
+    assert result.amodal.contains(result.visible)
+    for shape in (result, *result.samples):
+        rgba = shape.rgba
+        assert rgba.shape == (*shape.amodal.bits.shape, 4)
+        assert np.array_equal(rgba[..., 3] == 255, shape.amodal.bits)
+        assert set(np.unique(rgba[..., 3])) <= {0, 255}
+        dx, dy = -shape.amodal.origin[0], -shape.amodal.origin[1]
+        rows, columns = np.nonzero(result.visible.to_array(image.shape[:2]))
+        assert np.array_equal(rgba[rows + dy, columns + dx, :3], image[rows, columns])
+        assert not rgba[~shape.amodal.bits].any()
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_promises_hold_for_a_lying_method(photo, disc_visible, samples):
+    before = photo.copy()
+    result = model_of(Liar())(photo, mask=disc_visible, samples=samples, seed=3)
+    check_promises(result, before)
+    assert np.array_equal(photo, before)
+    assert len(result.samples) == samples
+    assert result.beyond_frame
+    again = model_of(Liar())(photo, mask=disc_visible, samples=samples, seed=3)
+    assert again.rgba.tobytes() == result.rgba.tobytes()
+    other = model_of(Liar())(photo, mask=disc_visible, samples=samples, seed=4)
+    assert other.rgba.tobytes() != result.rgba.tobytes()
+
+
+def test_a_method_cannot_change_the_photo(photo, disc_visible):
+    class Vandal(Liar):
+        def complete(self, embedded, image, jobs, context):
+            embedded[:] = 0
+
+    with pytest.raises(ValueError, match="read-only"):
+        model_of(Vandal())(photo, mask=disc_visible)
+    assert photo.any()
+
+
+def test_no_guess_is_a_bug_with_a_name(photo, disc_visible):
+    class Mute(Liar):
+        def complete(self, embedded, image, jobs, context):
+            return [[] for _ in jobs]
+
+    with pytest.raises(AmodalError, match="method 'liar' returned no guess"):
+        model_of(Mute())(photo, mask=disc_visible)
+
+
+def test_what_the_user_says_of_the_occluder_holds(photo, disc_visible):
+    bar = np.zeros(photo.shape[:2], bool)
+    bar[:, 66:82] = True
+    visible, frame = Mask.from_array(disc_visible), Mask.from_box((0, 0, 128, 96))
+    hull = amodal.load("hull").open(photo)
+    named = hull.complete(mask=visible, occluder=Mask.from_array(bar))
+    assert (visible | Mask.from_array(bar)).contains(named.amodal & frame)
+    assert named.amodal.area > visible.area
+    assert named.occluder == Mask.from_array(bar)
+    nothing = model_of(Liar())(photo, mask=visible, occluder=Mask.from_array([[False]]))
+    assert nothing.amodal == visible
+    assert nothing.occlusion_rate == 0
+
+
+def test_vote_and_agreement(photo, disc_visible):
+    result = model_of(Liar())(photo, mask=disc_visible, samples=3)
+    stack = np.stack([s.amodal.crop(result.probability.box) for s in result.samples])
+    assert np.allclose(result.probability.values, stack.mean(axis=0))
+    assert np.array_equal(result.amodal.crop(result.probability.box), stack.mean(axis=0) >= 0.5)
+
+
+def test_probability_of_a_method_is_one_where_visible(photo, disc_visible):
+    class Unsure(Method):
+        name, summary = "unsure", ""
+
+        def complete(self, embedded, image, jobs, context):
+            soft = SoftMask(np.full(photo.shape[:2], 0.25, np.float32))
+            return [[Guess(job.visible, probability=soft)] for job in jobs]
+
+    result = model_of(Unsure())(photo, mask=disc_visible)
+    values = result.probability.to_array(photo.shape[:2])
+    assert np.array_equal(values, np.where(disc_visible, 1, 0.25).astype(np.float32))
+
+
+def test_batch_equals_single(photo, disc_visible):
+    scene = amodal.load().open(photo)
+    prompts = [Prompt.make(mask=disc_visible), Prompt.make(box=(60, 10, 90, 90))]
+    both = scene.complete_all(prompts, seeds=[1, 2])
+    for prompt, seed, result in zip(prompts, (1, 2), both, strict=True):
+        alone = scene.complete(prompt=prompt, seed=seed)
+        assert alone.to_dict() == result.to_dict()
+        assert alone.rgba.tobytes() == result.rgba.tobytes()
+
+
+def test_the_image_is_embedded_once_for_all_threads(photo, disc_visible):
+    class Counting(Segmenter):
+        name, summary, count = "counting", "", 0
+
+        def embed(self, image):
+            type(self).count += 1
+            return image
+
+        def segment(self, embedded, prompt):
+            return [Proposal(Mask.from_array(disc_visible))]
+
+    scene = Model(Liar(), Counting(), create_inpainter("classical")).open(photo)
+    threads = [threading.Thread(target=lambda: scene.complete(point=(50, 50))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counting.count == 1
+
+
+def test_cancel(photo, disc_visible):
+    def stop(what: str, done: int, total: int) -> None:
+        raise Cancelled("stopped by the user")
+
+    with pytest.raises(Cancelled):
+        model_of(Liar())(photo, mask=disc_visible, tick=stop)
+
+
+def test_bad_calls(photo):
+    with pytest.raises(ImageError, match=r"got \(96, 128\) uint8"):
+        amodal.load()(photo[..., 0], point=(1, 1))
+    with pytest.raises(PromptError, match="outside"):
+        amodal.load()(photo, point=(500, 1))
+    with pytest.raises(PromptError, match="samples must be at least 1"):
+        amodal.load()(photo, point=(5, 1), samples=0)
