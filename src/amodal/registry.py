@@ -28,7 +28,10 @@ BUILTIN: dict[str, dict[str, str]] = {
     "segmenters": {
         "grabcut": "amodal.segmenters.grabcut:GrabCut",
     },
-    "datasets": {},
+    "datasets": {
+        "folder": "amodal.data.folder:Folder",
+        "masks": "amodal.data.masks:MaskFolder",
+    },
 }
 KINDS = tuple(BUILTIN)
 DEFAULTS = {"methods": "hull", "inpainters": "classical", "segmenters": "grabcut"}

@@ -1,0 +1,89 @@
+"""`masks`: plain folders of PNG masks, `images/`, `visible/`, `amodal/` with the same stems; `rows.json` may say more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..errors import DataError
+from ..files import read_json
+from ..image import read_soft
+from ..mask import Mask, Size
+from .sample import Dataset, Entry, Sample
+
+__all__ = ["MaskFolder"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class MaskFolder(Dataset):
+    """One object a file: `images/X.jpg`, `visible/X.png`, `amodal/X.png` (white = object, threshold half).
+
+    `rows.json`, if there, is a list of `{"id": stem, "kind": ..., ...}`: its `name` or `category` becomes the category, the
+    rest `extra`. Files are joined by stem.
+    """
+
+    name: ClassVar[str] = "masks"
+    summary: ClassVar[str] = "plain folders of mask pictures: images/, visible/, amodal/, same stems"
+
+    def index(self) -> list[Entry]:
+        root = self.root / self.split if self.split else self.root
+        tables = {part: files_by_stem(root / part, self.bad) for part in ("images", "visible", "amodal")}
+        rows = self._rows(root / "rows.json")
+        entries = []
+        for stem in sorted(set().union(*tables.values())):
+            absent = [part for part, table in tables.items() if stem not in table]
+            if absent:
+                self.bad(root, stem, f"there is no file {stem}.* in {', '.join(absent)}/")
+                continue
+            files = {part: table[stem] for part, table in tables.items()}
+            entries.append(Entry(stem, stem, str(files["amodal"]), self._loader(stem, files, rows.get(stem, {}))))
+        if not entries:
+            raise DataError(f"{root} holds no pictures; it needs images/X.jpg, visible/X.png and amodal/X.png")
+        return entries
+
+    def _rows(self, path: Path) -> dict[str, dict[str, Any]]:
+        if not path.exists():
+            return {}
+        rows = read_json(path, DataError)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
+            raise DataError(f'{path} must be a list of {{"id": stem, ...}}')
+        return {str(row["id"]): row for row in rows}
+
+    def _loader(self, stem: str, files: dict[str, Path], row: dict[str, Any]) -> Callable[[], Sample]:
+        def load() -> Sample:
+            amodal, size = read_bits(files["amodal"])
+            visible, other = read_bits(files["visible"])
+            if size != other:
+                raise DataError(f"visible mask is {other[1]} x {other[0]}, amodal mask {size[1]} x {size[0]}")
+            category = row.get("category", row.get("name"))
+            extra = {key: value for key, value in row.items() if key not in ("id", "name", "category")}
+            return Sample(
+                stem, stem, files["images"], size, visible, amodal, category, source=str(files["amodal"]), extra=extra
+            )
+
+        return load
+
+
+def read_bits(path: Path) -> tuple[Mask, Size]:
+    """A mask picture, which may be empty, and its size (H, W). Raises ImageError."""
+    soft = read_soft(path)
+    size = (int(soft.shape[0]), int(soft.shape[1]))
+    label = 0 < soft.max() <= 20 / 255  # 0/1 files: as bright as a label, not as a picture
+    return Mask.from_array(soft > (0 if label else 0.5)), size
+
+
+def files_by_stem(folder: Path, bad: Callable[[Path, str, str], None]) -> dict[str, Path]:
+    """Pictures of a folder by stem; two files with one stem are reported. Raises DataError if there is no folder."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; a data set of mask pictures has images/, visible/ and amodal/")
+    table: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in table:
+            bad(folder, path.stem, f"both {table[path.stem].name} and {path.name}")
+            continue
+        table[path.stem] = path
+    return table

@@ -1,0 +1,270 @@
+"""`Sample`, one object of a data set, and `Dataset`, the base of all readers: lazy, joined by id, honest about what is bad."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .. import options as option_classes
+from .. import registry
+from ..errors import AmodalError, DataError, UsageError, nearest
+from ..image import Image, check_image, read
+from ..mask import Mask, Size
+from ..options import build_options
+
+__all__ = ["Dataset", "Entry", "Problem", "Sample", "dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One object with its truth.
+
+    Attributes:
+        id: unique in the data set; stable between runs and machines.
+        image_id: the picture it is in; samples of one picture come one after the other.
+        picture: where the photo is: a path, the array itself, or a function that returns it.
+        size: (H, W) of the frame that the masks refer to.
+        visible: the part that can be seen; may be empty (fully occluded).
+        amodal: the whole object; contains `visible`; may leave the frame if `beyond_frame`.
+        category: the class name, if the data set has classes.
+        stuff: a region without a shape of its own (sky, grass), where the data set marks them.
+        occluders: ids of the samples of the same picture that hide parts of this one.
+        order: depth order in the picture, 1 = front; None if unknown.
+        beyond_frame: the truth is known outside of the frame too; otherwise predictions are cut at the frame before scoring.
+        source: the file and entry that it comes from, for error texts.
+        extra: whatever else the data set tells ("kind", "author", "video", ...), JSON-ready.
+    """
+
+    id: str
+    image_id: str
+    picture: Path | Image | Callable[[], Image] = field(repr=False)
+    size: Size
+    visible: Mask
+    amodal: Mask
+    category: str | None = None
+    stuff: bool = False
+    occluders: tuple[str, ...] = ()
+    order: int | None = None
+    beyond_frame: bool = False
+    source: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def image(self) -> Image:
+        """The photo, (H, W, 3) uint8 RGB, read at each access.
+
+        Raises:
+            DataError: the file is absent, broken or of another size than the masks.
+        """
+        try:
+            if isinstance(self.picture, Path):
+                image = read(self.picture)
+            else:
+                image = check_image(self.picture() if callable(self.picture) else self.picture)
+        except AmodalError as error:
+            raise DataError(f"object {self.id}: {error}") from error
+        if image.shape[:2] != tuple(self.size):
+            raise DataError(
+                f"object {self.id}: the image {self.picture if isinstance(self.picture, Path) else self.image_id} is "
+                f"{image.shape[1]} x {image.shape[0]}, the annotation {self.size[1]} x {self.size[0]}; use the original images"
+            )
+        return image
+
+    @property
+    def occluded(self) -> Mask:
+        """The part that cannot be seen."""
+        return self.amodal - self.visible
+
+    @property
+    def occlusion_rate(self) -> float:
+        """Share of the whole object that cannot be seen, in [0, 1]."""
+        return 1.0 - self.visible.area / self.amodal.area if self.amodal else 0.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object that is known but not decoded yet: its id, its picture, where it is written, and how to make the `Sample`."""
+
+    id: str
+    image_id: str
+    source: str
+    load: Callable[[], Sample]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something bad in a data set: the file, the object's (or image's) id, and what is wrong."""
+
+    source: str
+    id: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.id}: {self.text}"
+
+
+class Dataset(ABC):
+    """The objects of a data set in their official layout; masks are decoded and photos read only when asked for.
+
+    Iterate over it for `Sample`s, or over `scenes()` for all samples of one picture together.
+
+    Attributes:
+        root: the folder that was given.
+        split: the part that was asked for; None takes the reader's default.
+        skip_bad: go on past bad annotations and list them in `problems`; otherwise the first one raises DataError.
+        problems: what was skipped so far.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for `amodal list datasets`."""
+    paper: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    splits: ClassVar[tuple[str, ...]] = ()
+    """The official parts, default first; empty if there are none."""
+    Options: ClassVar[type[option_classes.Options]] = option_classes.Options
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        skip_bad: bool = False,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.split = split or (self.splits[0] if self.splits else None)
+        self.options: Any = build_options(type(self).Options, options)
+        self.skip_bad = skip_bad
+        self.problems: list[Problem] = []
+        if not self.root.is_dir():
+            raise DataError(f"there is no folder {self.root}; give the {self.name} data set's folder with --root")
+        if self.splits and self.split not in self.splits:
+            raise UsageError(f"{self.name} has no split {self.split!r}; {nearest(str(self.split), self.splits)}")
+        self._entries = self._unique(self.index())
+
+    @abstractmethod
+    def index(self) -> list[Entry]:
+        """All objects of the split, not decoded. Reports what is malformed through `self.bad`.
+
+        Raises:
+            DataError: an annotation file is absent or not readable.
+        """
+
+    def bad(self, source: str | os.PathLike[str], id: object, text: str) -> None:
+        """Something malformed: raise DataError, or note it in `problems` when bad entries are skipped."""
+        problem = Problem(str(source), str(id), text)
+        if not self.skip_bad:
+            raise DataError(f"{problem}; --skip-bad goes on without it")
+        self.problems.append(problem)
+
+    def __len__(self) -> int:
+        """The number of annotated objects, bad ones included."""
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for entry in self._entries:
+            sample = self._load(entry)
+            if sample is not None:
+                yield sample
+
+    def __getitem__(self, index: int) -> Sample:
+        """The object at a position; raises DataError for a bad one even if bad ones are skipped."""
+        entry = self._entries[index]
+        try:
+            return entry.load()
+        except AmodalError as error:
+            raise DataError(f"{entry.source}: {entry.id}: {error}") from error
+
+    def ids(self) -> list[str]:
+        """The ids of all objects, in order, without decoding anything."""
+        return [entry.id for entry in self._entries]
+
+    def scenes(self, limit: int | None = None, without: frozenset[str] = frozenset()) -> Iterator[list[Sample]]:
+        """The samples picture by picture.
+
+        Args:
+            limit: only the first `limit` objects.
+            without: ids to leave out; they count for the limit and are not decoded.
+        """
+        group: list[Sample] = []
+        for entry in self._entries[:limit]:
+            if group and group[0].image_id != entry.image_id:
+                yield group
+                group = []
+            sample = None if entry.id in without else self._load(entry)
+            if sample is not None:
+                group.append(sample)
+        if group:
+            yield group
+
+    def missing(self) -> list[Path]:
+        """The image files that are absent, in order. Decodes masks to get at the paths only where a reader cannot tell otherwise."""
+        paths: dict[Path, None] = {}
+        last = None
+        for entry in self._entries:
+            if entry.image_id == last:
+                continue
+            last = entry.image_id
+            sample = self._load(entry)
+            if sample is not None and isinstance(sample.picture, Path):
+                paths.setdefault(sample.picture)
+        return [path for path in paths if not path.is_file()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: what identifies the data in a report."""
+        return {
+            "name": self.name,
+            "split": self.split,
+            "options": self.options.model_dump(mode="json"),
+            "objects": len(self),
+        }
+
+    def _load(self, entry: Entry) -> Sample | None:
+        try:
+            return entry.load()
+        except AmodalError as error:
+            self.bad(entry.source, entry.id, str(error))
+            return None
+
+    def _unique(self, entries: list[Entry]) -> list[Entry]:
+        """Entries grouped by picture in the order of first appearance; a second entry with the same id is reported."""
+        groups: dict[str, list[Entry]] = {}
+        seen: set[str] = set()
+        for entry in entries:
+            if entry.id in seen:
+                self.bad(entry.source, entry.id, "this id occurs twice")
+                continue
+            seen.add(entry.id)
+            groups.setdefault(entry.image_id, []).append(entry)
+        return [entry for group in groups.values() for entry in group]
+
+
+def dataset(
+    name: str,
+    root: str | os.PathLike[str],
+    split: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    skip_bad: bool = False,
+) -> Dataset:
+    """A data set by name, as `amodal list datasets` shows them.
+
+    Args:
+        name: "folder", "masks", "cocoa", "kins", ...
+        root: its folder in the official layout.
+        split: "train", "val", ...; None takes the reader's default.
+        options: options of the reader, as in `amodal show NAME`.
+        skip_bad: go on past bad annotations and list them in `problems`.
+
+    Raises:
+        UnknownNameError, UsageError: no such data set or split.
+        DataError: a file is absent or malformed.
+    """
+    found: Dataset = registry.find("datasets", name)(root, split, options, skip_bad=skip_bad)
+    return found
