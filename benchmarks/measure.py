@@ -1,0 +1,93 @@
+"""Timing and bookkeeping that all benchmarks share."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "diffusers", "transformers", "pycocotools")
+
+
+class Skip(Exception):
+    """The benchmark cannot run here (no GPU, no data); the text says why."""
+
+
+def repeat(work: Callable[[], Any], times: int = 7, warm_up: int = 1) -> dict[str, float]:
+    """Seconds of `work()`: median and spread (lowest, highest) of `times` runs after `warm_up` runs."""
+    for _ in range(warm_up):
+        work()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "median_s": round(statistics.median(seconds), 6),
+        "lowest_s": round(min(seconds), 6),
+        "highest_s": round(max(seconds), 6),
+        "runs": times,
+    }
+
+
+def side_by_side(first: Callable[[], Any], second: Callable[[], Any], times: int = 7) -> dict[str, Any]:
+    """Two pieces of work run in turns, so that a slow moment of the machine hits both; `ratio` is first over second."""
+    first(), second()
+    pairs = []
+    for _ in range(times):
+        row = []
+        for work in (first, second):
+            start = time.perf_counter()
+            work()
+            row.append(time.perf_counter() - start)
+        pairs.append(row)
+    a, b = (statistics.median(row[i] for row in pairs) for i in (0, 1))
+    ratios = sorted(row[0] / row[1] for row in pairs)
+    return {
+        "first_median_s": round(a, 6),
+        "second_median_s": round(b, 6),
+        "ratio": round(statistics.median(ratios), 4),
+        "ratio_lowest": round(ratios[0], 4),
+        "ratio_highest": round(ratios[-1], 4),
+        "runs": times,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "load": load,
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def save(name: str, result: dict[str, Any]) -> Path:
+    """Write `results/NAME.json`: the result with the machine it was measured on."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"benchmark": name, "machine": machine(), "result": result}, indent=1) + "\n")
+    return path
