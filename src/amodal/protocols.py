@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import options as option_classes
+from .errors import PromptError
 from .image import Image
 from .mask import Mask, Size, SoftMask
 from .options import build_options
@@ -153,6 +154,14 @@ class Segmenter(Plugin):
     @abstractmethod
     def segment(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
         """Visible-mask proposals, best first, at least one. Raises PromptError for a prompt it does not understand."""
+
+    def segment_everything(self, image: Image, tick: Tick = no_tick) -> list[Proposal]:
+        """The visible masks of all objects of (H, W, 3) uint8 RGB without a prompt, best first; they may overlap.
+
+        Raises:
+            PromptError: this segmenter needs a prompt.
+        """
+        raise PromptError(f"{self.name} finds no objects by itself; use a SAM model (sam, sam2), or give prompts")
 
 
 class Method(Plugin):

@@ -27,6 +27,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "segmenters": {
         "grabcut": "amodal.segmenters.grabcut:GrabCut",
+        "sam": "amodal.segmenters.sam:Sam",
+        "sam2": "amodal.segmenters.sam:Sam2",
+        "sam3": "amodal.segmenters.sam:Sam3",
     },
     "datasets": {
         "folder": "amodal.data.folder:Folder",
@@ -37,7 +40,7 @@ KINDS = tuple(BUILTIN)
 DEFAULTS = {"methods": "hull", "inpainters": "classical", "segmenters": "grabcut"}
 """What `amodal.load()` uses: the best that ships inside the package."""
 
-FOLDERS: dict[str, str] = {}
+FOLDERS: dict[str, str] = {"segmenters": "sam"}
 """Kind to the plug-in that takes a hub name (`owner/name`) or a folder in place of a name, through its option `model`."""
 
 

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 PACKAGE = Path(__file__).parent
+UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Parts of a pipeline that amodal does not fetch."""
 
 
 class Weights(BaseModel):
@@ -229,7 +231,7 @@ def _promised(path: Path, content: Any) -> Iterator[Path]:
         return
     if path.name == "model_index.json":
         for part, value in content.items():
-            if not part.startswith("_") and isinstance(value, list) and value[0]:
+            if not part.startswith("_") and part not in UNUSED and isinstance(value, list) and value[0]:
                 yield path.parent / part
     elif path.name.endswith(".index.json") and isinstance(content.get("weight_map"), dict):
         yield from (path.parent / shard for shard in sorted(set(content["weight_map"].values())))
