@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .crop import Crop
 from .drawing import canvas
 from .image import Image
-from .mask import Bits, Mask, bounding_box
+from .mask import Bits, Box, Mask, bounding_box
 from .protocols import Inpainter, Sampling, Tick, no_tick
 
 __all__ = ["paint_occluded"]
@@ -45,7 +45,9 @@ def paint_occluded(
     todo = [index for index, (visible, amodal) in enumerate(pairs) if not visible.contains(amodal)]
     if not todo:
         return pictures
-    crops = [Crop.around(bounding_box([pairs[i][0].box, pairs[i][1].box]), inpainter.size, enlarge=1.0) for i in todo]
+    crops = [
+        Crop.around(_grown(bounding_box([pairs[i][0].box, pairs[i][1].box])), inpainter.size, enlarge=1.0) for i in todo
+    ]
     conditions, areas = [], []
     for index, crop in zip(todo, crops, strict=True):
         visible = pairs[index][0]
@@ -62,6 +64,12 @@ def paint_occluded(
         left, top = x0 - crop.origin[0], y0 - crop.origin[1]
         pictures[index] = full[top : top + y1 - y0, left : left + x1 - x0]
     return pictures
+
+
+def _grown(box: Box) -> Box:
+    """One pixel more on each side: `Crop.around` truncates, and the window must cover the box."""
+    x0, y0, x1, y1 = box
+    return (x0 - 1, y0 - 1, x1 + 1, y1 + 1)
 
 
 def condition_picture(picture: Image, known: Bits) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import pytest
 import amodal
 from amodal.errors import AmodalError, Cancelled, ImageError, PromptError
 from amodal.mask import Mask, SoftMask
+from amodal.painting import paint_occluded
 from amodal.pipeline import Model
 from amodal.prompt import Prompt
 from amodal.protocols import Guess, Method, Proposal, Segmenter
@@ -163,3 +164,15 @@ def test_bad_calls(photo):
         amodal.load()(photo, point=(500, 1))
     with pytest.raises(PromptError, match="samples must be at least 1"):
         amodal.load()(photo, point=(5, 1), samples=0)
+
+
+def test_every_tiny_shape_can_be_painted():
+    """The window around an object covers its box, whatever the rounding."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    model = amodal.load()
+    boxes = [(x, y, x + w, y + h) for x, y in ((0, 0), (13, 7), (30, 31)) for w in range(1, 10) for h in (1, 4, 7)]
+    for x0, y0, x1, y1 in boxes:
+        amodal_mask = Mask.from_box((x0, y0, x1, y1))
+        visible = Mask.from_box((x0, y0, x0 + 1, y0 + 1))
+        (picture,) = paint_occluded(image, [(visible, amodal_mask)], model.inpainter, [0])
+        assert picture.shape == (y1 - y0, x1 - x0, 3)

@@ -1,0 +1,95 @@
+"""A batch on this machine: in this process, or in a pool of processes that outlives a worker's death."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from .worker import Result, Row, Spec, Worker, failed
+
+__all__ = ["run_local"]
+
+Done = tuple[Row, list[Result]]
+ATTEMPTS = 3
+"""A row in whose company a worker process died is tried alone so often before it counts as failed."""
+
+_worker: Worker | None = None
+
+
+def run_local(spec: Spec, rows: Sequence[Row], workers: int = 1) -> Iterator[Done]:
+    """Each row with its results, in the order in which they are done.
+
+    Args:
+        spec: the work.
+        rows: what is to be done.
+        workers: processes; 1 works in this one.
+
+    Raises:
+        what loading the work raises.
+    """
+    if workers <= 1:
+        worker = Worker(spec)
+        for row in rows:
+            yield row, worker([row])[0]
+        return
+    yield from _run_pool(spec, rows, workers)
+
+
+def _run_pool(spec: Spec, rows: Sequence[Row], workers: int) -> Iterator[Done]:
+    waiting = deque(rows)
+    while waiting:
+        flying: dict[Future[list[Result]], Row] = {}
+        with _pool(spec, workers) as pool:
+            try:
+                while waiting or flying:
+                    while waiting and len(flying) < 2 * workers:
+                        flying[pool.submit(_run_one, waiting[0])] = waiting[0]
+                        waiting.popleft()
+                    for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                        results = future.result()
+                        yield flying.pop(future), results
+            except BrokenProcessPool:
+                pass
+        # A process died (killed, or out of memory): what was under way is done again, one at a time, to find the culprit.
+        for row in flying.values():
+            yield row, _run_alone(spec, row)
+
+
+def _run_alone(spec: Spec, row: Row) -> list[Result]:
+    for _ in range(ATTEMPTS):
+        with _pool(spec, 1) as pool:
+            try:
+                return pool.submit(_run_one, row).result()
+            except BrokenProcessPool:
+                continue
+    return failed(row, f"the worker process died {ATTEMPTS} times on this row (killed, or out of memory)")
+
+
+def _pool(spec: Spec, workers: int) -> ProcessPoolExecutor:
+    # spawn: forking a process that has threads (OpenCV, ONNX Runtime, torch) can lock up
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (spec,))
+
+
+def _start(spec: Spec) -> None:
+    """In a new process: end with the parent, even if it is killed; the model is made on the first row."""
+    global _worker  # noqa: PLW0603  a process of a pool has no other place
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    _worker = None
+    _specs.append(spec)
+
+
+_specs: list[Spec] = []
+
+
+def _run_one(row: Row) -> list[Result]:
+    global _worker  # noqa: PLW0603
+    if _worker is None:
+        _worker = Worker(_specs[-1])
+    return _worker([row])[0]

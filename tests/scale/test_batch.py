@@ -1,0 +1,218 @@
+"""`amodal batch` as users run it: resumed after kill -9, by two workers, on Ray; its output opens elsewhere."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amodal import cli
+from amodal.mask import Mask
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory) -> Path:
+    """Twelve small photos with two objects each; one photo is missing, one prompt is outside of its photo."""
+    folder = tmp_path_factory.mktemp("photos")
+    rows, columns = np.indices((48, 64))
+    random_numbers = np.random.default_rng(0)
+    lines = []
+    for number in range(12):
+        x, y = 20 + number, 24
+        image = random_numbers.integers(0, 60, (48, 64, 3), dtype=np.uint8)
+        disc = (columns - x) ** 2 + (rows - y) ** 2 < 15**2
+        image[disc] = (230, 120, 20 + number)
+        Image.fromarray(image).save(folder / f"{number:02d}.png")
+        visible = disc & (columns < x + 5)
+        lines.append({"image": f"{number:02d}.png", "mask": Mask.from_array(visible).to_dict(), "category": "disc"})
+        lines.append({"image": f"{number:02d}.png", "box": [x - 15, y - 15, x + 15, y + 15]})
+    lines.append({"image": "absent.png", "point": [3, 3], "id": "lost"})
+    lines.append({"image": "03.png", "point": [640, 3], "id": "outside"})
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def unbroken(prompts, tmp_path_factory) -> dict[str, bytes]:
+    """The bytes of a batch that nothing stopped."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert cli.run(["batch", str(prompts), "-o", str(folder / "out"), "--cutouts"]) == 3
+    return content(folder / "out")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def start(prompts: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    arguments = [sys.executable, "-m", "amodal", "batch", str(prompts), "-o", str(out), "--cutouts", *more]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def kill_within(process: subprocess.Popen[bytes], out: Path, lines: int) -> bool:
+    """kill -9 as soon as the journal has so many lines; False if the batch was done before."""
+    journal = out / "journal.jsonl"
+    while process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            return True
+        time.sleep(0.002)
+    process.communicate()
+    return False
+
+
+def test_failures_are_rows(unbroken):
+    records = [json.loads(line) for line in unbroken["shards/00000.jsonl"].splitlines()]
+    assert len(records) == 26
+    failures = {record["id"]: record["error"] for record in records if record["status"] == "failed"}
+    assert set(failures) == {"lost", "outside"}
+    assert "there is no file" in failures["lost"] and "outside of the image" in failures["outside"]
+    fine = next(record for record in records if record["id"] == "03.png#1")
+    assert fine["status"] == "done" and fine["amodal_area"] >= fine["visible_area"] > 0
+    assert unbroken[fine["cutout"]].startswith(b"\x89PNG")
+
+
+def test_killed_and_started_again(prompts, unbroken, tmp_path):
+    out = tmp_path / "out"
+    assert kill_within(start(prompts, out), out, 3)
+    assert kill_within(start(prompts, out, "--workers", "2"), out, 6)
+    last = start(prompts, out)
+    _, text = last.communicate()
+    assert last.returncode == 3 and b"done already; going on" in text
+    assert content(out) == unbroken
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(prompts, unbroken, tmp_path):
+    """Real kill -9, in one process and in a pool, at moments drawn from a batch's whole duration."""
+    dice = random.Random(5)
+    begin = time.perf_counter()
+    start(prompts, tmp_path / "timing").communicate()
+    duration = time.perf_counter() - begin
+    kills = attempt = 0
+    while kills < 20:
+        out = tmp_path / f"out{attempt}"
+        attempt += 1
+        for _ in range(4):
+            process = start(prompts, out, "--workers", str(dice.choice((1, 2))))
+            try:
+                process.communicate(timeout=dice.uniform(0.3, 1.1) * duration)
+                break
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.communicate()
+                kills += 1
+        last = start(prompts, out)
+        last.communicate()
+        assert last.returncode == 3
+        assert content(out) == unbroken
+
+
+def test_two_workers_equal_one_and_survive_the_death_of_one(prompts, unbroken, tmp_path):
+    out = tmp_path / "out"
+    process = start(prompts, out, "--workers", "2")
+    while not (out / "journal.jsonl").exists() or not (out / "journal.jsonl").stat().st_size:
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = [pid for pid in children_of(process.pid) if "spawn_main" in command_of(pid)]
+    if children:
+        os.kill(children[0], signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == 3 and content(out) == unbroken
+
+
+def children_of(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.slow
+def test_ray_equals_local_and_goes_on_after_a_kill(prompts, unbroken, tmp_path):
+    pytest.importorskip("ray", reason='Ray is not installed (pip install "amodal[ray]")')
+    out = tmp_path / "out"
+    kill_within(start(prompts, out, "--ray", "local", "--workers", "2"), out, 4)
+    last = start(prompts, out, "--ray", "local", "--workers", "2")
+    _, text = last.communicate()
+    assert last.returncode == 3, text.decode()
+    assert content(out) == unbroken
+
+
+def test_opens_with_pandas_datasets_and_pycocotools(unbroken, tmp_path):
+    for name, data in unbroken.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    import pandas
+    from pycocotools.coco import COCO
+
+    table = pandas.read_parquet(tmp_path / "objects.parquet")
+    lines = pandas.read_json(tmp_path / "shards" / "00000.jsonl", lines=True)
+    assert list(table["id"]) == list(lines["id"]) and len(table) == 26
+    first = table.iloc[0]
+    bits = Mask.from_rle({"size": list(first.amodal["size"]), "counts": first.amodal["counts"]})
+    assert bits.area == first.amodal_area
+    coco = COCO(str(tmp_path / "coco.json"))
+    assert len(coco.getAnnIds()) == 24 and {c["name"] for c in coco.dataset["categories"]} == {"disc", "object"}
+    annotation = coco.loadAnns([1])[0]
+    assert np.array_equal(coco.annToMask(annotation).astype(bool), bits.to_array((48, 64)))
+
+
+def test_opens_with_datasets(unbroken, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    path = tmp_path / "objects.parquet"
+    path.write_bytes(unbroken["objects.parquet"])
+    table = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
+    assert table.num_rows == 26 and table[0]["status"] == "done"
+
+
+def test_all_objects_of_a_folder(prompts, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.run(["batch", str(prompts.parent), "-o", str(out), "--limit", "1", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    records = [json.loads(line) for line in (out / "shards" / "00000.jsonl").read_text().splitlines()]
+    assert counts["done"] == len(records) >= 1
+    assert {record["image"] for record in records} == {"00.png"}
+    disc = Mask.from_array(np.hypot(*(np.indices((48, 64)) - np.array([24, 20])[:, None, None])) < 15)
+    best = max(Mask.from_rle(record["visible"]).iou(disc) for record in records if record["image"] == "00.png")
+    assert best > 0.8
+
+
+def test_wrong_use(prompts, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    for arguments, code, text in (
+        ([str(tmp_path / "nothing"), "-o", out], 1, "there is no folder or file"),
+        ([str(tmp_path), "-o", out], 1, "there is no photo in"),
+        ([str(prompts), "-o", out, "--method", "hul"], 2, "did you mean 'hull'"),
+        ([str(prompts), "-o", out, "--set", "segmenter.sied=3"], 2, "no option named 'sied'"),
+        ([str(prompts), "-o", out, "--gpus", "1"], 2, "--gpus is for --ray"),
+        ([str(prompts), "-o", str(prompts.parent), "--force"], 1, "is not a batch"),
+    ):
+        assert cli.run(["batch", *arguments]) == code
+        assert text in capsys.readouterr().err
+    assert prompts.exists() and not (tmp_path / "out" / "plan.json").exists()
+
+
+def test_force_begins_anew(prompts, tmp_path, capsys):
+    out = tmp_path / "out"
+    for extra, code in (([], 0), (["--seed", "4"], 1), (["--seed", "4", "--force"], 0)):
+        assert cli.run(["batch", str(prompts), "-o", str(out), "--limit", "1", *extra]) == code
+    assert "differs in seed" in capsys.readouterr().err
