@@ -34,6 +34,12 @@ def test_python_blocks_run(page, workplace):
     assert result.amodal.contains(result.visible)
 
 
+def test_the_batch_page_runs(workplace, capsys):
+    for block in blocks(ROOT / "docs" / "batch.md", "python"):
+        exec(compile(block, "docs/batch.md", "exec"), {})
+    assert "{'done': 1, 'failed': 0}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):

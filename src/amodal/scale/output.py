@@ -109,7 +109,7 @@ class Output:
         for shard in range(self.shards):
             self._write_shard(shard)
         write_exports(self)
-        shards = []
+        shards: list[dict[str, Any]] = []
         for shard in range(self.shards):
             path = self.shard_path(shard)
             counts = {"done": 0, "failed": 0}
@@ -118,7 +118,7 @@ class Output:
             shards.append(
                 {"file": f"shards/{path.name}", **counts, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             )
-        total = {name: sum(int(shard[name]) for shard in shards) for name in ("done", "failed")}
+        total = {name: sum(shard[name] for shard in shards) for name in ("done", "failed")}
         write_json(self.folder / "manifest.json", {"format": "amodal/batch/1", **total, "shards": shards})
         if self._journal is not None:
             self._journal.close()
