@@ -78,6 +78,20 @@ def test_like_repeats_exactly(files, prompt):
     assert json.loads((files / "c" / "photo.json").read_text())["occlusion_rate"] == 0
 
 
+def test_like_on_another_picture_says_so(files, photo, capsys):
+    prompt = ["--box", "28,16,92,80"]
+    assert run(["segment", str(files / "photo.png"), *prompt, "-o", str(files / "a")]) == 0
+    (files / "other.png").write_bytes(encode_png(photo[::-1]))
+    assert (
+        run(["segment", str(files / "other.png"), "--like", str(files / "a" / "photo.json"), "-o", str(files / "b")])
+        == 0
+    )
+    assert (
+        "amodal: warning: " in (text := capsys.readouterr().err)
+        and "other.png is not the picture of the record" in text
+    )
+
+
 def test_like_repeats_a_mask_prompt_and_an_occluder(files):
     arguments = ["--mask", str(files / "mask.png"), "--occluder", str(files / "mask.png"), "-o", str(files / "a")]
     assert run(["segment", str(files / "photo.png"), *arguments]) == 0

@@ -20,18 +20,20 @@ def run(arguments: list[str] | None = None) -> int:
     from ..errors import AmodalError
     from .app import build
 
-    warnings.showwarning = _one_line
-    try:
-        get_command(build()).main(args=arguments, prog_name="amodal")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except AmodalError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("stopped", 1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _one_line
+        try:
+            get_command(build()).main(args=arguments, prog_name="amodal")
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 0
+        except AmodalError as error:
+            return _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            return _fail("stopped", 1)
+        except BrokenPipeError:
+            sys.stderr.close()
+            return 1
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,6 +83,7 @@ def segment(
         "seed": seed if seed is not None else int(record.get("seed", 0)),
         "occluder": occluder,
         "recorded_occluder": record.get("occluder"),
+        "recorded_pixels": record.get("image", {}).get("sha256_pixels"),
     }
     records, failures = run_images(model, images, prompts, mask or [], invert_mask, how, (output, force, as_json))
     if as_json:
@@ -153,6 +155,9 @@ def complete_image(
     source: Any = sys.stdin.buffer.read() if str(path) == "-" else path
     image = read(source)
     size = (image.shape[0], image.shape[1])
+    pixels = digest(image)
+    if how["recorded_pixels"] not in (None, pixels):
+        warnings.warn(f"{path} is not the picture of the record; the result will differ", stacklevel=2)
     drawn = [read_mask(file, size, invert=invert) for file in masks]
     if prompts and len(drawn) > 1:
         raise UsageError("several masks are several objects and take no points, box or text")
@@ -172,7 +177,7 @@ def complete_image(
             tick=tick,
         )
     for result in results:
-        result.provenance["image"] = {"file": str(path), "sha256_pixels": digest(image)}
+        result.provenance["image"] = {"file": str(path), "sha256_pixels": pixels}
     return results
 
 
