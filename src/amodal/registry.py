@@ -32,6 +32,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sam3": "amodal.segmenters.sam:Sam3",
     },
     "datasets": {
+        "cocoa": "amodal.data.cocoa:Cocoa",
         "folder": "amodal.data.folder:Folder",
         "masks": "amodal.data.masks:MaskFolder",
     },

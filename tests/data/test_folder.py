@@ -49,7 +49,8 @@ def test_round_trip(tmp_path: Path) -> None:
     assert samples[1].amodal.box == (30, 5, 70, 25)
     assert samples[1].occlusion_rate == pytest.approx(1 - samples[1].visible.area / 800)
     assert [len(group) for group in Folder(tmp_path / "set").scenes()] == [2, 2]
-    assert [len(group) for group in Folder(tmp_path / "set").scenes(3, frozenset({"a/1/front"}))] == [1, 1]
+    assert [len(group) for group in Folder(tmp_path / "set").scenes(3, frozenset({"a/1/front"}))] == [2, 1]
+    assert [len(group) for group in Folder(tmp_path / "set").scenes(without=frozenset({"b/front", "b/rear"}))] == [2]
 
 
 def test_pycocotools_opens_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

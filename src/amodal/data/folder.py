@@ -93,6 +93,7 @@ def loader(
                 order=row.get("order"),
                 beyond_frame=beyond,
                 source=source,
+                coco=(row["id"], image["id"]),
                 extra=row.get("extra", {}),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +36,7 @@ class Sample:
         order: depth order in the picture, 1 = front; None if unknown.
         beyond_frame: the truth is known outside of the frame too; otherwise predictions are cut at the frame before scoring.
         source: the file and entry that it comes from, for error texts.
+        coco: (annotation id, image id) in the COCO-like file it comes from, so that predictions can name it by them.
         extra: whatever else the data set tells ("kind", "author", "video", ...), JSON-ready.
     """
 
@@ -51,6 +52,7 @@ class Sample:
     order: int | None = None
     beyond_frame: bool = False
     source: str = ""
+    coco: tuple[int, int] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -181,6 +183,11 @@ class Dataset(ABC):
         except AmodalError as error:
             raise DataError(f"{entry.source}: {entry.id}: {error}") from error
 
+    def by_ids(self, ids: Iterable[str]) -> dict[str, Sample]:
+        """Some objects by their ids, decoded."""
+        place = {entry.id: number for number, entry in enumerate(self._entries)}
+        return {name: self[place[name]] for name in ids if name in place}
+
     def ids(self) -> list[str]:
         """The ids of all objects, in order, without decoding anything."""
         return [entry.id for entry in self._entries]
@@ -190,18 +197,21 @@ class Dataset(ABC):
 
         Args:
             limit: only the first `limit` objects.
-            without: ids to leave out; they count for the limit and are not decoded.
+            without: ids that need not come; a picture of which all objects are named here is not decoded at all.
         """
-        group: list[Sample] = []
-        for entry in self._entries[:limit]:
-            if group and group[0].image_id != entry.image_id:
-                yield group
-                group = []
-            sample = None if entry.id in without else self._load(entry)
-            if sample is not None:
-                group.append(sample)
-        if group:
-            yield group
+        entries = self._entries[:limit]
+        start = 0
+        while start < len(entries):
+            end = start
+            while end < len(entries) and entries[end].image_id == entries[start].image_id:
+                end += 1
+            group = entries[start:end]
+            start = end
+            if all(entry.id in without for entry in group):
+                continue
+            samples = [sample for entry in group if (sample := self._load(entry)) is not None]
+            if samples:
+                yield samples
 
     def missing(self) -> list[Path]:
         """The image files that are absent, in order. Decodes masks to get at the paths only where a reader cannot tell otherwise."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics (pure functions), runs (rows, resume), reports (tables, pictures)."""

@@ -1,0 +1,188 @@
+"""Runs: a model over a data set, object by object, picture by picture; resumable, failures as rows."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..completion import Completion
+from ..data import Dataset, Sample
+from ..errors import AmodalError, Cancelled, DataError, UsageError
+from ..mask import Mask
+from ..pipeline import Model, Scene
+from ..prompt import Prompt
+from ..protocols import Tick, no_tick
+from .order import order_accuracy, order_from_masks, order_of
+from .report import Report
+from .rows import RowFile, completion_fields, make_row, predicted_mask
+
+__all__ = ["PROTOCOLS", "PromptKind", "evaluate", "prompt_for"]
+
+PromptKind = Literal["mask", "box", "point"]
+PROTOCOLS: dict[str, str] = {
+    "mask": "GT-V: the true visible mask is given",
+    "box": "pred-V: the box of the true visible mask is given, the segmenter finds the visible mask",
+    "point": "pred-V: one click in the middle of the true visible mask is given, the segmenter finds the visible mask",
+}
+NOTHING = Mask.from_array(np.zeros((0, 0), bool))
+
+
+def evaluate(
+    model: Model,
+    data: Dataset,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    prompt: PromptKind = "mask",
+    batch: int = 8,
+    resume: bool = False,
+    overwrite: bool = False,
+    tick: Tick = no_tick,
+) -> Report:
+    """Score a model on a data set.
+
+    Args:
+        model: from `amodal.load`.
+        data: from `amodal.dataset`.
+        output: the run's folder: rows are appended to `rows.jsonl` as they are made. None keeps them in memory.
+        limit: only the first objects.
+        samples: guesses per object; their majority vote is scored, the best of them reported beside it.
+        seed: of every object.
+        prompt: "mask" gives the true visible mask (GT-V); "box" and "point" let the segmenter find it (pred-V).
+        batch: objects of one picture that the method gets at once.
+        resume: go on with an earlier run in `output`.
+        overwrite: replace an earlier run in `output`.
+        tick: progress ("object", done, total).
+
+    Raises:
+        OutputError: `output` holds a run already, or one with other settings.
+        DataError: images are missing, or annotations are bad and the data set does not skip bad ones.
+    """
+    if prompt not in PROTOCOLS:
+        raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {prompt!r}")
+    check_images(data)
+    settings = {
+        "format": "amodal/run/1",
+        **model.provenance(),
+        "data": data.to_dict(),
+        "protocol": PROTOCOLS[prompt],
+        "prompt": prompt,
+        "samples": samples,
+        "seed": seed,
+        "limit": limit,
+        "versions": versions(),
+    }
+    with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
+        total = min(len(data), limit or len(data))
+        for scene in data.scenes(limit, rows.done):
+            done = rows.done
+            todo = [sample for sample in scene if sample.id not in done]
+            for start in range(0, len(todo), batch):
+                part = todo[start : start + batch]
+                last = start + batch >= len(todo)
+                for row in complete_rows(model, scene, part, prompt, (samples, seed)):
+                    if last and row["id"] == part[-1].id:
+                        row["order"] = scene_order(scene, [*rows.rows[-len(scene) :], row])
+                    rows.add(row)
+                    tick("object", len(rows.rows), total)
+    return Report.build(rows.settings, rows.rows, data)
+
+
+def check_images(data: Dataset) -> None:
+    """Missing images stop a run before it starts, or are listed if bad entries are skipped."""
+    missing = data.missing()
+    if missing and not data.skip_bad:
+        raise DataError(
+            f"{len(missing)} image(s) of {data.name} are missing, the first is {missing[0]}; "
+            "see the data set's page in docs/datasets, or go on with --skip-bad"
+        )
+    for path in missing:
+        data.bad(path, path.stem, "this image is absent")
+
+
+def prompt_for(sample: Sample, kind: PromptKind) -> Prompt:
+    """The prompt that stands for the object: its visible mask, the box of it, or the pixel deepest inside it."""
+    if kind == "mask":
+        return Prompt.make(mask=sample.visible)
+    if kind == "box":
+        return Prompt.make(box=sample.visible.box)
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(sample.visible.bits, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    x, y = sample.visible.origin
+    return Prompt.make(point=(x + int(column) - 0.5, y + int(row) - 0.5))
+
+
+def complete_rows(
+    model: Model, scene: Sequence[Sample], part: Sequence[Sample], kind: PromptKind, draws: tuple[int, int]
+) -> Iterable[dict[str, Any]]:
+    """The rows of some objects of a picture. What fails becomes a row that scores as an empty mask."""
+    visible = [sample for sample in part if sample.visible]
+    answers: dict[str, tuple[Completion | str, float]] = {}
+    try:
+        image = part[0].image
+        answers = complete_batch(model.open(image), visible, kind, draws)
+    except Cancelled:
+        raise
+    except (AmodalError, OSError) as error:
+        answers = {sample.id: (str(error), 0.0) for sample in visible}
+    for sample in part:
+        answer, seconds = answers.get(sample.id, ("no pixel of it is visible, so that nothing can prompt it", 0.0))
+        if isinstance(answer, Completion):
+            fields = completion_fields(sample, answer)
+            yield make_row(sample, answer.amodal, scene, seconds=round(seconds, 4), **fields)
+        else:
+            yield {**make_row(sample, NOTHING, scene, seconds=0.0), "error": answer}
+
+
+def complete_batch(
+    scene: Scene, part: Sequence[Sample], kind: PromptKind, draws: tuple[int, int]
+) -> dict[str, tuple[Completion | str, float]]:
+    """Completions with their seconds by id; if the batch fails, each object alone, so that one bad object costs only itself."""
+    samples, seed = draws
+    start = time.perf_counter()
+    try:
+        prompts = [prompt_for(sample, kind) for sample in part]
+        results = scene.complete_all(prompts, samples=samples, seeds=[seed] * len(part)) if part else []
+        each = (time.perf_counter() - start) / max(len(part), 1)
+        return {sample.id: (result, each) for sample, result in zip(part, results, strict=True)}
+    except Cancelled:
+        raise
+    except (AmodalError, RuntimeError, ValueError, MemoryError) as error:
+        if len(part) == 1:
+            return {part[0].id: (f"{type(error).__name__}: {error}", time.perf_counter() - start)}
+    answers: dict[str, tuple[Completion | str, float]] = {}
+    for sample in part:
+        answers |= complete_batch(scene, [sample], kind, draws)
+    return answers
+
+
+def scene_order(scene: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> list[int] | None:
+    """Right and all ordered pairs of a picture, from its rows; None where its order is not known."""
+    if not any(sample.occluders for sample in scene):
+        return None
+    masks = {row["id"]: predicted_mask(row) for row in rows}
+    known = [sample for sample in scene if sample.id in masks]
+    implied = order_from_masks([masks[sample.id] for sample in known], [sample.visible for sample in known])
+    return list(order_accuracy(implied, order_of(known)))
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on beside the settings."""
+    from .. import __version__
+
+    return {
+        "amodal": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

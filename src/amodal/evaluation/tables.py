@@ -1,0 +1,61 @@
+"""Reports as plain text and as Markdown: the baselines beside the method, the protocol on every column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["markdown", "percent", "summary"]
+
+
+def percent(entry: Mapping[str, Any] | None, *, bounds: bool = False) -> str:
+    """An interval's record in per cent: `81.2` or `81.2 [79.9, 82.4]`; a dash where undefined."""
+    if entry is None or entry["value"] is None:
+        return "-"
+    text = f"{100 * entry['value']:.1f}"
+    return f"{text} [{100 * entry['low']:.1f}, {100 * entry['high']:.1f}]" if bounds else text
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to equal width."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+def method_name(content: Mapping[str, Any]) -> str:
+    """The evaluated method's name."""
+    return str(content["settings"].get("method", {}).get("name", "predictions"))
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """What the command line prints at the end of a run."""
+    data, name = content["settings"].get("data", {}), method_name(content)
+    head = (
+        f"{name} on {data.get('name')}{' ' + data['split'] if data.get('split') else ''}: {content['objects']} objects in "
+        f"{content['images']} images, {content['occluded_objects']} occluded, {content['failures']} failed\n"
+        f"protocol: {content['settings'].get('protocol')}"
+    )
+    lines = [["per cent", name, "visible", "hull", "protocol of the column"]]
+    for metric, entry in content["metrics"].items():
+        values = [percent(entry["method"], bounds=True), percent(entry["visible"]), percent(entry["hull"])]
+        lines.append([metric, *values, entry["protocol"]])
+    bins = [["occluded, %", "objects", f"{name} IoU", "visible", "hull"]]
+    for label, entry in content["bins"].items():
+        cells = [percent(entry["iou"][who]) for who in ("method", "visible", "hull")]
+        bins.append([label, str(entry["objects"]), *cells])
+    parts = [head, table(lines), table(bins)]
+    if content["published"]:
+        found = [["published", "IoU", "occluded", "protocol", "source"]]
+        for row in content["published"]:
+            hidden = "-" if row["iou_occluded"] is None else f"{row['iou_occluded']:g}"
+            found.append([row["method"], f"{row['iou']:g}", hidden, row["protocol"], row["source"]])
+        parts.append(table(found))
+    return "\n\n".join(parts)
