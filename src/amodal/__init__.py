@@ -11,6 +11,7 @@ from .prompt import Prompt
 
 if TYPE_CHECKING:
     from .data import Dataset, Sample, dataset
+    from .evaluation import Report, evaluate
 
 __version__ = "0.1.0"
 
@@ -23,17 +24,25 @@ __all__ = [
     "Mask",
     "Model",
     "Prompt",
+    "Report",
     "Sample",
     "Scene",
     "SoftMask",
     "__version__",
     "dataset",
+    "evaluate",
     "load",
     "read",
     "read_mask",
 ]
 
-LAZY = {"Dataset": "data", "Sample": "data", "dataset": "data"}
+LAZY = {
+    "Dataset": "data",
+    "Report": "evaluation",
+    "Sample": "data",
+    "dataset": "data",
+    "evaluate": "evaluation",
+}
 """Public names that live in a subpackage, imported at first use."""
 
 

@@ -150,7 +150,8 @@ class Mask:
     @classmethod
     def from_rle(cls, encoded: Any, origin: tuple[int, int] = (0, 0)) -> Mask:
         """From a COCO RLE (compressed or not); `origin` is the place of its pixel (0, 0). Raises MaskError if malformed."""
-        return cls.from_array(rle.decode(encoded), origin)
+        bits, (x, y) = rle.decode_crop(encoded)
+        return cls(bits, (origin[0] + x, origin[1] + y)) if bits.size else cls(bits)
 
     def to_dict(self) -> dict[str, Any]:
         """Lossless and JSON-ready, beyond the frame too: an RLE of the tight crop with its `origin` [x, y]."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import MaskError
 
-__all__ = ["decode", "encode", "pack_counts", "runs_of", "unpack_counts"]
+__all__ = ["check", "decode", "decode_crop", "encode", "pack_counts", "runs_of", "unpack_counts"]
 
 Counts = NDArray[np.int64]
 
@@ -79,16 +79,51 @@ def decode(rle: Any) -> NDArray[np.bool_]:
     Raises:
         MaskError: not an RLE, or runs that do not add up to H x W.
     """
+    counts, height, width = check(rle)
+    values = np.arange(counts.size) % 2 == 1
+    return np.asarray(np.repeat(values, counts).reshape(width, height).T)
+
+
+def decode_crop(rle: Any) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """As `decode`, but only the tight crop: bits (h, w) bool and the place (x, y) of their first pixel, without a full frame.
+
+    Raises:
+        MaskError: as `decode`.
+    """
+    counts, height, _ = check(rle)
+    ends = np.cumsum(counts)
+    filled = 2 * np.flatnonzero(counts[1::2]) + 1
+    if filled.size == 0:
+        return np.zeros((0, 0), bool), (0, 0)
+    starts, stops = ends[filled - 1], ends[filled]
+    left, right = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
+    tops, bottoms = starts % height, (stops - 1) % height
+    wraps = bool((starts // height != (stops - 1) // height).any())  # a run over a column's end fills top and bottom
+    top, bottom = (0, height) if wraps else (int(tops.min()), int(bottoms.max()) + 1)
+    first, last = int(filled[0]), int(filled[-1])
+    runs = counts[first - 1 : last + 1].copy()
+    runs[0] = starts[0] - left * height
+    flat = np.zeros((right - left) * height, bool)
+    part = np.repeat(np.arange(runs.size) % 2 == 1, runs)
+    flat[: part.size] = part
+    return flat.reshape(right - left, height)[:, top:bottom].T.copy(), (left, top)
+
+
+def check(rle: Any) -> tuple[Counts, int, int]:
+    """The run lengths, height and width of a COCO RLE.
+
+    Raises:
+        MaskError: not an RLE, or runs that do not add up to H x W.
+    """
     try:
         height, width = (int(n) for n in rle["size"])
         packed = rle["counts"]
         counts = unpack_counts(packed) if isinstance(packed, str | bytes) else np.asarray(packed, np.int64)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         if isinstance(error, MaskError):
             raise
         raise MaskError('an RLE is {"size": [H, W], "counts": string or list of run lengths}') from error
     total = int(counts.sum()) if counts.size else 0
     if height < 0 or width < 0 or total != height * width or (counts.size and counts.min() < 0):
         raise MaskError(f"the RLE runs add up to {total}, the size {height} x {width} needs {height * width}")
-    values = np.arange(counts.size) % 2 == 1
-    return np.asarray(np.repeat(values, counts).reshape(width, height).T)
+    return counts, height, width

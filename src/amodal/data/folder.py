@@ -54,8 +54,10 @@ class Folder(Dataset):
             if row.get("image_id") not in images:
                 self.bad(file, name, f"its image {row.get('image_id')!r} is not in the list of images")
                 continue
-            load = loader(row, images[row["image_id"]], root, str(file), names, categories, beyond)
-            entries.append(Entry(name, image_name(images[row["image_id"]]), str(file), load))
+            image = images[row["image_id"]]
+            load = loader(row, image, root, str(file), names, categories, beyond)
+            picture = root / "images" / str(image.get("file_name"))
+            entries.append(Entry(name, image_name(image), str(file), picture, load))
         return entries
 
 

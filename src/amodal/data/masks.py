@@ -38,7 +38,8 @@ class MaskFolder(Dataset):
                 self.bad(root, stem, f"there is no file {stem}.* in {', '.join(absent)}/")
                 continue
             files = {part: table[stem] for part, table in tables.items()}
-            entries.append(Entry(stem, stem, str(files["amodal"]), self._loader(stem, files, rows.get(stem, {}))))
+            load = self._loader(stem, files, rows.get(stem, {}))
+            entries.append(Entry(stem, stem, str(files["amodal"]), files["images"], load))
         if not entries:
             raise DataError(f"{root} holds no pictures; it needs images/X.jpg, visible/X.png and amodal/X.png")
         return entries

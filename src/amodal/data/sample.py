@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,11 +89,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Entry:
-    """An object that is known but not decoded yet: its id, its picture, where it is written, and how to make the `Sample`."""
+    """An object that is known but not decoded yet.
+
+    Attributes:
+        id: of the sample.
+        image_id: of its picture.
+        source: the file that it is written in.
+        picture: the photo's file.
+        load: makes the `Sample`.
+    """
 
     id: str
     image_id: str
     source: str
+    picture: Path
     load: Callable[[], Sample]
 
 
@@ -192,7 +201,7 @@ class Dataset(ABC):
         """The ids of all objects, in order, without decoding anything."""
         return [entry.id for entry in self._entries]
 
-    def scenes(self, limit: int | None = None, without: frozenset[str] = frozenset()) -> Iterator[list[Sample]]:
+    def scenes(self, limit: int | None = None, without: Collection[str] = ()) -> Iterator[list[Sample]]:
         """The samples picture by picture.
 
         Args:
@@ -214,17 +223,8 @@ class Dataset(ABC):
                 yield samples
 
     def missing(self) -> list[Path]:
-        """The image files that are absent, in order. Decodes masks to get at the paths only where a reader cannot tell otherwise."""
-        paths: dict[Path, None] = {}
-        last = None
-        for entry in self._entries:
-            if entry.image_id == last:
-                continue
-            last = entry.image_id
-            sample = self._load(entry)
-            if sample is not None and isinstance(sample.picture, Path):
-                paths.setdefault(sample.picture)
-        return [path for path in paths if not path.is_file()]
+        """The image files that are absent, in order."""
+        return [path for path in dict.fromkeys(entry.picture for entry in self._entries) if not path.is_file()]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: what identifies the data in a report."""

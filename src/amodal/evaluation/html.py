@@ -1,0 +1,232 @@
+"""The HTML page of a report: tables, charts and pictures in one file that needs nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..drawing import canvas
+from ..errors import AmodalError
+from ..image import Image
+from ..mask import Mask, bounding_box
+from .charts import curves, histogram
+from .metrics import BINS
+from .rows import predicted_mask
+from .tables import method_name, percent
+
+if TYPE_CHECKING:
+    from ..data import Sample
+    from .report import Report
+
+__all__ = ["document", "jpeg", "outlined", "page", "table"]
+
+STYLE = """
+body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:left}
+th{background:#f4f4f4}td.n{text-align:right;font-variant-numeric:tabular-nums}.note{color:#666;font-size:12px}
+figure{display:inline-block;margin:.4rem;vertical-align:top}figcaption{font-size:12px;color:#444;max-width:34rem}
+img{max-width:100%;border:1px solid #ccc}summary{cursor:pointer;font-weight:600}
+"""
+CASES = 6
+"""Pictures of each kind: best, worst, random."""
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A whole HTML page."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table; cells that look like numbers are set right."""
+    parts = ["<table><tr>", *(f"<th>{escape(cell)}</th>" for cell in head), "</tr>"]
+    for row in rows:
+        cells = (f"<td{' class=n' if cell[:1].isdigit() else ''}>{escape(cell)}</td>" for cell in row)
+        parts.append(f"<tr>{''.join(cells)}</tr>")
+    return "".join([*parts, "</table>"])
+
+
+def jpeg(image: Image, width: int = 360) -> str:
+    """The picture as a data address, at most `width` pixels wide."""
+    import cv2
+
+    if image.shape[1] > width:
+        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    done, buffer = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.tobytes()).decode() if done else ""
+
+
+def outlined(image: Image, mask: Mask, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> Image:
+    """The photo on `box` (x0, y0, x1, y1) with a mask tinted and its outline drawn."""
+    import cv2
+
+    picture = canvas(image, box, 255).copy()
+    bits = mask.crop(box)
+    picture[bits] = (0.6 * picture[bits] + 0.4 * np.array(colour)).astype(np.uint8)
+    contours, _ = cv2.findContours(bits.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(max(picture.shape[:2]) / 200))
+    out: Image = cv2.drawContours(picture, contours, -1, colour, width)
+    return out
+
+
+def page(report: Report) -> str:
+    """The report as one HTML file."""
+    content = report.content
+    name = method_name(content)
+    data = content["settings"].get("data", {})
+    title = f"{name} on {data.get('name')}{' ' + data['split'] if data.get('split') else ''}"
+    body = [
+        f"<p>{content['objects']} objects in {content['images']} images, {content['occluded_objects']} occluded, "
+        f"{content['failures']} failed. Protocol: {escape(str(content['settings'].get('protocol')))}. In per cent, with "
+        "95 % bootstrap intervals over images. A failed object counts as an empty mask.</p>",
+        *_tables(content, name),
+        *_charts(report, name),
+        *_pictures(report),
+        *_details(content),
+    ]
+    return document(title, body)
+
+
+def _tables(content: Mapping[str, Any], name: str) -> list[str]:
+    rows = []
+    for metric, entry in content["metrics"].items():
+        cells = [percent(entry[who], bounds=True) for who in ("method", "visible", "hull")]
+        rows.append([metric, *cells, str(entry["method"]["objects"]), entry["protocol"]])
+    extra = [
+        [
+            "calibration_error",
+            percent(content["calibration_error"], bounds=True),
+            "of probability, over not visible pixels",
+        ],
+        [
+            "prompt_iou",
+            percent(content["prompt_iou"], bounds=True),
+            "the visible mask that the method got, against the truth",
+        ],
+    ]
+    if content["best_of"]:
+        extra.append(
+            [f"best of {content['best_of']['k']}", percent(content["best_of"]["iou"], bounds=True), "mean IoU"]
+        )
+    if content["order"]:
+        order = content["order"]
+        extra.append(
+            ["order accuracy", f"{100 * order['accuracy']:.1f}", f"of {order['pairs']} pairs with a known order"]
+        )
+    precision = [
+        [label, *("-" if entry[key] is None else f"{100 * entry[key]:.1f}" for key in ("ap", "ap50", "ap75", "ar"))]
+        for label, entry in content["average_precision"].items()
+    ]
+    published = [
+        [
+            row["method"],
+            f"{row['iou']:g}",
+            "-" if row["iou_occluded"] is None else f"{row['iou_occluded']:g}",
+            row["protocol"],
+            row["source"],
+        ]
+        for row in content["published"]
+    ]
+    parts = [
+        "<h2>Metrics</h2>",
+        table(["metric", name, "visible", "hull", "objects", "protocol of the column"], rows),
+        table(["also", "value", "what"], extra),
+        "<h2>Average precision</h2>",
+        table(["occlusion", "AP", "AP50", "AP75", "AR"], precision),
+        '<p class="note">COCO, class-agnostic, over the amodal masks; bins of amodalAPI: none, up to 25 %, above.</p>',
+    ]
+    if published:
+        parts += ["<h2>Published</h2>", table(["method", "IoU", "occluded", "protocol", "source"], published)]
+        parts.append('<p class="note">As published; only numbers of one protocol compare.</p>')
+    return parts
+
+
+def _charts(report: Report, name: str) -> list[str]:
+    from .report import ious_of
+
+    labels = [label for label in BINS if label != "<50"]
+    parts = ["<h2>Over occlusion</h2>"]
+    for metric, words in (("iou", "IoU"), ("iou_occluded_defined", "IoU of the occluded region")):
+        series = {}
+        for who, shown in (("method", name), ("visible", "visible"), ("hull", "hull")):
+            entries = [report.content["bins"][label][metric][who] for label in labels]
+            series[shown] = [None if e["value"] is None else (e["value"], e["low"], e["high"]) for e in entries]
+        if len(set(series)) < 3:
+            series = {f"{name} (method)": series[name], **{k: v for k, v in series.items() if k != name}}
+        axis = [f"{label} % ({report.content['bins'][label]['objects']})" for label in labels]
+        parts.append(
+            f"<figure>{curves(words, axis, series)}<figcaption>{words}, mean by share occluded</figcaption></figure>"
+        )
+    chart = histogram("IoU of all objects", ious_of(report.rows))
+    parts.append(f"<figure>{chart}<figcaption>IoU of all objects of {escape(name)}</figcaption></figure>")
+    return parts
+
+
+def _pictures(report: Report) -> list[str]:
+    """Best, worst and random cases: photo, visible, prediction, truth."""
+    if report.data is None:
+        return []
+    scored = [row for row in report.rows if row["iou"] is not None]
+    occluded = [row for row in scored if row["occlusion"] > 0.05] or scored
+    ranked = sorted(occluded, key=lambda row: (row["iou"], row["id"]))
+    groups = {
+        "Worst": ranked[:CASES],
+        "Best": ranked[::-1][:CASES],
+        "Random": random.Random(0).sample(ranked, min(CASES, len(ranked))),
+    }
+    samples = report.data.by_ids({row["id"] for rows in groups.values() for row in rows})
+    parts = [
+        "<h2>Cases</h2>",
+        '<p class="note">Occluded objects: photo, visible (blue), prediction (orange), truth (green).</p>',
+    ]
+    for kind, rows in groups.items():
+        parts.append(f"<details open><summary>{kind}</summary>")
+        parts += [_case(samples[row["id"]], row) for row in rows if row["id"] in samples]
+        parts.append("</details>")
+    return parts
+
+
+def _case(sample: Sample, row: Mapping[str, Any]) -> str:
+    try:
+        image = sample.image
+    except AmodalError as error:
+        return f"<p>{escape(sample.id)}: {escape(str(error))}</p>"
+    predicted = predicted_mask(row)
+    x0, y0, x1, y1 = bounding_box((sample.amodal.box, predicted.box, sample.visible.box))
+    margin = max(8, (x1 - x0 + y1 - y0) // 10)
+    box = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
+    views = [
+        canvas(image, box, 255),
+        outlined(image, sample.visible, (40, 100, 230), box),
+        outlined(image, predicted, (240, 130, 20), box),
+        outlined(image, sample.amodal, (30, 150, 70), box),
+    ]
+    strip = np.concatenate(views, axis=1)
+    text = f"{sample.id}{': ' + sample.category if sample.category else ''}, {sample.occlusion_rate:.0%} occluded, IoU {row['iou']:.3f}"
+    return (
+        f'<figure><img src="{jpeg(strip, 760)}" alt="{escape(text)}"><figcaption>{escape(text)}</figcaption></figure>'
+    )
+
+
+def _details(content: Mapping[str, Any]) -> list[str]:
+    import json
+
+    parts = []
+    if content["failed"]:
+        parts += [
+            "<h2>Failed</h2>",
+            table(["object", "error"], [[row["id"], row["error"]] for row in content["failed"]]),
+        ]
+    if content["skipped"]:
+        parts += ["<h2>Skipped</h2>", table(["bad entry"], [[text] for text in content["skipped"]])]
+    settings = escape(json.dumps(content["settings"], indent=1))
+    return [*parts, f"<details><summary>Settings and versions</summary><pre>{settings}</pre></details>"]

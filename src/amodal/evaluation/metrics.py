@@ -39,9 +39,9 @@ BINS: dict[str, tuple[float, float]] = {
     "0-10": (0.0, 0.1),
     "10-50": (0.1, 0.5),
     "50-100": (0.5, 1.0),
-    "<50": (-1.0, 0.5),
+    "<50": (-1.0, np.nextafter(0.5, 0.0)),
 }
-"""Occlusion bins by name: low < share occluded <= high; the last is the subset of the tuning-free paper (there < 50 %)."""
+"""Occlusion bins by name: low < share occluded <= high; the last is the subset of the tuning-free paper, strictly below 50 %."""
 
 
 @dataclass(frozen=True)
@@ -230,10 +230,13 @@ def boundary_f(predicted: Mask, amodal: Mask, tolerance: float | None = None, *,
     wide = bounding_box((predicted.box, amodal.box))
     box = (wide[0] - 1, wide[1] - 1, wide[2] + 1, wide[3] + 1)
     edges = [_contour(mask.crop(box)) for mask in (predicted, amodal)]
+    radius = int(reach)
+    steps = np.arange(-radius, radius + 1) ** 2
+    disc = (steps[:, None] + steps[None, :] <= reach**2).astype(np.uint8)
     hits = []
     for own, other in (edges, edges[::-1]):
-        away = cv2.distanceTransform((~other).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        hits.append(np.count_nonzero(away[own] <= reach) / np.count_nonzero(own))
+        near = cv2.dilate(other.view(np.uint8), disc, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        hits.append(np.count_nonzero(near[own]) / np.count_nonzero(own))
     precision, recall = hits
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 

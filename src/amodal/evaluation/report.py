@@ -230,13 +230,14 @@ def precision_bins(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     pictures = []
     for scene in scenes.values():
         place = {row["id"]: number for number, row in enumerate(scene)}
-        found = [row for row in scene if not row.get("error")]
+        found = [(row["score"], row["overlaps"]) for row in scene if not row.get("error")]
+        found += [(score, overlaps) for row in scene for score, overlaps in row.get("unmatched") or ()]
         overlaps = np.zeros((len(found), len(scene)))
-        for number, row in enumerate(found):
-            for name, value in row["overlaps"]:
+        for number, (_, near) in enumerate(found):
+            for name, value in near:
                 if name in place:
                     overlaps[number, place[name]] = value
-        scores = np.array([1.0 if row.get("score") is None else row["score"] for row in found], np.float64)
+        scores = np.array([1.0 if score is None else score for score, _ in found], np.float64)
         pictures.append(Picture(scores, overlaps, np.array([row["occlusion"] for row in scene], np.float64)))
     return {name: average_precision(pictures, bounds) for name, bounds in OCCLUSION_BINS.items()}
 

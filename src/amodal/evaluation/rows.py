@@ -122,6 +122,8 @@ class RowFile:
         self.folder = folder
         self.settings: dict[str, Any] = json.loads(json.dumps(settings))
         self.rows: list[dict[str, Any]] = []
+        self.done: set[str] = set()
+        """Ids that have a row."""
         self._file: Any = None
         if folder is None:
             return
@@ -134,17 +136,13 @@ class RowFile:
         else:
             rows.unlink(missing_ok=True)
             write_json(run, self.settings)
-        whole = sum(1 for _ in self.rows)
-        self._file = open_at_line(rows, whole)
-
-    @property
-    def done(self) -> frozenset[str]:
-        """Ids that have a row."""
-        return frozenset(row["id"] for row in self.rows)
+        self.done = {row["id"] for row in self.rows}
+        self._file = open_at_line(rows, len(self.rows))
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row; it is on disk when this returns."""
         self.rows.append(row)
+        self.done.add(row["id"])
         if self._file is not None:
             self._file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
             self._file.flush()

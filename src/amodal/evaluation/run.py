@@ -83,8 +83,7 @@ def evaluate(
     with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
         total = min(len(data), limit or len(data))
         for scene in data.scenes(limit, rows.done):
-            done = rows.done
-            todo = [sample for sample in scene if sample.id not in done]
+            todo = [sample for sample in scene if sample.id not in rows.done]
             for start in range(0, len(todo), batch):
                 part = todo[start : start + batch]
                 last = start + batch >= len(todo)
@@ -152,7 +151,7 @@ def complete_batch(
     start = time.perf_counter()
     try:
         prompts = [prompt_for(sample, kind) for sample in part]
-        results = scene.complete_all(prompts, samples=samples, seeds=[seed] * len(part)) if part else []
+        results = scene.complete_all(prompts, samples=samples, seeds=[seed] * len(part), paint=False) if part else []
         each = (time.perf_counter() - start) / max(len(part), 1)
         return {sample.id: (result, each) for sample, result in zip(part, results, strict=True)}
     except Cancelled:

@@ -1,0 +1,199 @@
+"""`amodal evaluate` and `amodal compare`: methods and predictions measured on data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from ..errors import OutputError, UsageError
+from ..options import parse_settings
+from .common import hint, load_model, print_json, progress, split_settings
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..evaluation import Report
+
+__all__ = ["register"]
+
+MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods. Default: that of amodal segment.")]
+InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
+SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
+DataName = Annotated[str, typer.Option("--dataset", help="See: amodal list datasets.")]
+Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
+Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY, data.KEY."),
+]
+Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; their majority is scored.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
+PromptName = Annotated[str, typer.Option("--prompt", help="mask (true visible mask), box or point (segmenter).")]
+Batch = Annotated[int, typer.Option(min=1, help="Objects of one picture at once.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Given = Annotated[
+    Path | None, typer.Option("--predictions", metavar="PATH", help="Score these masks instead: COCO results or PNGs.")
+]
+Ablate = Annotated[
+    str | None, typer.Option(metavar="PART,...", help="Take away leak, background, area of tuning-free.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on past bad annotations and list them.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("evaluate")(evaluate)
+    app.command("compare")(compare)
+
+
+def evaluate(
+    dataset: DataName,
+    root: Root,
+    method: MethodName = None,
+    inpainter: InpainterName = None,
+    segmenter: SegmenterName = None,
+    split: Split = None,
+    limit: Limit = None,
+    settings: Settings = None,
+    samples: Samples = 1,
+    seed: Seed = 0,
+    prompt: PromptName = "mask",
+    batch: Batch = 8,
+    device: Device = "auto",
+    predictions: Given = None,
+    ablate: Ablate = None,
+    output: Output = Path("amodal-run"),
+    resume: Resume = False,
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a method, or masks made elsewhere, on a data set. Exits with 3 if some objects failed."""
+    from ..evaluation.run import PromptKind
+
+    if predictions is not None and (method or ablate):
+        raise UsageError("--predictions scores masks that are there already; leave out --method and --ablate")
+    if prompt not in get_args(PromptKind):
+        raise UsageError(f"--prompt is one of {', '.join(get_args(PromptKind))}, got {prompt!r}")
+    chosen, of_data = _settings(settings or [])
+    data = _open(dataset, root, split, of_data, skip_bad)
+    keep: dict[str, Any] = {"limit": limit, "resume": resume, "overwrite": force}
+    if predictions is not None:
+        report = _given(predictions, data, output, keep)
+    else:
+        parts = (method, inpainter, segmenter, device)
+        keep |= {"samples": samples, "seed": seed, "prompt": prompt, "batch": batch}
+        if ablate:
+            _ablation(ablate.split(","), parts, chosen, data, output, keep)
+            return
+        report = _run(parts, chosen, data, output, keep)
+    files = report.save(output)
+    if as_json:
+        print_json(report.content)
+    else:
+        typer.echo(str(report))
+    hint(f"next: look at {files['html']}, then: amodal compare {output} OTHER_RUN")
+    if report.content["failures"] or report.content["skipped"]:
+        hint(
+            f"{report.content['failures']} objects failed, {len(report.content['skipped'])} bad entries: see {files['json']}"
+        )
+        raise typer.Exit(3)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of amodal evaluate.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Also write it here.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs on the same objects: paired differences to the first one, with intervals."""
+    from ..evaluation.compare import compare as compare_runs
+    from ..evaluation.compare import comparison_text
+    from ..files import write_json
+
+    content = compare_runs(runs)
+    if output is not None:
+        write_json(output, content, overwrite=force)
+    if as_json:
+        print_json(content)
+    else:
+        typer.echo(comparison_text(content))
+    hint(f"next: open {runs[0] / 'report.html'} for pictures")
+
+
+def _settings(items: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """`--set` items of the model's parts, and those of the data set (`data.KEY`)."""
+    of_data = [item.removeprefix("data.") for item in items if item.startswith("data.")]
+    return split_settings([item for item in items if not item.startswith("data.")]), parse_settings(of_data)
+
+
+def _open(name: str, root: Path, split: str | None, options: dict[str, str], skip_bad: bool) -> Dataset:
+    from ..data import dataset
+
+    return dataset(name, root, split, options=options, skip_bad=skip_bad)
+
+
+def _given(path: Path, data: Dataset, output: Path, keep: dict[str, Any]) -> Report:
+    from ..evaluation import Predictions, evaluate_predictions
+
+    with progress("scoring") as tick:
+        return evaluate_predictions(Predictions(path), data, output=output, tick=tick, **keep)
+
+
+def _run(
+    parts: tuple[str | None, str | None, str | None, str],
+    chosen: dict[str, dict[str, Any]],
+    data: Dataset,
+    output: Path,
+    keep: dict[str, Any],
+) -> Report:
+    from ..evaluation import evaluate as evaluate_model
+
+    model = load_model(*parts, chosen)
+    with progress(model.method.name) as tick:
+        return evaluate_model(model, data, output=output, tick=tick, **keep)
+
+
+def _ablation(
+    names: Sequence[str],
+    parts: tuple[str | None, str | None, str | None, str],
+    chosen: dict[str, dict[str, Any]],
+    data: Dataset,
+    output: Path,
+    keep: dict[str, Any],
+) -> None:
+    """One run a variant in subfolders of `output`, and their comparison."""
+    from ..evaluation.ablation import REPORTED, variants
+    from ..evaluation.compare import compare as compare_runs
+    from ..evaluation.compare import comparison_text
+    from ..files import write_json
+    from ..registry import DEFAULTS, find
+
+    runs = variants(names, find("methods", parts[0] or DEFAULTS["methods"]).Options)
+    if output.exists() and not (keep["resume"] or keep["overwrite"]) and any(output.iterdir()):
+        raise OutputError(
+            f"{output} is not empty; add --resume to go on with it, --force to replace it, or choose another -o"
+        )
+    folders: list[Path] = []
+    for name, options in runs.items():
+        hint(f"{len(folders) + 1} of {len(runs)}: {name}")
+        folder = output / name.replace("=", "-").replace(",", "-")
+        settings = {**chosen, "method": {**chosen["method"], **options}}
+        _run(parts, settings, data, folder, keep).save(folder)
+        folders.append(folder)
+    content = compare_runs(folders)
+    content["reported"] = {part: REPORTED[part] for part in names}
+    write_json(output / "ablation.json", content)
+    typer.echo(comparison_text(content))
+    reported = ", ".join(f"without {part} {points:+.1f}" for part, points in content["reported"].items())
+    typer.echo(f"\nthe paper, on COCO-A, in points of mIoU: {reported}")
+    hint(f"next: look at {folders[0] / 'report.html'}")

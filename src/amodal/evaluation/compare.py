@@ -1,0 +1,118 @@
+"""Paired comparison of runs: the same objects, differences with intervals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..files import read_json
+from .metrics import BINS, Ratio, group_sums, resamples
+from .report import COLUMNS, counts_of, groups_of, ratio_of
+from .rows import read_rows
+from .tables import method_name, table
+
+__all__ = ["compare", "comparison_text"]
+
+
+def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Differences of runs to the first one, over the objects that all of them have.
+
+    Args:
+        folders: of two or more runs on the same data set.
+
+    Returns:
+        JSON-ready: `objects`, `images`, `runs` (names), and per metric the values and, for every run but the first, the paired
+        difference with its 95 % bootstrap interval over pictures; `bins`: mean IoU by occlusion.
+
+    Raises:
+        DataError: fewer than two runs, different data sets, or no object in common.
+    """
+    if len(folders) < 2:
+        raise DataError("compare needs at least two folders of runs")
+    paths = [Path(folder) for folder in folders]
+    runs = [(read_json(path / "run.json", DataError), list(read_rows(path / "rows.jsonl"))) for path in paths]
+    data = [settings.get("data", {}) for settings, _ in runs]
+    for path, other in zip(paths, data, strict=True):
+        if (other.get("name"), other.get("split")) != (data[0].get("name"), data[0].get("split")):
+            raise DataError(
+                f"{path} is of the data set {other.get('name')} {other.get('split')}, {paths[0]} of {data[0].get('name')} "
+                f"{data[0].get('split')}; compare runs of one data set"
+            )
+    common = set.intersection(*({row["id"] for row in rows} for _, rows in runs))
+    if not common:
+        raise DataError(f"{paths[0]} and {paths[1]} have no object in common")
+    aligned = [sorted((row for row in rows if row["id"] in common), key=lambda row: row["id"]) for _, rows in runs]
+    _same_truth(aligned, paths)
+    groups = groups_of(aligned[0])
+    weights = resamples(int(groups.max()) + 1)
+    metrics = {
+        metric: _compared([ratio_of(rows, metric, "method") for rows in aligned], groups, weights) for metric in COLUMNS
+    }
+    occlusion = counts_of(aligned[0]).occlusion
+    bins: dict[str, Any] = {}
+    for name, (low, high) in BINS.items():
+        inside = (occlusion > low) & (occlusion <= high)
+        ratios = [ratio_of(rows, "iou", "method").where(inside) for rows in aligned]
+        bins[name] = {"objects": int(np.count_nonzero(inside)), **_compared(ratios, groups, weights)}
+    return {
+        "format": "amodal/comparison/1",
+        "data": data[0],
+        "runs": [
+            {"folder": path.name, "method": method_name({"settings": run})}
+            for path, (run, _) in zip(paths, runs, strict=True)
+        ],
+        "objects": len(common),
+        "left_out": [len(rows) - len(common) for _, rows in runs],
+        "images": int(groups.max()) + 1,
+        "metrics": {metric: {"protocol": COLUMNS[metric], **entry} for metric, entry in metrics.items()},
+        "bins": bins,
+    }
+
+
+def _same_truth(aligned: Sequence[Sequence[Mapping[str, Any]]], paths: Sequence[Path]) -> None:
+    for rows, path in zip(aligned[1:], paths[1:], strict=True):
+        for first, other in zip(aligned[0], rows, strict=True):
+            if first["counts"]["method"][4:6] != other["counts"]["method"][4:6]:
+                raise DataError(
+                    f"{path} has another truth for the object {other['id']} than {paths[0]}; is the data the same?"
+                )
+
+
+def _compared(ratios: Sequence[Ratio], groups: Any, weights: Any) -> dict[str, Any]:
+    """Values of all runs and paired differences to the first."""
+    drawn = []
+    for ratio in ratios:
+        top = weights @ group_sums(ratio.numerator, groups)
+        bottom = weights @ group_sums(ratio.denominator, groups)
+        drawn.append(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan))
+    differences: list[dict[str, float | None]] = []
+    for ratio, values in zip(ratios[1:], drawn[1:], strict=True):
+        paired = (values - drawn[0])[~np.isnan(values - drawn[0])]
+        if ratio.value is None or ratios[0].value is None or paired.size == 0:
+            differences.append({"value": None, "low": None, "high": None})
+            continue
+        low, high = np.percentile(paired, [2.5, 97.5])
+        differences.append({"value": ratio.value - ratios[0].value, "low": float(low), "high": float(high)})
+    return {"values": [ratio.value for ratio in ratios], "differences": differences}
+
+
+def comparison_text(content: Mapping[str, Any]) -> str:
+    """The comparison as a table: values in per cent, differences to the first run in points."""
+    names = [f"{run['folder']} ({run['method']})" for run in content["runs"]]
+    head = ["per cent", *names, *(f"{name} - {names[0]}" for name in names[1:])]
+    lines = [head]
+    bins = {f"iou, {label} % occluded ({entry['objects']})": entry for label, entry in content["bins"].items()}
+    for metric, entry in {**content["metrics"], **bins}.items():
+        values = ["-" if value is None else f"{100 * value:.1f}" for value in entry["values"]]
+        points = [
+            "-" if d["value"] is None else f"{100 * d['value']:+.1f} [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
+            for d in entry["differences"]
+        ]
+        lines.append([metric, *values, *points])
+    note = f"{content['objects']} objects in {content['images']} images; paired, 95 % bootstrap intervals over images"
+    return f"{note}\n\n{table(lines)}"

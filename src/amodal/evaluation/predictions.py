@@ -1,0 +1,233 @@
+"""Somebody else's masks, scored like a method: COCO results JSON or a folder of PNGs, joined by id, never by position."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset, Sample
+from ..data.annotations import decode
+from ..data.masks import SUFFIXES, read_bits
+from ..errors import AmodalError, DataError
+from ..files import read_json
+from ..mask import Mask
+from ..protocols import Tick, no_tick
+from .report import Report
+from .rows import RowFile, make_row
+from .run import NOTHING, scene_order, versions
+
+__all__ = ["Found", "Predictions", "evaluate_predictions"]
+
+JOIN_KEYS = ("sample", "name", "annotation_id", "ann_id", "id")
+"""Fields of an entry that name the object, first found first; an entry without any is matched within its image."""
+
+Key = str | int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A predicted mask with its score; `where` tells its place for error texts."""
+
+    mask: Mask
+    score: float | None
+    where: str
+
+
+class Predictions:
+    """Predicted amodal masks.
+
+    Either a folder of PNGs named by object id ("/" in ids becomes "_"), or a JSON list of `{"image_id", "segmentation", "score"}`
+    as COCO results have it (also under the key `annotations`). Entries with `sample`, `name`, `annotation_id` or `id` belong to
+    that object; others are matched to the objects of their image one to one by IoU with the *visible* truth, so that the amodal
+    truth has no say.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        DataError: not readable, or neither of the two.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.files: dict[str, Path] = {}
+        self.named: dict[Key, tuple[int, Mapping[str, Any]]] = {}
+        self.loose: dict[Key, list[tuple[int, Mapping[str, Any]]]] = {}
+        if self.path.is_dir():
+            self.files = {file.stem: file for file in sorted(self.path.rglob("*")) if file.suffix.lower() in SUFFIXES}
+            if not self.files:
+                raise DataError(f"{self.path} holds no mask pictures; name them by object id, for instance 0001.png")
+            return
+        content = read_json(self.path, DataError)
+        entries = content.get("annotations") if isinstance(content, dict) else content
+        if not isinstance(entries, list):
+            raise DataError(
+                f"{self.path} is not a COCO results file: it must be a list of {{image_id, segmentation, score}}"
+            )
+        for number, entry in enumerate(entries):
+            self._add(number, entry)
+
+    def _add(self, number: int, entry: Any) -> None:
+        if not isinstance(entry, dict) or "segmentation" not in entry:
+            raise DataError(f"{self.path}: entry {number} has no segmentation")
+        key = next((key for key in JOIN_KEYS if key in entry), None)
+        if key is None:
+            if "image_id" not in entry:
+                raise DataError(f"{self.path}: entry {number} has neither image_id nor an object's id")
+            self.loose.setdefault(as_key(entry["image_id"]), []).append((number, entry))
+            return
+        name = as_key(entry[key])
+        if name in self.named:
+            raise DataError(f"{self.path}: entries {self.named[name][0]} and {number} both are for the object {name}")
+        self.named[name] = (number, entry)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """JSON-ready: what identifies the predictions in a run."""
+        files = list(self.files.values()) or [self.path]
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return {"name": "predictions", "options": {"path": self.path.name, "sha256": digest.hexdigest()}}
+
+    def unknown(self, data: Dataset) -> list[str]:
+        """Names of predictions that no object of the data set has."""
+        known: set[Key] = {form for name in data.ids() for form in (name, flat(name))}
+        if self.named.keys() - known:
+            known |= {key for sample in data for key in keys_of(sample.id, sample.coco and sample.coco[0])}
+        return sorted(str(name) for name in (self.files.keys() | self.named.keys()) - known)
+
+    def of(self, scene: Sequence[Sample]) -> tuple[dict[str, Found | str], list[Found]]:
+        """The predictions for a picture's objects by id (a text where one is malformed), and those that fit no object."""
+        found: dict[str, Found | str] = {}
+        for sample in scene:
+            names = keys_of(sample.id, sample.coco and sample.coco[0])
+            if file := self.files.get(sample.id) or self.files.get(flat(sample.id)):
+                found[sample.id] = self._read(file, sample)
+            elif entry := next((self.named[name] for name in names if name in self.named), None):
+                found[sample.id] = self._decode(*entry, sample)
+        first = scene[0]
+        keys = keys_of(first.image_id, first.coco and first.coco[1])
+        loose = next((self.loose[key] for key in keys if key in self.loose), [])
+        whole = [item for number, entry in loose if isinstance(item := self._decode(number, entry, first), Found)]
+        matched, rest = match_by_visible(whole, [sample for sample in scene if sample.id not in found])
+        return {**matched, **found}, rest
+
+    def _read(self, file: Path, sample: Sample) -> Found | str:
+        try:
+            mask, size = read_bits(file)
+        except AmodalError as error:
+            return str(error)
+        if size != tuple(sample.size):
+            return f"{file} is {size[1]} x {size[0]} pixels, the image {sample.size[1]} x {sample.size[0]}"
+        return Found(mask, None, str(file))
+
+    def _decode(self, number: int, entry: Mapping[str, Any], sample: Sample) -> Found | str:
+        where = f"{self.path}: entry {number}"
+        try:
+            segmentation = entry["segmentation"]
+            if isinstance(segmentation, Mapping) and "origin" in segmentation:
+                mask = Mask.from_dict(dict(segmentation))
+            else:
+                mask = decode(segmentation, sample.size)
+            score = None if entry.get("score") is None else float(entry["score"])
+        except (AmodalError, TypeError, ValueError) as error:
+            return f"{where}: {error}"
+        return Found(mask, score, where)
+
+
+def as_key(value: Any) -> Key:
+    """Numbers stay numbers: the image 1 of a COCO file need not be the one that is named "1"."""
+    return value if isinstance(value, int) else str(value)
+
+
+def keys_of(name: str, number: int | None) -> list[Key]:
+    """How predictions may call an object or image: its name, or its number in the COCO-like file (or the name read as one)."""
+    if number is None:
+        return [name, int(name)] if name.isdigit() else [name]
+    return [number, name]
+
+
+def flat(name: str) -> str:
+    """An object's id as a file's stem."""
+    return name.replace("/", "_")
+
+
+def match_by_visible(found: Sequence[Found], samples: Sequence[Sample]) -> tuple[dict[str, Found], list[Found]]:
+    """The one-to-one matching with the largest sum of IoU with the visible masks, and the predictions left over."""
+    from scipy.optimize import linear_sum_assignment
+
+    if not found or not samples:
+        return {}, list(found)
+    overlaps = np.array([[item.mask.iou(sample.visible) for sample in samples] for item in found])
+    rows, columns = linear_sum_assignment(-overlaps)
+    pairs = {int(i): int(j) for i, j in zip(rows, columns, strict=True) if overlaps[i, j] > 0}
+    matched = {samples[j].id: found[i] for i, j in pairs.items()}
+    return matched, [item for number, item in enumerate(found) if number not in pairs]
+
+
+def evaluate_predictions(
+    predictions: Predictions,
+    data: Dataset,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    tick: Tick = no_tick,
+) -> Report:
+    """Score predicted masks like a method's. Objects without a prediction and malformed ones count as empty masks.
+
+    Args:
+        predictions: the masks.
+        data: the truth; photos are needed for the report's pictures alone.
+        output, limit, resume, overwrite, tick: as in `evaluate`.
+
+    Raises:
+        DataError: a prediction is malformed or names an object that the data set does not have, unless bad entries are skipped.
+    """
+    unknown = predictions.unknown(data)
+    if unknown:
+        text = f"{len(unknown)} of the predictions name no object of {data.name}, the first is {unknown[0]!r}"
+        data.bad(predictions.path, unknown[0], text)
+    settings = {
+        "format": "amodal/run/1",
+        "method": predictions.fingerprint(),
+        "data": data.to_dict(),
+        "protocol": f"predictions from {predictions.path.name}; those without an object's id are matched by IoU with the visible truth",
+        "limit": limit,
+        "versions": versions(),
+    }
+    with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
+        total = min(len(data), limit or len(data))
+        for scene in data.scenes(limit, rows.done):
+            for row in rows_of(predictions, scene, data):
+                if row["id"] not in rows.done:
+                    rows.add(row)
+                    tick("object", len(rows.rows), total)
+    return Report.build(rows.settings, rows.rows, data)
+
+
+def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[dict[str, Any]]:
+    """The rows of one picture; the last one carries what concerns the whole picture."""
+    found, rest = predictions.of(scene)
+    rows = []
+    for sample in scene:
+        item = found.get(sample.id, "there is no prediction for it")
+        if isinstance(item, Found):
+            rows.append(make_row(sample, item.mask, scene, score=item.score))
+        else:
+            if sample.id in found:
+                data.bad(predictions.path, sample.id, item)
+            rows.append({**make_row(sample, NOTHING, scene), "error": item})
+    rows[-1]["order"] = scene_order(scene, rows)
+    rows[-1]["unmatched"] = [
+        [item.score, [[s.id, round(item.mask.iou(s.amodal), 6)] for s in scene if item.mask.iou(s.amodal) >= 0.5]]
+        for item in rest
+    ]
+    return rows

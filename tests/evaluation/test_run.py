@@ -1,0 +1,285 @@
+"""Runs: rows, resuming after a kill, failures, predictions, comparison, report; real methods on small real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import amodal
+from amodal.cli import run as command
+from amodal.data.folder import FolderWriter
+from amodal.data.sample import Sample
+from amodal.errors import DataError, OutputError, UsageError
+from amodal.evaluation import Predictions, compare, evaluate_predictions
+from amodal.evaluation.run import prompt_for
+from amodal.image import encode_png
+from amodal.mask import Mask
+from amodal.methods.baselines import Visible
+from amodal.options import Options
+from amodal.protocols import Guess
+
+SIZE = (48, 64)
+
+
+def build(root: Path, images: int = 4) -> Path:
+    """Pictures with a box in front of a disc."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices(SIZE)
+    with FolderWriter(root, name="small") as writer:
+        for k in range(images):
+            photo = rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+            disc = Mask.from_array((rows - 24) ** 2 + (columns - 24 - k % 4) ** 2 < 15**2)
+            bar = Mask.from_box((20 + 3 * (k % 4), 4, 30 + 3 * (k % 4), 44))
+            kind = {"kind": "even" if k % 2 == 0 else "odd"}
+            writer.add(
+                [
+                    Sample(
+                        f"{k}/disc", str(k), photo, SIZE, disc - bar, disc, "disc", occluders=(f"{k}/bar",), extra=kind
+                    ),
+                    Sample(f"{k}/bar", str(k), photo, SIZE, bar, bar, "bar", extra=kind),
+                ]
+            )
+    return root
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> amodal.Dataset:
+    return amodal.dataset("folder", build(tmp_path / "set"))
+
+
+def test_report_of_hull(data: amodal.Dataset, tmp_path: Path) -> None:
+    report = amodal.evaluate(amodal.load("hull"), data)
+    content = report.content
+    assert (content["objects"], content["images"], content["occluded_objects"], content["failures"]) == (8, 4, 4, 0)
+    for metric in ("iou", "iou_pooled", "iou_occluded", "iou_occluded_pooled"):
+        assert content[metric] == report[metric] == content["metrics"][metric]["method"]["value"]
+        assert content["metrics"][metric]["method"] == content["metrics"][metric]["hull"]
+    hand = [sample.visible.iou(sample.amodal) for sample in data]
+    assert content["metrics"]["iou"]["visible"]["value"] == pytest.approx(np.mean(hand))
+    assert content["metrics"]["iou_occluded"]["visible"]["value"] == 0.0
+    assert content["order"] == {"accuracy": 1.0, "pairs": 4}
+    assert set(content["kinds"]) == {"even", "odd"}
+    assert content["average_precision"]["all"]["ap50"] == pytest.approx(1.0)
+    paths = report.save(tmp_path / "report")
+    assert json.loads(paths["json"].read_text()) == content
+    page = paths["html"].read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page), "the page must need nothing from outside"
+    assert page.count("data:image/jpeg;base64,") >= 12
+    assert page.count("<svg") == 3
+
+
+def test_prompts(data: amodal.Dataset) -> None:
+    sample = data[0]
+    x, y = prompt_for(sample, "point").points[0]
+    assert sample.visible.to_array(SIZE)[int(y), int(x)]
+    assert prompt_for(sample, "box").box == sample.visible.box
+    report = amodal.evaluate(amodal.load("visible"), data, prompt="box", limit=2)
+    assert report.content["settings"]["protocol"].startswith("pred-V")
+    assert 0 < report.content["prompt_iou"]["value"] <= 1
+    with pytest.raises(UsageError, match="prompt must be one of"):
+        amodal.evaluate(amodal.load("visible"), data, prompt="text")  # type: ignore[arg-type]
+
+
+class Moody(Visible):
+    """Fails on discs; on others it answers twice, once wrongly, so that samples differ."""
+
+    name = "moody"
+    Options = Options
+
+    def complete(self, embedded, image, jobs, context):  # type: ignore[no-untyped-def]
+        if any(job.visible.box[0] < 15 for job in jobs):
+            raise RuntimeError("out of memory")
+        return [[Guess(job.visible), Guess(job.visible | Mask.from_box((0, 0, 64, 2)))] for job in jobs]
+
+
+def test_failures_are_rows_and_cost_only_themselves(data: amodal.Dataset) -> None:
+    model = amodal.load("visible")
+    report = amodal.evaluate(amodal.Model(Moody(), model.segmenter, model.inpainter), data, samples=2)
+    errors = {row["id"]: row["error"] for row in report.rows}
+    assert errors["0/disc"] == "RuntimeError: out of memory"
+    assert errors["0/bar"] is None
+    assert report.content["failures"] == sum(error is not None for error in errors.values()) > 0
+    assert next(row for row in report.rows if row["id"] == "0/disc")["iou"] == 0.0
+    best = next(row for row in report.rows if row["id"] == "0/bar")["best_of"]
+    assert best == {"k": 2, "iou": 1.0}
+    assert report.content["best_of"]["k"] == 2
+
+
+def strip(path: Path) -> list[dict[str, object]]:
+    rows = [json.loads(line) for line in (path / "rows.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_resume_is_exact(data: amodal.Dataset, tmp_path: Path) -> None:
+    model = amodal.load("hull")
+    amodal.evaluate(model, data, output=tmp_path / "whole")
+    for cut in (0, 10, 900, 2500):
+        folder = tmp_path / f"cut{cut}"
+        amodal.evaluate(model, data, output=folder)
+        rows = folder / "rows.jsonl"
+        rows.write_bytes(rows.read_bytes()[:cut])
+        amodal.evaluate(model, data, output=folder, resume=True)
+        assert strip(folder) == strip(tmp_path / "whole")
+    with pytest.raises(OutputError, match="add --resume to go on with it, or --force"):
+        amodal.evaluate(model, data, output=tmp_path / "whole")
+    with pytest.raises(OutputError, match=r"run with other settings \(seed: 0, now 1\)"):
+        amodal.evaluate(model, data, output=tmp_path / "whole", seed=1, resume=True)
+
+
+def test_kill_9_in_the_middle(tmp_path: Path) -> None:
+    root = build(tmp_path / "set", 40)
+    folder = tmp_path / "run"
+    arguments = [
+        "evaluate",
+        "--method",
+        "hull",
+        "--dataset",
+        "folder",
+        "--root",
+        str(root),
+        "-o",
+        str(folder),
+        "--resume",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "amodal", *arguments], env={**os.environ}, stdout=subprocess.DEVNULL
+    )
+    rows = folder / "rows.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (rows.exists() and rows.read_bytes().count(b"\n") >= 5):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 5 <= rows.read_bytes().count(b"\n") < 80, "the run must be killed before its end"
+    assert command(arguments) == 0
+    ids = [row["id"] for row in strip(folder)]
+    assert ids == amodal.dataset("folder", root).ids()
+
+
+def test_missing_images_stop_or_are_listed(data: amodal.Dataset) -> None:
+    (data.root / "images" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1 image\(s\) of folder are missing, the first is .*1\.png"):
+        amodal.evaluate(amodal.load("visible"), data)
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    report = amodal.evaluate(amodal.load("visible"), lenient)
+    assert report.content["failures"] == 2
+    assert "1.png" in report.content["skipped"][0]
+
+
+def results(data: amodal.Dataset, *, names: bool) -> list[dict[str, object]]:
+    """Hulls-to-be: the truth as COCO results, in another order."""
+    rows = []
+    for sample in data:
+        assert sample.coco is not None
+        row = {"image_id": sample.coco[1], "category_id": 1, "score": 0.5, "segmentation": sample.amodal.to_rle(SIZE)}
+        rows.append({**row, "name": sample.id} if names else row)
+    return rows[::-1]
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_predictions_in_another_order(data: amodal.Dataset, tmp_path: Path, names: bool) -> None:
+    file = tmp_path / "results.json"
+    extra = {"image_id": 1, "score": 0.9, "segmentation": Mask.from_box((50, 0, 64, 3)).to_rle(SIZE)}
+    file.write_text(json.dumps([*results(data, names=names), extra]))
+    report = evaluate_predictions(Predictions(file), data)
+    assert report["iou"] == 1.0
+    assert report.content["average_precision"]["all"]["ap"] < 1.0, "a stray detection of high score costs precision"
+
+
+def test_predictions_as_pictures_and_their_errors(data: amodal.Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for sample in data:
+        (folder / f"{sample.id.replace('/', '_')}.png").write_bytes(encode_png(sample.visible.to_array(SIZE)))
+    report = evaluate_predictions(Predictions(folder), data)
+    assert report.content["metrics"]["iou"]["method"] == report.content["metrics"]["iou"]["visible"]
+    (folder / "0_bar.png").unlink()
+    assert (
+        evaluate_predictions(Predictions(folder), data).content["failed"][0]["error"] == "there is no prediction for it"
+    )
+    (folder / "0_disc.png").write_bytes(encode_png(np.ones((5, 5), bool)))
+    with pytest.raises(DataError, match=r"0/disc: .*0_disc\.png is 5 x 5 pixels, the image 64 x 48"):
+        evaluate_predictions(Predictions(folder), data)
+    (folder / "nobody.png").write_bytes(encode_png(np.ones(SIZE, bool)))
+    with pytest.raises(DataError, match="name no object of folder, the first is 'nobody'"):
+        evaluate_predictions(Predictions(folder), data)
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    assert evaluate_predictions(Predictions(folder), lenient).content["failures"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[{", "was it cut short"),
+        ('{"a": 1}', "is not a COCO results file"),
+        ("[1]", "entry 0 has no segmentation"),
+        ('[{"segmentation": []}]', "neither image_id nor an object's id"),
+        (
+            '[{"name": "x", "segmentation": []}, {"name": "x", "segmentation": []}]',
+            "entries 0 and 1 both are for the object x",
+        ),
+    ],
+)
+def test_broken_predictions(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        Predictions(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [48, 64], "counts": [2**62, 2**62]}, "runs add up to"),
+        ({"size": [10, 10], "counts": [100]}, "is of 10 x 10 pixels, the image 64 x 48"),
+        ([[1, 1, 2, 2]], "at least three points"),
+        ([[1, 1, 2, 2, float("nan"), 3]], "NaN or infinity"),
+        ("abc", "a mask is a polygon or an RLE"),
+    ],
+)
+def test_broken_prediction_masks(data: amodal.Dataset, tmp_path: Path, segmentation: object, message: str) -> None:
+    (tmp_path / "p.json").write_text(json.dumps([{"name": "0/disc", "segmentation": segmentation}]))
+    with pytest.raises(DataError, match=message) as caught:
+        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+    assert "entry 0" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_compare_is_paired(data: amodal.Dataset, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("visible", "hull", "again")]
+    for folder, method in zip(runs, ("visible", "hull", "hull"), strict=True):
+        amodal.evaluate(amodal.load(method), data, output=folder)
+    content = compare(runs)
+    first, second = content["metrics"]["iou"]["differences"]
+    assert first == second
+    values = content["metrics"]["iou"]["values"]
+    assert first["value"] == pytest.approx(values[1] - values[0])
+    assert first["low"] <= first["value"] <= first["high"]
+    same = compare(runs[1:])["metrics"]["iou"]["differences"][0]
+    assert same == {"value": 0.0, "low": 0.0, "high": 0.0}
+    with pytest.raises(DataError, match="at least two"):
+        compare(runs[:1])
+    with pytest.raises(DataError, match=r"cannot read .*run\.json"):
+        compare([runs[0], tmp_path])
+
+
+def test_command_line(data: amodal.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["evaluate", "--dataset", "folder", "--root", str(data.root)]
+    for method in ("visible", "hull"):
+        assert command([*base, "--method", method, "-o", str(tmp_path / method)]) == 0
+    out, err = capsys.readouterr()
+    assert "protocol: GT-V" in out and "visible" in out and "hull" in out
+    assert "next: look at" in err
+    assert command([*base, "--method", "hull", "-o", str(tmp_path / "hull")]) == 1
+    assert "add --resume" in capsys.readouterr().err
+    assert command(["compare", str(tmp_path / "visible"), str(tmp_path / "hull"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objects"] == 8
+    assert command([*base, "--method", "hull", "--ablate", "leak", "-o", str(tmp_path / "a")]) == 2
+    assert "--ablate is for the method tuning-free" in capsys.readouterr().err
+    assert command([*base, "--method", "hull", "--predictions", "x", "-o", str(tmp_path / "a")]) == 2
+    capsys.readouterr()
