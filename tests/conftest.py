@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,19 @@ def disc_visible() -> np.ndarray:
     disc = (rows - 48) ** 2 + (columns - 60) ** 2 < 30**2
     disc[:, 66:82] = False
     return disc
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny("sd15")` is the folder of a tiny diffusion model of that family; see `tiny_diffusion.FAMILIES`."""
+    pytest.importorskip("diffusers")
+    from tiny_diffusion import build
+
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = build(family, tmp_path_factory.mktemp(family))
+        return made[family]
+
+    return folder

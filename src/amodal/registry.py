@@ -21,9 +21,15 @@ BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
         "visible": "amodal.methods.baselines:Visible",
         "hull": "amodal.methods.baselines:Hull",
+        "tuning-free": "amodal.methods.tuning_free.method:TuningFree",
     },
     "inpainters": {
         "classical": "amodal.inpainters.classical:Classical",
+        "diffusers": "amodal.inpainters.diffusers:Diffusers",
+        "flux-fill": "amodal.inpainters.diffusers:FluxFill",
+        "sd15": "amodal.inpainters.diffusers:SD15",
+        "sd2": "amodal.inpainters.diffusers:SD2",
+        "sdxl": "amodal.inpainters.diffusers:SDXL",
     },
     "segmenters": {
         "grabcut": "amodal.segmenters.grabcut:GrabCut",
@@ -41,7 +47,7 @@ KINDS = tuple(BUILTIN)
 DEFAULTS = {"methods": "hull", "inpainters": "classical", "segmenters": "grabcut"}
 """What `amodal.load()` uses: the best that ships inside the package."""
 
-FOLDERS: dict[str, str] = {"segmenters": "sam"}
+FOLDERS: dict[str, str] = {"inpainters": "diffusers", "segmenters": "sam"}
 """Kind to the plug-in that takes a hub name (`owner/name`) or a folder in place of a name, through its option `model`."""
 
 

@@ -1,0 +1,187 @@
+"""`Backbone`: what the diffusion networks have in common, and the batch that the sampling loop runs on."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .autoencoder import Autoencoder
+from .leak import sample, weight_map
+from .schedulers import SchedulerSteps, make_scheduler
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..protocols import Sampling
+
+__all__ = ["Backbone", "Offload", "Placement"]
+
+Offload = Literal["none", "model", "layers"]
+
+
+@dataclass
+class Placement:
+    """Where networks live and run.
+
+    Attributes:
+        device: where they run.
+        dtype: the denoising network's precision.
+        offload: "none": they stay on the device; "model": each visits it while it works; "layers": each layer does.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    offload: Offload = "none"
+
+    def __post_init__(self) -> None:
+        if self.device.type == "cpu":
+            self.offload = "none"
+        self.lock = threading.Lock()
+
+    def settle(self, network: Any) -> Any:
+        """Put a network where it waits between its calls."""
+        if self.offload == "model":
+            return network
+        if self.offload == "layers":
+            from accelerate import cpu_offload
+
+            return cpu_offload(network, self.device)
+        return network.to(self.device)
+
+    @contextmanager
+    def visit(self, network: Any) -> Iterator[None]:
+        """The network is on the device inside the block. With "model", one network at a time."""
+        if self.offload != "model":
+            yield
+            return
+        with self.lock:
+            network.to(self.device)
+            try:
+                yield
+            finally:
+                network.to("cpu")
+
+
+class Backbone(ABC):
+    """A latent diffusion network: encodes, denoises in one loop with leakage, decodes.
+
+    Args:
+        autoencoder: pictures to latents.
+        network: the denoising network.
+        scheduler: the checkpoint's own scheduler.
+        text: the empty prompt's embeddings by name.
+        placement: where it runs.
+        blank: blank the area in the picture that the network sees beside the latents, as diffusers does.
+    """
+
+    flow = False
+
+    def __init__(
+        self, autoencoder: Any, network: Any, scheduler: Any, text: dict[str, Any], placement: Placement, blank: bool
+    ) -> None:
+        self.autoencoder = Autoencoder(placement.settle(autoencoder.requires_grad_(False).eval()))
+        self.network = placement.settle(network.requires_grad_(False).eval())
+        self.own_scheduler = scheduler
+        self.text = {name: value.to(placement.device) for name, value in text.items()}
+        self.placement = placement
+        self.blank = blank
+
+    @property
+    @abstractmethod
+    def native_size(self) -> int:
+        """The side of the pictures that the network was trained on, in pixels."""
+
+    def check_size(self, size: int) -> int:
+        """The nearest side that the network can take."""
+        step = 2 * self.autoencoder.factor
+        return max(step, round(size / step) * step)
+
+    def paint(
+        self,
+        conditions: torch.Tensor,
+        areas: torch.Tensor,
+        seeds: Sequence[int],
+        sampling: Sampling,
+        tick: Callable[[], None],
+    ) -> torch.Tensor:
+        """One batch.
+
+        Args:
+            conditions: (N, 3, H, W) float32 on the CPU.
+            areas: (N, 1, H, W) float32 in [0, 1].
+            seeds: one per picture.
+            sampling: steps, leak, strength, scheduler.
+            tick: called after every network evaluation.
+
+        Returns:
+            (N, 3, H, W) float32 on the CPU, in [-1, 1].
+        """
+        import torch
+
+        generators = [torch.Generator("cpu").manual_seed(seed % 2**63) for seed in seeds]
+        device = self.placement.device
+        conditions, areas = conditions.to(device), areas.to(device)
+        with torch.inference_mode():
+            scheduler = make_scheduler(self.own_scheduler, sampling.scheduler, self.flow)
+            timing = self.timing(scheduler, sampling.steps, conditions.shape[-1])
+            schedule = SchedulerSteps(scheduler, sampling.steps, sampling.strength, generators, device, timing)
+            weights = weight_map(self.latent_area(areas), sampling.leak)
+            with self.placement.visit(self.autoencoder.network):
+                leaks = weights is not None or not schedule.from_noise
+                known = self.autoencoder.encode(conditions, generators) if leaks else None
+                noise = self.noise(conditions, generators)
+                seen = self.seen(conditions, areas, known, generators)
+            pack = self.pack
+            with self.placement.visit(self.network):
+                predict = self.predictor(schedule, seen, conditions.shape)
+                latents = sample(predict, schedule, pack(known), pack(noise), pack(weights, noise), tick)
+            with self.placement.visit(self.autoencoder.network):
+                pictures = self.autoencoder.decode(self.unpack(latents, noise.shape))
+        return pictures.clamp(-1, 1).cpu()
+
+    def noise(self, pictures: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+        """Standard normal latents for pictures (N, 3, H, W), each from its own generator, the same on every device."""
+        import torch
+
+        side = [n // self.autoencoder.factor for n in pictures.shape[-2:]]
+        shape = (1, self.autoencoder.channels, *side)
+        return torch.cat([torch.randn(shape, generator=g) for g in generators]).to(pictures.device)
+
+    def latent_area(self, areas: torch.Tensor) -> torch.Tensor:
+        """Areas (N, 1, H, W) at the latents' resolution, taken like diffusers takes masks (nearest), soft values kept."""
+        import torch
+
+        side = [n // self.autoencoder.factor for n in areas.shape[-2:]]
+        return torch.nn.functional.interpolate(areas, size=side)
+
+    def seen_picture(self, conditions: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
+        """The picture that the network sees beside the latents: the whole condition, or the area blanked."""
+        return conditions * (areas < 0.5) if self.blank else conditions
+
+    def pack(self, latents: Any, like: Any = None) -> Any:
+        """Latents to the layout that the network works in; `like` gives the channels for a one-channel map."""
+        return latents
+
+    def unpack(self, latents: torch.Tensor, shape: Any) -> torch.Tensor:
+        """The inverse of `pack`, to `shape`."""
+        return latents
+
+    def timing(self, scheduler: Any, steps: int, size: int) -> dict[str, Any]:
+        """What the scheduler's `set_timesteps` takes beside the number of steps."""
+        return {}
+
+    @abstractmethod
+    def seen(
+        self, conditions: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
+    ) -> torch.Tensor | None:
+        """The constant channels that are joined to the latents, or None; `known` are the condition's latents, if made."""
+
+    @abstractmethod
+    def predictor(
+        self, schedule: SchedulerSteps, seen: torch.Tensor | None, shape: Sequence[int]
+    ) -> Callable[[Any, int], Any]:
+        """The network as the loop wants it: (latents, index of the step) to its prediction."""

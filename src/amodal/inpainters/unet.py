@@ -1,0 +1,62 @@
+"""Stable Diffusion 1.5, 2 and XL: a UNet with 4 channels (text to image) or 9 (inpainting)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .backbone import Backbone
+from .schedulers import SchedulerSteps
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["UNetBackbone"]
+
+
+class UNetBackbone(Backbone):
+    """A `UNet2DConditionModel`. Nine channels are [latent 4, mask 1, latent of the seen picture 4] (facts of diffusers)."""
+
+    @property
+    def native_size(self) -> int:
+        return int(self.network.config.sample_size) * self.autoencoder.factor
+
+    def seen(
+        self, conditions: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
+    ) -> torch.Tensor | None:
+        import torch
+
+        if self.network.config.in_channels == self.autoencoder.channels:
+            return None
+        if known is None or self.blank:
+            known = self.autoencoder.encode(self.seen_picture(conditions, areas), generators)
+        mask = self.latent_area((areas >= 0.5).float())  # the networks were trained on binary masks
+        return torch.cat([mask, known], dim=1).to(self.placement.dtype)
+
+    def predictor(
+        self, schedule: SchedulerSteps, seen: torch.Tensor | None, shape: Sequence[int]
+    ) -> Callable[[Any, int], Any]:
+        import torch
+
+        count, dtype = shape[0], self.placement.dtype
+        prompt = self.text["prompt"].expand(count, -1, -1)
+        more: dict[str, Any] = {}
+        if "pooled" in self.text:
+            height, width = shape[-2:]
+            sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.placement.device, dtype=dtype)
+            more = {"text_embeds": self.text["pooled"].expand(count, -1), "time_ids": sizes.expand(count, -1)}
+
+        def predict(latent: torch.Tensor, index: int) -> torch.Tensor:
+            given = schedule.scaled(latent, index).to(dtype)
+            if seen is not None:
+                given = torch.cat([given, seen], dim=1)
+            out = self.network(
+                given,
+                schedule.times[index],
+                encoder_hidden_states=prompt,
+                added_cond_kwargs=more or None,
+                return_dict=False,
+            )[0]
+            return out.float()  # type: ignore[no-any-return]
+
+        return predict

@@ -1,0 +1,1 @@
+"""`tuning-free`: an inpainting diffusion model completes the object, a segmenter reads the mask from its picture."""

@@ -1,0 +1,140 @@
+"""From the generated picture to the amodal mask: a segmenter asked at points of the visible part, GrabCut, or a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...image import Image
+from ...mask import Bits, Mask
+from ...prompt import Prompt
+from ...protocols import Segmenter
+from ...segmenters.grabcut import clean, cut
+
+__all__ = ["Generated", "by_grabcut", "by_segmenter", "by_threshold", "spread_points"]
+
+WHOLE_WINDOW = 0.9
+"""A proposal that covers more of the window than this is taken only if there is no other: it is the ground, not an object."""
+GRABCUT_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A generated picture and what is known of it.
+
+    Attributes:
+        picture: (S, S, 3) uint8 RGB.
+        photo: (S, S, 3) uint8 RGB, the same window of the photo.
+        background: (S, S, 3) uint8 RGB, the synthetic ground of the condition.
+        visible: (S, S) bool.
+    """
+
+    picture: Image
+    photo: Image
+    background: Image
+    visible: Bits
+
+    def finish(self, bits: Bits) -> Bits:
+        """Union with the visible mask; only what hangs together with it stays; specks go, holes are filled."""
+        import cv2
+
+        _, labels = cv2.connectedComponents((bits | self.visible).astype(np.uint8), connectivity=8)
+        connected = np.isin(labels, np.unique(labels[self.visible]))
+        cleaned = clean(Mask.from_array(connected), []).crop((0, 0, bits.shape[1], bits.shape[0]))
+        return np.asarray(cleaned | self.visible)
+
+    def distance(self) -> NDArray[np.float32]:
+        """How far each pixel's colour is from the ground's, in CIELAB units: (S, S) float32."""
+        import cv2
+
+        first, second = (
+            cv2.cvtColor(values.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+            for values in (self.picture, self.background)
+        )
+        return np.asarray(np.linalg.norm(first - second, axis=-1), np.float32)
+
+
+def by_segmenter(made: Generated, segmenter: Segmenter, points: int) -> tuple[Bits, float]:
+    """The segmenter's best mask at points spread over the visible part.
+
+    Best is the highest product of the segmenter's own score and the share of the visible part that the mask covers (SAM's
+    proposals are the part, the object and the whole scene; its score alone often prefers the wrong one).
+
+    Args:
+        made: the generated picture.
+        segmenter: any that understands points.
+        points: how many.
+
+    Returns:
+        (S, S) bool and that product.
+    """
+    places = spread_points(made.visible, points)
+    prompt = Prompt.make(points=places, labels=[1] * len(places))
+    best, best_value = made.visible, -1.0
+    for proposal in segmenter.segment(segmenter.embed(made.picture), prompt):
+        bits = proposal.mask.to_array(made.visible.shape)
+        covered = float((bits & made.visible).sum() / made.visible.sum())
+        value = covered * (1.0 if proposal.score is None else proposal.score)
+        if bits.mean() > WHOLE_WINDOW:
+            value *= 0.01
+        if value > best_value:
+            best, best_value = bits, value
+    return made.finish(best), min(1.0, max(0.0, best_value))
+
+
+def by_grabcut(made: Generated, difference: float, rounds: int = 4) -> tuple[Bits, None]:
+    """GrabCut (OpenCV) without weights: the visible part is sure, what differs from the known ground is likely object.
+
+    The visible part is shown as in the photo, so that the object's colours are learnt from what it really looks like.
+
+    Args:
+        made: the generated picture.
+        difference: colour distance from the ground, in CIELAB units, above which a pixel is likely object at the start.
+        rounds: iterations.
+    """
+    import cv2
+
+    side = made.picture.shape[0]
+    small = min(side, GRABCUT_SIDE)
+    visible = cv2.resize(made.visible.astype(np.float32), (small, small), interpolation=cv2.INTER_AREA)
+    likely = cv2.resize(made.distance(), (small, small), interpolation=cv2.INTER_AREA) > difference
+    shown = np.where(made.visible[..., None], made.photo, made.picture)
+    picture = cv2.resize(shown, (small, small), interpolation=cv2.INTER_AREA)
+    trimap = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    border = np.ones_like(likely)
+    border[1:-1, 1:-1] = False
+    trimap[border & ~likely] = cv2.GC_BGD
+    trimap[visible > 0.5] = cv2.GC_FGD
+    bits = cut(picture, trimap, rounds).astype(np.float32)
+    return made.finish(cv2.resize(bits, (side, side), interpolation=cv2.INTER_LINEAR) > 0.5), None
+
+
+def by_threshold(made: Generated, difference: float) -> tuple[Bits, None]:
+    """Every pixel whose colour is farther than `difference` (CIELAB units) from the known ground."""
+    return made.finish(made.distance() > difference), None
+
+
+def spread_points(visible: Bits, count: int, rounds: int = 10) -> list[tuple[float, float]]:
+    """Points spread uniformly over a mask: the centres of `count` equal-sized neighbourhoods (Lloyd's algorithm).
+
+    Args:
+        visible: (H, W) bool, not empty.
+        count: how many; fewer come back if the mask has fewer pixels.
+        rounds: iterations.
+
+    Returns:
+        points (x, y) at pixel centres, all on the mask.
+    """
+    pixels = np.argwhere(visible)
+    pixels = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), 4000)).astype(int)].astype(np.float32)
+    starts = np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)
+    centres = pixels[starts]
+    for _ in range(rounds):
+        owner = np.argmin(((pixels[:, None] - centres[None]) ** 2).sum(axis=-1), axis=1)
+        centres = np.stack(
+            [pixels[owner == k].mean(axis=0) if (owner == k).any() else centre for k, centre in enumerate(centres)]
+        )
+    nearest = pixels[np.argmin(((pixels[:, None] - centres[None]) ** 2).sum(axis=-1), axis=0)]
+    return [(float(x) + 0.5, float(y) + 0.5) for y, x in np.unique(nearest, axis=0)]
