@@ -57,11 +57,29 @@ def test_dependencies_point_one_way(path: Path) -> None:
                 assert target[1] in (parts[1], "baselines"), f"{path}:{node.lineno}: methods never import each other"
 
 
+def imports_torch(path: Path) -> bool:
+    """Whether a module (a network, the training loop) imports torch at its top: then no light module may import it at its own."""
+    return any(
+        (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "torch")
+        for node in ast.parse(path.read_text()).body
+    )
+
+
+def test_plugins_are_light() -> None:
+    from amodal.registry import BUILTIN
+
+    modules = {target.partition(":")[0] for table in BUILTIN.values() for target in table.values()}
+    for module in modules:
+        path = SOURCE.parent.joinpath(*module.split(".")).with_suffix(".py")
+        assert not imports_torch(path), f"{path} is a plug-in and must not import torch at its top"
+
+
 def test_every_module_imports_without_torch() -> None:
     names = [
         ".".join(("amodal", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
         for path in FILES
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and not imports_torch(path)
     ]
     code = (
         "import sys, importlib\n"

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from .errors import AmodalError, OutputError
 
-__all__ = ["atomic_write", "read_json", "read_toml", "write_bytes", "write_json", "write_text"]
+__all__ = ["atomic_write", "read_json", "read_toml", "toml_value", "write_bytes", "write_json", "write_text"]
 
 
 @contextmanager
@@ -106,3 +106,16 @@ def read_toml(path: str | os.PathLike[str], error: type[AmodalError] = AmodalErr
         raise error(f"cannot read {path}: {reason.strerror}") from reason
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise error(f"{path} is not TOML: {reason}") from reason
+
+
+def toml_value(text: str) -> Any:
+    """One value in TOML syntax (`3`, `1e-3`, `true`, `[1, 2]`, `"a"`); a bare word is text."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()

@@ -1,0 +1,147 @@
+"""The store of cut-out objects, whole photographs and backgrounds that composites are made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ... import rle
+from ...errors import DataError
+from .shapes import invent
+from .sprites import Image, Photo, Sprite, cut_out, from_rgba
+
+
+@dataclass
+class Library:
+    """Everything a composite may be made of, decoded once and kept in memory.
+
+    Attributes:
+        wholes: Whole objects by group; they can be targets and occluders.
+        parts: Objects of which only a part is known (cut by their frame, or visible masks); occluders only.
+        photos: Photographs with their own whole object.
+        scenes: Cluttered photographs with visible masks: their objects may go on behind others.
+        backgrounds: RGB pictures.
+    """
+
+    wholes: dict[str, list[Sprite]] = field(default_factory=dict)
+    parts: list[Sprite] = field(default_factory=list)
+    thin: list[Sprite] = field(default_factory=list)
+    photos: list[Photo] = field(default_factory=list)
+    scenes: list[Photo] = field(default_factory=list)
+    backgrounds: list[Image] = field(default_factory=list)
+
+
+def read_rgb(path: Path) -> Image:
+    """(H, W, 3) uint8 RGB of a picture file; raises DataError with the path when it cannot be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"cannot read the picture {path}")
+    return np.asarray(image[..., ::-1], np.uint8, order="C")
+
+
+def read_mask(path: Path) -> Image:
+    """(H, W) uint8, 255 on the object."""
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DataError(f"cannot read the mask {path}")
+    return ((mask > 127) * 255).astype(np.uint8)
+
+
+def picture_file(folder: Path, stem: str) -> Path:
+    """The picture of that name whatever its suffix."""
+    for suffix in (".jpg", ".png", ".jpeg"):
+        if (path := folder / f"{stem}{suffix}").exists():
+            return path
+    raise DataError(f"no picture {stem}.jpg or .png in {folder}")
+
+
+def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01, cut: bool = False) -> None:
+    """Add the photographs with object masks listed in `root/index.json` (sets of `images/` and `masks/`)."""
+    for row in json.loads((root / "index.json").read_text()):
+        if row["split"] != split:
+            continue
+        folder = root / row["set"]
+        image = read_rgb(picture_file(folder / "images", row["name"]))
+        mask = read_mask(picture_file(folder / "masks", row["name"]))
+        if mask.shape != image.shape[:2]:
+            raise DataError(
+                f"mask {row['name']} of set {row['set']} is {mask.shape}, its photo {image.shape[:2]}; they must match"
+            )
+        if (mask > 0).mean() < min_area:
+            continue
+        group = "person" if row["set"] == "ccp" else "thing"
+        name = f"{row['set']}/{row['name']}"
+        sprite = cut_out(image, mask > 0, group, name)
+        if row["components"] == 1 and not row["touches_border"]:
+            library.wholes.setdefault(group, []).append(sprite)
+            library.photos.append(Photo(image, mask, group, name=name))
+        else:
+            library.parts.append(sprite)
+            if cut:
+                library.scenes.append(Photo(image, mask, group, whole=False, name=name))
+
+
+def add_backgrounds(library: Library, folder: Path) -> None:
+    """Add every picture of a folder as a background."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+            library.backgrounds.append(read_rgb(path))
+
+
+def add_visible(library: Library, root: Path, keep: Any = None, min_area: float = 0.004) -> None:
+    """Add a COCO-format set of visible masks: occluder sprites and cluttered scenes.
+
+    Args:
+        root: Folder with `instances_visible.json` and `images/`.
+        keep: Predicate on the image id, to leave pictures out of training.
+    """
+    data = json.loads((root / "instances_visible.json").read_text())
+    thing = {c["id"]: bool(c.get("isthing", 1)) for c in data["categories"]}
+    name = {c["id"]: c["name"] for c in data["categories"]}
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for a in data["annotations"]:
+        by_image.setdefault(a["image_id"], []).append(a)
+    for row in data["images"]:
+        if keep is not None and not keep(row["id"]):
+            continue
+        image = read_rgb(root / "images" / row["file_name"])
+        size = image.shape[0] * image.shape[1]
+        masks = [(a, rle.decode(a["segmentation"])) for a in by_image.get(row["id"], ())]
+        things = [(a, m) for a, m in masks if thing[a["category_id"]] and not a.get("iscrowd")]
+        crowd = [m for a, m in masks if thing[a["category_id"]] and a.get("iscrowd")]
+        for a, m in things:
+            if m.sum() < min_area * size:
+                continue
+            others = [o for b, o in things if b is not a] + crowd
+            unknown = np.logical_or.reduce(others) if others else np.zeros_like(m)
+            group = "person" if name[a["category_id"]] == "person" else "thing"
+            label = f"coco/{row['id']}"
+            library.scenes.append(
+                Photo(image, m.astype(np.uint8) * 255, group, unknown.astype(np.uint8) * 255, False, label)
+            )
+            if m.sum() > 2.5 * min_area * size:
+                library.parts.append(cut_out(image, m, group, label))
+
+
+def add_invented(library: Library, count: int, seed: int = 0) -> None:
+    """Add `count` invented shapes and half as many thin things, with textures from the backgrounds."""
+    rng = np.random.default_rng([seed, 71])
+    pictures = library.backgrounds
+    library.wholes["shape"] = [invent(rng, pictures, "shape") for _ in range(count)]
+    library.thin = [invent(rng, pictures, "thin") for _ in range(count // 2)]
+
+
+def add_renders(library: Library, path: Path) -> None:
+    """Add rendered objects from an .npz with `rgba` (N, h, w, 4) uint8, straight alpha."""
+    with np.load(path) as data:
+        rgba = data["rgba"]
+    library.wholes["render"] = [
+        from_rgba(x[..., :3], x[..., 3].astype(np.float32) / 255, "render")
+        for x in rgba
+        if (x[..., 3] > 127).sum() > 80
+    ]

@@ -1,0 +1,157 @@
+"""From a picture and a visible mask to an amodal probability: crop, run, paste. NumPy and OpenCV only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...image import Image
+from ...mask import Box, Mask, SoftMask
+
+__all__ = ["Look", "Runner", "Window", "network_input", "predict"]
+
+Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""(N, 5, S, S) float32 input to (N, 2, S, S) logits."""
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the network looks at an object.
+
+    Attributes:
+        size: side of the crop that the network sees, in pixels.
+        factors: sides of the crops as multiples of the visible box's longer side; their logits are averaged.
+        flip: average with the mirrored crop.
+        again: if positive, a second crop is this many times the longer side of the first answer, about its centre.
+    """
+
+    size: int = 160
+    factors: tuple[float, ...] = (2.0,)
+    flip: bool = False
+    again: float = 0.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of the picture: top-left corner (x0, y0) and side in image pixels; it may pass the frame."""
+
+    x0: float
+    y0: float
+    side: float
+
+    @classmethod
+    def around(cls, box: Sequence[float], factor: float) -> Window:
+        """The square about the centre of a half-open box whose side is `factor` times the box's longer side."""
+        x0, y0, x1, y1 = box
+        side = max(x1 - x0, y1 - y0, 4.0) * factor
+        return cls((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
+
+    @property
+    def box(self) -> Box:
+        """The half-open box of the image pixels that the window touches."""
+        end = (math.ceil(self.x0 + self.side), math.ceil(self.y0 + self.side))
+        return (math.floor(self.x0), math.floor(self.y0), *end)
+
+    def matrix(self, size: int, origin: tuple[float, float] = (0, 0)) -> NDArray[np.float64]:
+        """2 x 3 map from pixel indices of an array placed at `origin` to pixel indices of the crop (centres at +0.5)."""
+        s = size / self.side
+        shift = (np.array(origin) + 0.5 - (self.x0, self.y0)) * s - 0.5
+        return np.array([[s, 0, shift[0]], [0, s, shift[1]]])
+
+
+def _warp(source: NDArray[np.uint8], window: Window, size: int, origin: tuple[int, int]) -> NDArray[np.uint8]:
+    """The part of `source` (placed at `origin`) in the window, at `size`; shrunk by area first where it shrinks a lot."""
+    import cv2
+
+    shrink = 1
+    while size / window.side * shrink < 0.6 and min(source.shape[:2]) >= 2 * shrink:
+        shrink *= 2
+    matrix = window.matrix(size, origin)
+    if shrink > 1:
+        h, w = source.shape[0] // shrink, source.shape[1] // shrink
+        source = np.asarray(
+            cv2.resize(source[: h * shrink, : w * shrink], (w, h), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        matrix[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) * (shrink - 1)
+        matrix[:, :2] *= shrink
+    return np.asarray(cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def network_input(image: Image, visible: Mask, window: Window, size: int) -> Floats:
+    """(5, size, size) float32: RGB in [-1, 1] (0 outside the picture), visible mask, frame."""
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = window.box
+    # A little more than the window, so that its edge is interpolated from real pixels.
+    left, top = min(max(0, x0 - 8), width - 1), min(max(0, y0 - 8), height - 1)
+    right, bottom = max(left + 1, min(width, x1 + 8)), max(top + 1, min(height, y1 + 8))
+    rgb = _warp(np.ascontiguousarray(image[top:bottom, left:right]), window, size, (left, top))
+    bits = visible.crop((left, top, right, bottom)).astype(np.uint8) * 255
+    seen = _warp(bits, window, size, (left, top)) > 127
+    step = (np.arange(size) + 0.5) * window.side / size
+    x, y = step + window.x0, step + window.y0
+    inside = ((y > 0) & (y < height))[:, None] & ((x > 0) & (x < width))
+    planes = np.empty((5, size, size), np.float32)
+    planes[:3] = (rgb.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1) * inside
+    planes[3] = seen & inside
+    planes[4] = inside
+    return planes
+
+
+def _paste(crop: Floats, window: Window, box: Box, outside: float) -> Floats:
+    """A crop (S, S, C) back at image resolution on the pixels of `box`."""
+    import cv2
+
+    size = (box[2] - box[0], box[3] - box[1])
+    return np.asarray(
+        cv2.warpAffine(
+            crop,
+            window.matrix(crop.shape[0], box[:2]),
+            size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(outside,) * 4,
+        ),
+        np.float32,
+    )
+
+
+def predict(run: Runner, image: Image, visible: Mask, look: Look) -> tuple[SoftMask, SoftMask]:
+    """Amodal and occluder probability around one object; they may pass the frame.
+
+    Args:
+        run: the network.
+        image: (H, W, 3) uint8 RGB.
+        visible: non-empty, inside the frame.
+        look: how to crop.
+    """
+    windows = [Window.around(visible.box, f) for f in look.factors]
+    logits, box = _average(run, image, visible, windows, look)
+    if look.again > 0:
+        grown = SoftMask(np.ascontiguousarray(logits[..., 0]), (box[0], box[1])).threshold(0.0) | visible
+        window = Window.around(grown.box, look.again)
+        logits, box = _average(run, image, visible, [window], look)
+    soft = 1 / (1 + np.exp(-logits))
+    amodal, occluder = (np.ascontiguousarray(soft[..., i], np.float32) for i in (0, 1))
+    return SoftMask(amodal, (box[0], box[1])), SoftMask(occluder, (box[0], box[1]))
+
+
+def _average(run: Runner, image: Image, visible: Mask, windows: list[Window], look: Look) -> tuple[Floats, Box]:
+    """Mean logits (h, w, 2) on the box of the largest window; where a smaller one does not reach, the others decide."""
+    x = np.stack([network_input(image, visible, w, look.size) for w in windows])
+    y = run(np.concatenate([x, x[..., ::-1]]) if look.flip else x)
+    if look.flip:
+        y = np.asarray((y[: len(windows)] + y[len(windows) :, ..., ::-1]) / 2, np.float32)
+    box = max(windows, key=lambda w: w.side).box
+    total = np.zeros((box[3] - box[1], box[2] - box[0], 2), np.float32)
+    weight = np.zeros((*total.shape[:2], 1), np.float32)
+    for crop, window in zip(y, windows, strict=True):
+        planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), window, box, -30.0)
+        reach = (planes[..., :1] > -29).astype(np.float32)
+        total += planes * reach
+        weight += reach
+    return np.where(weight > 0, total / np.maximum(weight, 1), -30.0).astype(np.float32), box

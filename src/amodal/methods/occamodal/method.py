@@ -1,0 +1,126 @@
+"""`occamodal`: the embedded default. One compact network, trained here, finds the occluder and completes the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ...image import Image
+from ...mask import Mask, SoftMask
+from ...options import Options
+from ...protocols import Context, Guess, Job, Method
+from ...weights import embedded
+from .inference import Look, Runner, predict
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["OccAmodal", "OccAmodalOptions", "amodal_mask"]
+
+WEIGHTS = "occamodal"
+
+
+class OccAmodalOptions(Options):
+    """Options of OccAmodal. The defaults were chosen on the development sets; see docs/model-card.md."""
+
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="amodal probability above which a pixel belongs to the object"
+    )
+    factor: float = Field(
+        2.2, ge=1.1, le=6, description="side of the first crop as a multiple of the visible box's longer side"
+    )
+    again: float = Field(
+        1.5, ge=0, le=4, description="side of the second crop over the first answer's longer side; 0: no second look"
+    )
+    flip: bool = Field(True, description="average with the mirrored picture: steadier, twice the time")
+    rim: float = Field(
+        0.01, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
+    )
+    threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
+
+
+class OccAmodal(Method):
+    """The joint compact variant of Zhan et al.'s OccAmodal: picture and visible mask to amodal mask and occluder."""
+
+    name: ClassVar[str] = "occamodal"
+    summary: ClassVar[str] = "embedded network for mask and occluder; no GPU, no download"
+    paper: ClassVar[str] = "Zhan et al.: Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.1"
+    licence: ClassVar[str] = "Apache-2.0"
+    memory: ClassVar[str] = "200 MB of main memory"
+    weights: ClassVar[tuple[str, ...]] = (WEIGHTS,)
+    Options: ClassVar[type[Options]] = OccAmodalOptions
+
+    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
+        o = self.options
+        run, size, temperature = runner(o.threads)
+        look = Look(size, (o.factor,), o.flip, o.again)
+        guesses = []
+        for done, job in enumerate(jobs, 1):
+            amodal, occluder = predict(run, image, job.visible, look)
+            amodal = calibrated(amodal, temperature)
+            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim)
+            guesses.append([Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)])
+            context.tick("object", done, len(jobs))
+        return guesses
+
+
+def amodal_mask(probability: SoftMask, visible: Mask, threshold: float = 0.5, rim: float = 0.0) -> Mask:
+    """The probable pixels and the visible ones, without the thin rims that a coarse network leaves along sharp edges.
+
+    Args:
+        probability: of belonging to the object.
+        visible: the visible mask.
+        threshold: least probability.
+        rim: new parts thinner than this share of the visible box's longer side are dropped.
+    """
+    import cv2
+
+    x0, y0, x1, y1 = probability.box
+    seen = visible.crop((x0, y0, x1, y1))
+    new = (probability.values > threshold) & ~seen
+    left, top, right, bottom = visible.box
+    radius = round(rim * max(right - left, bottom - top))
+    if radius >= 1 and new.any():
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        new = np.asarray(cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc)).astype(bool)
+    return Mask.from_array(new | seen, (x0, y0)) | visible
+
+
+def calibrated(probability: SoftMask, temperature: float) -> SoftMask:
+    """The probability with its logit divided by the temperature that was fitted on the development composites."""
+    if temperature == 1:
+        return probability
+    p = np.clip(probability.values, 1e-6, 1 - 1e-6)
+    odds = (p / (1 - p)) ** (1 / temperature)
+    return SoftMask((odds / (1 + odds)).astype(np.float32), probability.origin)
+
+
+@cache
+def runner(threads: int = 0) -> tuple[Runner, int, float]:
+    """The embedded network, its crop size and temperature; one session a process, shared by threads.
+
+    Raises:
+        WeightsError: the file is missing from the installation or altered.
+    """
+    session = open_session(str(embedded(WEIGHTS)), threads)
+    facts = session.get_modelmeta().custom_metadata_map
+
+    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {"crop": np.ascontiguousarray(x, np.float32)})[0], np.float32)
+
+    return run, int(facts["size"]), float(facts["temperature"])
+
+
+def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,38 @@
+"""What the training loop asks of a task; everything specific to one network lives behind this protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Batch = tuple[NDArray[Any], ...]
+
+
+class BatchSource(Protocol):
+    """Batches by number, the same for the same number; opened inside each data process."""
+
+    def __getitem__(self, number: int) -> Batch: ...
+
+
+class Task(Protocol):
+    """One network's training: how to build it, what it eats, what it must answer."""
+
+    def network(self) -> nn.Module:
+        """A freshly initialised network."""
+        ...
+
+    def source(self, seed: int, batch: int) -> BatchSource:
+        """The stream of training batches; must pickle, and should load its data only when first asked."""
+        ...
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scalar loss and named parts to log."""
+        ...
+
+    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+        """Metrics on the fixed sets with the averaged weights, and a sheet of pictures (H, W, 3) RGB."""
+        ...

@@ -1,0 +1,173 @@
+"""Training of the OccAmodal networks on composites and rendered rooms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...data.composites import stream as crops
+from ...data.composites.build import LibraryConfig, open_library, open_rooms
+from ...mask import Mask
+from ...methods.occamodal.inference import Look, predict
+from ...methods.occamodal.network import CompactOccAmodal
+from ..recipe import Recipe, section
+from . import sets
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where pictures come from and what crops are made of.
+
+    Attributes:
+        library: Folders; see `LibraryConfig`.
+        sizes: (first step, crop side) pairs, ascending: a run may start on small crops.
+    """
+
+    library: dict[str, object] = field(default_factory=dict)
+    sizes: tuple[tuple[int, ...], ...] = ((0, 160),)
+    targets: dict[str, float] = field(default_factory=lambda: dict(crops.DEFAULT_TARGETS))
+    kinds: dict[str, float] = field(default_factory=lambda: dict(crops.DEFAULT_KINDS))
+    factor: tuple[float, ...] = (1.3, 2.8)
+    shift: float = 0.12
+    mask_noise: float = 0.3
+    within: bool = False
+    validation: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """See `CompactOccAmodal`."""
+
+    widths: tuple[int, ...] = (64, 128, 192, 288)
+    depths: tuple[int, ...] = (1, 1, 2, 2)
+    head: int = 96
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss.
+
+    Attributes:
+        occluder_weight: Weight of a pixel under the occluder, others weigh 1 (fact: 5 in PCNet-M).
+        rim_weight: Weight of background pixels within 3 pixels of the given mask, where false growth begins.
+        outside_weight: Weight of pixels outside the picture's frame.
+        unknown_weight: Weight of pixels whose truth is not known (counted as background).
+        dice: Soft Dice of the whole amodal mask.
+        hidden: Soft Dice of the occluded region, over samples that have one.
+        occluder: Cross-entropy of the occluder head.
+    """
+
+    occluder_weight: float = 4.0
+    rim_weight: float = 3.0
+    outside_weight: float = 0.5
+    unknown_weight: float = 0.1
+    dice: float = 0.5
+    hidden: float = 0.5
+    occluder: float = 0.3
+
+
+class CropBatches:
+    """Batches of crops by number; the library is loaded when the first is asked for."""
+
+    def __init__(self, config: DataConfig, seed: int, batch: int) -> None:
+        self.config, self.seed, self.count = config, seed, batch
+        self._stream: crops.CropStream | None = None
+
+    def open(self) -> crops.CropStream:
+        """The stream; its library is loaded once."""
+        if self._stream is None:
+            c = self.config
+            low, high = c.factor
+            made = crops.StreamConfig(160, c.targets, c.kinds, (low, high), c.shift, c.mask_noise, c.within)
+            library = section(c.library, LibraryConfig, "data.library")
+            self._stream = crops.CropStream(open_library(library), made, self.seed, open_rooms(library))
+        return self._stream
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        size = [s for first, s in self.config.sizes if first <= number][-1]
+        return self.open().batch(number, self.count, size)
+
+
+def inputs(image: Tensor, truth: Tensor) -> Tensor:
+    """(B, S, S, 3) and (B, S, S) uint8 to the network's (B, 5, S, S), channels last."""
+    rgb = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+    inside = (truth & crops.INSIDE).bool().unsqueeze(1)
+    given = (truth & crops.GIVEN).bool().unsqueeze(1)
+    return torch.cat([rgb * inside, given.float(), inside.float()], 1).contiguous(memory_format=torch.channels_last)
+
+
+class OccAmodalTask:
+    """See `amodal.training.task.Task`."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.data = section(recipe.data, DataConfig, "data")
+        self.network_config = section(recipe.network, NetworkConfig, "network")
+        self.weights = section(recipe.loss, LossConfig, "loss")
+
+    def network(self) -> nn.Module:
+        c = self.network_config
+        return CompactOccAmodal(c.widths, c.depths, c.head)
+
+    def source(self, seed: int, batch: int) -> CropBatches:
+        return CropBatches(self.data, seed, batch)
+
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted cross-entropy and soft Dice; facts 3.5 (weights in the eraser) and 3.8."""
+        image, truth = batch
+        logits = network(inputs(image, truth)).float()
+        w = self.weights
+
+        def plane(bit: int) -> Tensor:
+            return (truth & bit).bool()
+
+        amodal, occluder, inside = plane(crops.AMODAL), plane(crops.OCCLUDER), plane(crops.INSIDE)
+        known, given = plane(crops.KNOWN), plane(crops.GIVEN)
+        weight = 1 + (w.occluder_weight - 1) * occluder.float()
+        near = F.max_pool2d(given.float().unsqueeze(1), 7, 1, 3).squeeze(1).bool()
+        weight = torch.where(near & ~given & ~amodal, w.rim_weight, weight)
+        weight = torch.where(inside, weight, w.outside_weight)
+        weight = torch.where(known, weight, w.unknown_weight * weight)
+        a, o = logits[:, 0], logits[:, 1]
+        bce = (F.binary_cross_entropy_with_logits(a, amodal.float(), reduction="none") * weight).mean()
+        occ = F.binary_cross_entropy_with_logits(o, occluder.float(), reduction="none")
+        occ = (occ * (known & inside)).mean()
+        p = torch.sigmoid(a) * weight.clamp(max=1)
+        t = amodal.float() * weight.clamp(max=1)
+        dice = 1 - (2 * (p * t).sum((1, 2)) + 20) / (p.square().sum((1, 2)) + t.square().sum((1, 2)) + 20)
+        free = (~given & inside & known).float()
+        ph, th = p * free, t * free
+        some = (th.sum((1, 2)) > 20).float()
+        hidden = 1 - (2 * (ph * th).sum((1, 2)) + 5) / (ph.square().sum((1, 2)) + th.square().sum((1, 2)) + 5)
+        hidden_mean = (hidden * some).sum() / some.sum().clamp(min=1)
+        total = bce + w.dice * dice.mean() + w.hidden * hidden_mean + w.occluder * occ
+        return total, {"bce": bce, "dice": dice.mean(), "hidden": hidden_mean, "occ": occ}
+
+    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+        root = Path(self.data.validation)
+        size = self.data.sizes[-1][1]
+
+        @torch.inference_mode()
+        def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                return np.asarray(network(t).float().cpu(), np.float32)
+
+        def guess(item: sets.Item) -> NDArray[np.bool_]:
+            amodal, _ = predict(run, item.image, Mask.from_array(item.visible), Look(size))
+            return amodal.threshold().to_array((item.visible.shape[0], item.visible.shape[1]))
+
+        metrics: dict[str, float] = {}
+        groups = (
+            ("composites", sets.fixed_set(root / "composites_dev")[::2]),
+            ("bookstore", sets.fixed_set(root / "bookstore_dev")),
+            ("whole", sets.whole_photos(root / "photos")[:100]),
+        )
+        for name, items in groups:
+            metrics |= {f"{name}_{k}": v for k, v in sets.score(items, guess).items()}
+        return metrics, None
