@@ -41,7 +41,8 @@ def read_rgb(path: Path) -> Image:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(f"cannot read the picture {path}")
-    return np.asarray(image[..., ::-1], np.uint8, order="C")
+    rgb: Image = np.ascontiguousarray(image[..., ::-1])
+    return rgb
 
 
 def read_mask(path: Path) -> Image:
