@@ -49,7 +49,7 @@ def read_mask(path: Path) -> Image:
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DataError(f"cannot read the mask {path}")
-    return ((mask > 127) * 255).astype(np.uint8)
+    return np.asarray((mask > 127) * 255, np.uint8)
 
 
 def picture_file(folder: Path, stem: str) -> Path:
