@@ -1,0 +1,1 @@
+"""Composites: whole objects cut from photographs and pasted over others, with exact truth; rendered rooms beside them."""
