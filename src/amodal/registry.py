@@ -38,9 +38,18 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sam3": "amodal.segmenters.sam:Sam3",
     },
     "datasets": {
+        "bsdsa": "amodal.data.bsdsa:Bsdsa",
         "cocoa": "amodal.data.cocoa:Cocoa",
+        "cocoa-cls": "amodal.data.cocoa_cls:CocoaCls",
+        "d2sa": "amodal.data.d2sa:D2sa",
+        "fishbowl": "amodal.data.fishbowl:FishBowl",
         "folder": "amodal.data.folder:Folder",
+        "kins": "amodal.data.kins:Kins",
         "masks": "amodal.data.masks:MaskFolder",
+        "mp3d-amodal": "amodal.data.mp3d:Mp3dAmodal",
+        "occluded-coco": "amodal.data.occluded_coco:OccludedCoco",
+        "pix2gestalt": "amodal.data.pix2gestalt_set:Pix2GestaltSet",
+        "sailvos": "amodal.data.sailvos:SailVos",
     },
 }
 KINDS = tuple(BUILTIN)

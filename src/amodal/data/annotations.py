@@ -13,7 +13,7 @@ from ..errors import AmodalError, DataError, MaskError
 from ..files import read_json
 from ..mask import Mask, Size, union
 
-__all__ = ["by_id", "decode", "find_image", "from_polygon", "guarded", "read_lists"]
+__all__ = ["by_id", "decode", "find_image", "first_file", "from_polygon", "guarded", "read_lists"]
 
 T = TypeVar("T")
 SCALE = 5.0
@@ -123,10 +123,12 @@ def read_lists(path: Path, content: Any = None) -> dict[str, Any]:
 
 
 def by_id(records: Iterable[Mapping[str, Any]], path: Path, what: str) -> dict[Any, Mapping[str, Any]]:
-    """Records by their id. Raises DataError for two records with one id."""
+    """Records by their id; a record that is written twice is one. Raises DataError for two different ones with one id."""
     table: dict[Any, Mapping[str, Any]] = {}
     for record in records:
-        if table.setdefault(record["id"], record) is not record:
+        if "id" not in record:
+            raise DataError(f"{path}: one of the {what} has no id")
+        if table.setdefault(record["id"], record) != record:
             raise DataError(f"{path}: two {what} have the id {record['id']}")
     return table
 
@@ -135,6 +137,11 @@ def find_image(root: Path, folders: Sequence[str], file_name: str) -> Path:
     """The image in the first of `folders` that has it, else its path in the first one (where it is missing)."""
     candidates = [root / folder / file_name for folder in folders]
     return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def first_file(files: Sequence[Path]) -> Path:
+    """The first of these files that is there, else the first (whose absence is then reported)."""
+    return next((file for file in files if file.is_file()), files[0])
 
 
 def guarded(load: Callable[[], T]) -> Callable[[], T]:

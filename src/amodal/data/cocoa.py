@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..files import read_json
 from ..mask import Mask, Size
 from ..options import Options
-from .annotations import by_id, decode, find_image, guarded, read_lists
+from .annotations import by_id, decode, find_image, first_file, guarded, read_lists
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["Cocoa", "RegionOptions", "region_entries"]
@@ -51,8 +51,7 @@ class Cocoa(Dataset):
     def index(self) -> list[Entry]:
         if self.split == "demo":
             return self._loose()
-        files = self.files()
-        path = next((file for file in files if file.is_file()), files[0])
+        path = first_file(self.files())
         content = read_lists(path)
         images = by_id(content["images"], path, "images")
         entries = []

@@ -96,14 +96,14 @@ class Entry:
         image_id: of its picture.
         source: the file that it is written in.
         picture: the photo's file.
-        load: makes the `Sample`.
+        load: makes the `Sample`; None if, decoded, the reader's options leave it out.
     """
 
     id: str
     image_id: str
     source: str
     picture: Path
-    load: Callable[[], Sample]
+    load: Callable[[], Sample | None]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ class Dataset(ABC):
     url: ClassVar[str] = ""
     splits: ClassVar[tuple[str, ...]] = ()
     """The official parts, default first; empty if there are none."""
+    amodal_known: ClassVar[bool] = True
+    """False for sets without amodal truth (recognition): there `amodal` repeats `visible`, and masks cannot be scored."""
     Options: ClassVar[type[option_classes.Options]] = option_classes.Options
 
     def __init__(
@@ -188,9 +190,12 @@ class Dataset(ABC):
         """The object at a position; raises DataError for a bad one even if bad ones are skipped."""
         entry = self._entries[index]
         try:
-            return entry.load()
+            sample = entry.load()
         except AmodalError as error:
             raise DataError(f"{entry.source}: {entry.id}: {error}") from error
+        if sample is None:
+            raise DataError(f"{entry.source}: {entry.id} is left out by the options of {self.name}")
+        return sample
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Sample]:
         """Some objects by their ids, decoded."""

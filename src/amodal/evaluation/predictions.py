@@ -20,7 +20,7 @@ from ..mask import Mask
 from ..protocols import Tick, no_tick
 from .report import Report
 from .rows import RowFile, make_row
-from .run import NOTHING, scene_order, versions
+from .run import NOTHING, check_truth, scene_order, versions
 
 __all__ = ["Found", "Predictions", "evaluate_predictions"]
 
@@ -191,6 +191,7 @@ def evaluate_predictions(
     Raises:
         DataError: a prediction is malformed or names an object that the data set does not have, unless bad entries are skipped.
     """
+    check_truth(data)
     unknown = predictions.unknown(data)
     if unknown:
         text = f"{len(unknown)} of the predictions name no object of {data.name}, the first is {unknown[0]!r}"

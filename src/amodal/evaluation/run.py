@@ -68,6 +68,7 @@ def evaluate(
     """
     if prompt not in PROTOCOLS:
         raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {prompt!r}")
+    check_truth(data)
     check_images(data)
     settings = {
         "format": "amodal/run/1",
@@ -93,6 +94,14 @@ def evaluate(
                     rows.add(row)
                     tick("object", len(rows.rows), total)
     return Report.build(rows.settings, rows.rows, data)
+
+
+def check_truth(data: Dataset) -> None:
+    """Data sets without amodal truth cannot be scored."""
+    if not data.amodal_known:
+        raise UsageError(
+            f"{data.name} has no amodal truth, so that masks cannot be scored on it; it is for recognition"
+        )
 
 
 def check_images(data: Dataset) -> None:

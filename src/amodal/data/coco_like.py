@@ -1,0 +1,90 @@
+"""What COCOA-cls, KINS and D2SA share: COCO's flat layout with one amodal and one visible mask an annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import DataError
+from ..mask import Mask, Size
+from .annotations import by_id, decode, find_image, first_file, guarded, read_lists
+from .sample import Dataset, Entry, Sample
+
+__all__ = ["CocoLike"]
+
+
+class CocoLike(Dataset):
+    """One annotation an object; sample ids are the annotation ids.
+
+    Attributes:
+        folders: where images may be, under the root.
+        fields: (amodal, visible) field names of an annotation. An absent visible mask says that nothing is occluded.
+        extras: further fields that go into `extra`.
+    """
+
+    folders: ClassVar[tuple[str, ...]]
+    fields: ClassVar[tuple[str, str]] = ("segmentation", "visible_mask")
+    extras: ClassVar[tuple[str, ...]] = ("occlude_rate",)
+
+    def files(self) -> list[Path]:
+        """Where the annotation file may be, best first."""
+        raise NotImplementedError
+
+    def field_names(self) -> tuple[str, str]:
+        """(amodal, visible) field names for the chosen options."""
+        return self.fields
+
+    def image_folders(self) -> tuple[str, ...]:
+        """Where images may be, for the chosen split."""
+        return self.folders
+
+    def index(self) -> list[Entry]:
+        path = first_file(self.files())
+        content = read_lists(path)
+        images = by_id(content["images"], path, "images")
+        categories = {entry["id"]: str(entry["name"]) for entry in content.get("categories", ())}
+        entries = []
+        for row in content["annotations"]:
+            image = images.get(row.get("image_id"))
+            if image is None:
+                self.bad(path, row.get("id"), f"its image {row.get('image_id')!r} is not in the list of images")
+                continue
+            picture = find_image(self.root, self.image_folders(), str(image.get("file_name", image["id"])))
+            load = guarded(self._loader(row, image, (str(path), picture), categories))
+            entries.append(Entry(str(row.get("id")), str(image["id"]), str(path), picture, load))
+        return entries
+
+    def _loader(
+        self,
+        row: Mapping[str, Any],
+        image: Mapping[str, Any],
+        files: tuple[str, Path],
+        categories: Mapping[Any, str],
+    ) -> Callable[[], Sample]:
+        amodal_field, visible_field = self.field_names()
+
+        def load() -> Sample:
+            size: Size = (int(image["height"]), int(image["width"]))
+            if amodal_field not in row:
+                raise DataError(f"it has no field {amodal_field}; is this the file of another version?")
+            amodal = decode(row[amodal_field], size)
+            seen = row.get(visible_field)
+            nothing = Mask.from_array(np.zeros((0, 0), bool))
+            visible = amodal if seen is None else decode(seen, size) if seen else nothing
+            return Sample(
+                id=str(row["id"]),
+                image_id=str(image["id"]),
+                picture=files[1],
+                size=size,
+                visible=visible,
+                amodal=amodal,
+                category=categories.get(row.get("category_id")),
+                source=files[0],
+                coco=(int(row["id"]), int(image["id"])),
+                extra={key: row[key] for key in self.extras if key in row},
+            )
+
+        return load

@@ -1,0 +1,65 @@
+"""`mp3d-amodal`: MP3D-Amodal (Zhan et al., CVPR 2024), `MP3D_seleted_{eval,train}_10.29.pkl` (the official spelling)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ..errors import DataError
+from ..options import Options
+from .annotations import by_id, find_image, first_file, read_lists
+from .cocoa import RegionOptions, region_entries
+from .plain_pickle import read_pickle
+from .sample import Dataset, Entry
+
+__all__ = ["Mp3dAmodal"]
+
+
+class Mp3dAmodal(Dataset):
+    """Rooms of Matterport3D; every object more than a sixth occluded. COCO-A's layout in a pickle, both masks as RLE.
+
+    The pickle is read without running anything that it holds. Lists are joined by image id, as everywhere (the published
+    reader joins by position).
+    """
+
+    name: ClassVar[str] = "mp3d-amodal"
+    summary: ClassVar[str] = "MP3D-Amodal: occluded objects in Matterport rooms"
+    paper: ClassVar[str] = "Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024 (arXiv 2312.17247)"
+    licence: ClassVar[str] = "annotations: none given; images: Matterport3D terms of use"
+    url: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/research/amodal/"
+    splits: ClassVar[tuple[str, ...]] = ("eval", "train")
+    Options: ClassVar[type[Options]] = RegionOptions
+
+    def index(self) -> list[Entry]:
+        names = [f"MP3D_{word}_{self.split}_10.29.pkl" for word in ("seleted", "selected")]
+        path = first_file([self.root / name for name in names])
+        content = read_lists(path, read_pickle(path))
+        images = by_id(content["images"], path, "images")
+        folders = (f"mp3d_{self.split}", f"mp3d_{self.split}/images", "images", ".")
+        entries = []
+        for record in content["annotations"]:
+            image = images.get(record.get("image_id"))
+            if image is None:
+                self.bad(path, record.get("id"), f"its image {record.get('image_id')!r} is not in the list of images")
+                continue
+            for number, region in enumerate(record.get("regions") or (), 1):
+                if isinstance(region, Mapping) and "visible_mask" not in region:
+                    self.bad(
+                        path,
+                        f"{record.get('id')}/{number}",
+                        "the region has no visible_mask; here every region has one",
+                    )
+            picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
+            entries += region_entries(self, record, str(path), picture, _with_size(image, record, str(path)))
+        return entries
+
+
+def _with_size(image: Mapping[str, Any], record: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The image's record with its height and width, from the masks where the record lacks them."""
+    if "height" in image and "width" in image:
+        return image
+    for region in record.get("regions") or ():
+        mask = region.get("segmentation") if isinstance(region, Mapping) else None
+        if isinstance(mask, Mapping) and "size" in mask:
+            return {**image, "height": int(mask["size"][0]), "width": int(mask["size"][1])}
+    raise DataError(f"{path}: the size of the image {image['id']} is not given")

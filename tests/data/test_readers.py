@@ -1,0 +1,440 @@
+"""Every reader on a fixture in the official layout, with the traps of that data set in it."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+import amodal
+from amodal.data.annotations import decode, from_polygon
+from amodal.data.plain_pickle import read_pickle
+from amodal.errors import DataError, MaskError, OptionError, UsageError
+from amodal.evaluation.order import order_of
+from amodal.image import encode_png
+from amodal.mask import Mask
+
+SIZE = (40, 60)
+FRONT = [10, 10, 30, 10, 30, 30, 10, 30]
+REAR = [20, 5, 50, 5, 50, 25, 20, 25]
+
+
+def photo(path: Path, size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(np.full((*size, 3), 90, np.uint8)))
+
+
+def polygon(points: list[float]) -> Mask:
+    return from_polygon(points, SIZE)
+
+
+def rle(mask: Mask) -> dict[str, Any]:
+    return mask.to_rle(SIZE)
+
+
+def raw(mask: Mask) -> dict[str, Any]:
+    """An RLE as pycocotools returns it: byte counts."""
+    return dict(coco_mask.encode(np.asfortranarray(mask.to_array(SIZE).astype(np.uint8))))
+
+
+def image(number: int, name: str) -> dict[str, Any]:
+    return {"id": number, "file_name": name, "height": SIZE[0], "width": SIZE[1]}
+
+
+def regions() -> list[dict[str, Any]]:
+    """A region in front, one behind it (visible mask given), and stuff."""
+    front, rear = polygon(FRONT), polygon(REAR)
+    seen = rear - front
+    return [
+        {"segmentation": FRONT, "name": "cup", "order": 1, "isStuff": 0, "area": front.area},
+        {
+            "segmentation": REAR,
+            "name": "box",
+            "order": 2,
+            "isStuff": 0,
+            "visible_mask": rle(seen),
+            "invisible_mask": rle(rear & front),
+        },
+        {"segmentation": [0, 30, 60, 30, 60, 40, 0, 40], "name": "floor", "order": 3, "isStuff": 1},
+    ]
+
+
+def write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".pkl":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        path.write_text(json.dumps(content))
+
+
+def make_cocoa(root: Path) -> None:
+    """The lists are in different orders, one image lies in train2014 although this is val, one has no depth constraint."""
+    images = [image(7, "COCO_val2014_000000000007.jpg"), image(5, "COCO_train2014_000000000005.jpg")]
+    annotations = [
+        {"id": 1, "image_id": 5, "author": "a", "regions": regions(), "depth_constraint": "1-2"},
+        {"id": 2, "image_id": 7, "author": "a", "regions": regions()[:1], "depth_constraint": ""},
+    ]
+    write(root / "annotations" / "COCO_amodal_val2014.json", {"images": images, "annotations": annotations})
+    photo(root / "val2014" / images[0]["file_name"])
+    photo(root / "train2014" / images[1]["file_name"])
+
+
+def make_bsdsa(root: Path) -> None:
+    """Two annotators of one image; the image is listed twice, as positional readers need it."""
+    images = [image(3, "3.jpg"), image(3, "3.jpg"), image(4, "4.jpg")]
+    annotations = [
+        {"id": 9, "image_id": 3, "author": "a", "regions": regions()},
+        {"id": 9, "image_id": 3, "author": "b", "regions": regions()[:2]},
+        {"id": 10, "image_id": 4, "author": "a", "regions": regions()[:1]},
+    ]
+    write(root / "BSDS_amodal_test.json", {"images": images, "annotations": annotations})
+    photo(root / "BSR/BSDS500/data/images/val/3.jpg")
+    photo(root / "BSR/BSDS500/data/images/test/4.jpg")
+
+
+def flat(amodal_field: str, visible_field: str, first: dict[str, Any]) -> dict[str, Any]:
+    front, rear = polygon(FRONT), polygon(REAR)
+    rows = [
+        {"id": 11, "image_id": 2, "category_id": 4, amodal_field: [FRONT], visible_field: rle(front), **first},
+        {"id": 12, "image_id": 2, "category_id": 1, amodal_field: rle(rear), visible_field: rle(rear - front)},
+    ]
+    return {"images": [image(2, "000002.png")], "annotations": rows, "categories": [{"id": 4, "name": "car"}]}
+
+
+def make_cocoa_cls(root: Path) -> None:
+    content = flat("segmentation", "visible_mask", {})
+    del content["annotations"][0]["visible_mask"]  # absent: nothing is occluded
+    write(root / "COCO_amodal_val2014_with_classes.json", content)
+    photo(root / "val2014" / "000002.png")
+
+
+def make_kins(root: Path, *, old: bool = False) -> None:
+    """KITTI's training and testing images have the same names."""
+    names = ("segmentation", "inmodal_seg") if old else ("a_segm", "i_segm")
+    content = flat(*names, {"inmodal_bbox": [10, 10, 20, 20], "oco_id": 1})
+    name = "instances_test.json" if old else "update_test_2020.json"
+    write(root / "annotations" / name, content)
+    photo(root / "training" / "image_2" / "000002.png", (5, 5))
+    photo(root / "testing" / "image_2" / "000002.png")
+
+
+def make_d2sa(root: Path) -> None:
+    write(
+        root / "d2s_amodal_annotations_v1" / "D2S_amodal_validation.json",
+        flat("segmentation", "visible_mask", {"occl_depth": 0}),
+    )
+    photo(root / "d2s_amodal_images_v1" / "images" / "000002.png")
+
+
+def make_fishbowl(root: Path) -> None:
+    """NumPy numbers in the pickle, masks in lists of one, objects of videos interleaved, frames sorted by name."""
+    front, rear = polygon(FRONT), polygon(REAR)
+    box = [np.int64(1), np.int64(2), 3, 4]
+    content = {
+        "8_1": {t: {"VM": [raw(front)], "FM": [raw(front)], "VM_bx": box, "FM_bx": box} for t in (0, 1)},
+        "7_2": {1: {"VM": [raw(rear - front)], "FM": [raw(rear)], "loss_mask_weight": [raw(rear)]}},
+        "8_2": {1: {"VM": raw(rear - front), "FM": raw(rear), "area": np.float32(2.5), "list": np.arange(3)}},
+    }
+    write(root / "test_data" / "test_data.pkl", content)
+    for video in ("7", "8"):
+        for t in range(2):
+            photo(root / "test_data" / "test_frames" / video / f"frame_{t:04d}.png")
+
+
+def make_sailvos(root: Path) -> None:
+    """Object 3 has no visible pixel; the folders camera/ and 2_car_mesh/ hold no masks; frame 1 lacks its picture."""
+    scene = root / "tonya_mcs_1"
+    front, rear = polygon(FRONT), polygon(REAR)
+    owners = np.zeros(SIZE, np.int32)
+    owners[rear.to_array(SIZE)] = 2
+    owners[front.to_array(SIZE)] = 1
+    for frame in ("000000", "000001"):
+        (scene / "visible").mkdir(parents=True, exist_ok=True)
+        np.save(scene / "visible" / f"{frame}.npy", owners)
+        for folder, mask in (("1_player", front), ("2_car", rear), ("3_wall", front)):
+            (scene / folder).mkdir(exist_ok=True)
+            (scene / folder / f"{frame}.png").write_bytes(encode_png(mask.to_array(SIZE)))
+    photo(scene / "images" / "000000.bmp")
+    (scene / "camera").mkdir()
+    np.save(scene / "visible_objects.npy", owners)
+
+
+def make_mp3d(root: Path) -> None:
+    """A pickle of protocol 2 with byte counts; labels instead of numbers; the lists are in different orders."""
+    front, rear = polygon(FRONT), polygon(REAR)
+    region = {"segmentation": raw(rear), "visible_mask": raw(rear - front), "category_id": "sofa chair", "isStuff": 0}
+    content = {
+        "images": [image(1, "scene/a.jpg"), image(0, "scene/b.jpg")],
+        "annotations": [{"id": 0, "image_id": 0, "regions": [region]}, {"id": 1, "image_id": 1, "regions": [region]}],
+    }
+    write(root / "MP3D_seleted_eval_10.29.pkl", content)
+    for name in ("a", "b"):
+        photo(root / "mp3d_eval" / "scene" / f"{name}.jpg")
+
+
+def make_pix2gestalt(root: Path) -> None:
+    """The endings of the file names differ from the folder names."""
+    front, rear = polygon(FRONT), polygon(REAR)
+    base = root / "pix2gestalt_occlusions_release"
+    for number in ("17", "5"):
+        photo(base / "occlusion" / f"{number}_occlusion.png")
+        photo(base / "whole" / f"{number}_whole.png")
+        for folder, ending, mask in (
+            ("visible_object_mask", "visible_mask", rear - front),
+            ("whole_mask", "whole_mask", rear),
+        ):
+            (base / folder).mkdir(exist_ok=True)
+            (base / folder / f"{number}_{ending}.png").write_bytes(encode_png(mask.to_array(SIZE)))
+
+
+def make_occluded_coco(root: Path) -> None:
+    """The same object number twice; byte counts."""
+    row = ["000000000009.jpg", "cup", 8, [10.0, 10.0, 20.0, 20.0], raw(polygon(FRONT))]
+    write(root / "occluded_coco.pkl", [row, row])
+    photo(root / "val2017" / "000000000009.jpg")
+
+
+MAKERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "cocoa": (make_cocoa, ["1/1", "1/2", "1/3", "2/1"]),
+    "bsdsa": (make_bsdsa, ["3.0/1", "3.0/2", "3.0/3", "4.0/1"]),
+    "cocoa-cls": (make_cocoa_cls, ["11", "12"]),
+    "kins": (make_kins, ["11", "12"]),
+    "d2sa": (make_d2sa, ["11", "12"]),
+    "fishbowl": (make_fishbowl, ["7/1/2", "8/0/1", "8/1/1", "8/1/2"]),
+    "mp3d-amodal": (make_mp3d, ["0/1", "1/1"]),
+    "pix2gestalt": (make_pix2gestalt, ["17", "5"]),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_reader(name: str, tmp_path: Path) -> None:
+    make, ids = MAKERS[name]
+    make(tmp_path)
+    data = amodal.dataset(name, tmp_path)
+    assert data.ids() == ids
+    assert data.missing() == []
+    samples = {sample.id: sample for sample in data}
+    assert list(samples) == ids
+    front, rear = polygon(FRONT), polygon(REAR)
+    assert {(s.visible == rear - front) for s in samples.values() if s.amodal == rear} == {True}
+    assert {(s.visible == front) for s in samples.values() if s.amodal == front} <= {True}
+    for sample in samples.values():
+        assert sample.image.shape == (*SIZE, 3)
+        assert sample.amodal.contains(sample.visible)
+    assert sum(len(scene) for scene in data.scenes()) == len(data)
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "occluded-coco", "sailvos"])
+def test_absent_files_are_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read|there is no|holds no") as caught:
+        amodal.dataset(name, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name != "pix2gestalt"])
+def test_truncated_files_are_named(name: str, tmp_path: Path) -> None:
+    MAKERS[name][0](tmp_path)
+    (file,) = [path for path in tmp_path.rglob("*") if path.suffix in (".json", ".pkl")]
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(DataError, match="cut short") as caught:
+        amodal.dataset(name, tmp_path)
+    assert file.name in str(caught.value)
+
+
+def test_cocoa_joins_by_id_and_knows_the_order(tmp_path: Path) -> None:
+    make_cocoa(tmp_path)
+    data = amodal.dataset("cocoa", tmp_path)
+    assert [data[0].picture.parent.name, data[3].picture.parent.name] == ["train2014", "val2014"]  # type: ignore[union-attr]
+    assert data[1].occluders == ("1/1",)
+    assert (data[2].stuff, data[2].visible == data[2].amodal) == (True, True)
+    assert order_of(next(data.scenes())).tolist() == [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
+    assert amodal.dataset("cocoa", tmp_path, options={"things": True}).ids() == ["1/1", "1/2", "2/1"]
+    with pytest.raises(UsageError, match="cocoa has no split 'valid'; did you mean 'val'"):
+        amodal.dataset("cocoa", tmp_path, "valid")
+
+
+def test_bsdsa_annotators(tmp_path: Path) -> None:
+    make_bsdsa(tmp_path)
+    everyone = amodal.dataset("bsdsa", tmp_path, options={"annotator": "all"})
+    assert everyone.ids() == ["3.0/1", "3.0/2", "3.0/3", "3.1/1", "3.1/2", "4.0/1"]
+    drawn = {
+        tuple(amodal.dataset("bsdsa", tmp_path, options={"annotator": "random", "seed": seed}).ids())
+        for seed in range(12)
+    }
+    assert drawn == {("3.0/1", "3.0/2", "3.0/3", "4.0/1"), ("3.1/1", "3.1/2", "4.0/1")}
+    with pytest.raises(OptionError, match="annotator"):
+        amodal.dataset("bsdsa", tmp_path, options={"annotator": "second"})
+
+
+def test_kins_versions_are_told_apart(tmp_path: Path) -> None:
+    make_kins(tmp_path, old=True)
+    with pytest.raises(DataError, match="--set version=old"):
+        amodal.dataset("kins", tmp_path)
+    data = amodal.dataset("kins", tmp_path, options={"version": "old"})
+    assert [sample.category for sample in data] == ["car", None]
+    assert data[0].picture == tmp_path / "testing" / "image_2" / "000002.png"
+
+
+def test_kins_fully_hidden(tmp_path: Path) -> None:
+    make_kins(tmp_path)
+    file = tmp_path / "annotations" / "update_test_2020.json"
+    content = json.loads(file.read_text())
+    content["annotations"][1]["i_segm"] = []
+    file.write_text(json.dumps(content))
+    data = amodal.dataset("kins", tmp_path)
+    assert data[1].occlusion_rate == 1.0
+    report = amodal.evaluate(amodal.load("hull"), data)
+    assert report.content["failed"] == [
+        {"id": "12", "error": "no pixel of it is visible, so that nothing can prompt it"}
+    ]
+
+
+def test_fishbowl_stride_and_frames(tmp_path: Path) -> None:
+    make_fishbowl(tmp_path)
+    assert amodal.dataset("fishbowl", tmp_path, options={"stride": 2}).ids() == ["8/0/1"]
+    (tmp_path / "test_data" / "test_frames" / "8" / "frame_0001.png").unlink()
+    assert [path.name for path in amodal.dataset("fishbowl", tmp_path).missing()] == ["frame 1"]
+
+
+def test_sailvos(tmp_path: Path) -> None:
+    make_sailvos(tmp_path)
+    data = amodal.dataset("sailvos", tmp_path)
+    assert [sample.id for sample in data] == [f"tonya_mcs_1/{t}/{n}" for t in ("000000", "000001") for n in (1, 2)]
+    assert [sample.category for sample in data][:2] == ["player", "car"]
+    assert data[1].visible == polygon(REAR) - polygon(FRONT)
+    assert len(list(amodal.dataset("sailvos", tmp_path, options={"hidden": True}))) == 6
+    assert [path.name for path in data.missing()] == ["000001.bmp"]
+    (tmp_path / "tonya_mcs_1" / "visible" / "000001.npy").write_bytes(pickle.dumps([1]))
+    with pytest.raises(DataError, match=r"tonya_mcs_1/000001/1: cannot read .*000001\.npy"):
+        list(amodal.dataset("sailvos", tmp_path))
+
+
+def test_pix2gestalt_reports_missing_parts(tmp_path: Path) -> None:
+    make_pix2gestalt(tmp_path)
+    assert Path(amodal.dataset("pix2gestalt", tmp_path)[0].extra["whole"]).name == "17_whole.png"
+    (tmp_path / "pix2gestalt_occlusions_release" / "whole_mask" / "5_whole_mask.png").unlink()
+    with pytest.raises(DataError, match="5: it has no file in whole_mask/"):
+        amodal.dataset("pix2gestalt", tmp_path)
+
+
+def test_occluded_coco_is_not_scored(tmp_path: Path) -> None:
+    make_occluded_coco(tmp_path)
+    data = amodal.dataset("occluded-coco", tmp_path)
+    assert [(sample.category, sample.image_id) for sample in data] == [("cup", "000000000009")] * 2
+    with pytest.raises(UsageError, match="has no amodal truth"):
+        amodal.evaluate(amodal.load("visible"), data)
+
+
+def test_cocoa_demo(shared_data: Path) -> None:
+    """The five real images: the reference values of the issue."""
+    data = amodal.dataset("cocoa", shared_data / "cocoa_demo", "demo")
+    assert len(data) == 48
+    for scene in data.scenes():
+        for sample in scene:
+            front = [other.amodal for other in scene if (other.order or 0) < (sample.order or 0)]
+            assert sample.visible == sample.amodal - amodal.mask.union(front)
+    report = amodal.evaluate(amodal.load("visible"), data)
+    assert report["iou_pooled"] == pytest.approx(0.8027, abs=5e-5)
+    assert report["iou"] == pytest.approx(0.8576, abs=5e-5)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=80, deadline=None)
+def test_polygons_equal_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = tuple(int(n) for n in rng.integers(1, 60, 2))
+    points = rng.uniform(-20, 80, 2 * rng.integers(3, 12))
+    if seed % 3 == 0:
+        points = np.rint(points)
+    if seed % 5 == 0:
+        points = np.repeat(points.reshape(-1, 2), 2, axis=0).ravel()
+    expected = coco_mask.decode(coco_mask.frPyObjects([points.tolist()], *size))[..., 0].astype(bool)
+    assert np.array_equal(from_polygon(points, size).to_array(size), expected)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "text"),
+    [
+        ([1, 2, 3, 4], "at least three points, this one has 2"),
+        ([1, 2, 3, 4, 5], "even count"),
+        ([[1, 2, 3, float("nan"), 5, 6]], "NaN or infinity"),
+        ([1, 2, 3, 1e9, 5, 6], "coordinate of 1e"),
+        ([], "a polygon or an RLE"),
+        (["a", "b", "c", "d", "e", "f"], "flat list of numbers"),
+        ({"size": [40, 60]}, "an RLE is"),
+        ({"size": [4, 4], "counts": [16]}, "is of 4 x 4 pixels, the image 60 x 40"),
+        ({"size": [40, 60], "counts": [2**63 - 1, 2**63 - 1]}, "runs add up|an RLE is"),
+        ({"size": [40, 60], "counts": "0" * 9 + "P"}, "ends within a number|end within a number"),
+    ],
+)
+def test_bad_masks(segmentation: Any, text: str) -> None:
+    with pytest.raises(MaskError, match=text):
+        decode(segmentation, SIZE)
+
+
+def test_bad_regions_are_named_and_skipped(tmp_path: Path) -> None:
+    make_cocoa(tmp_path)
+    file = tmp_path / "annotations" / "COCO_amodal_val2014.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["regions"][1]["visible_mask"] = {"size": [4, 4], "counts": [16]}
+    content["annotations"][0]["depth_constraint"] = "1-2,9-1"
+    content["annotations"][0]["regions"][2] = {"name": "no mask"}
+    content["annotations"].append({"id": 3, "image_id": 99, "regions": []})
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"COCO_amodal_val2014\.json: 1: depth_constraint holds '9-1'"):
+        amodal.dataset("cocoa", tmp_path)
+    data = amodal.dataset("cocoa", tmp_path, skip_bad=True)
+    assert [sample.id for sample in data] == ["1/1", "2/1"]
+    texts = [str(problem) for problem in data.problems]
+    assert len(texts) == 4
+    assert any("1/2: the RLE is of 4 x 4 pixels" in text for text in texts)
+    assert any("1/3: the annotation is malformed: the field 'segmentation' is absent" in text for text in texts)
+    assert any("its image 99 is not in the list" in text for text in texts)
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.target,))
+
+
+class Caller:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (eval, ("__import__('os').getcwd()",))
+
+
+def test_malicious_pickles_do_nothing(tmp_path: Path) -> None:
+    make_mp3d(tmp_path)
+    file = tmp_path / "MP3D_seleted_eval_10.29.pkl"
+    target = tmp_path / "executed"
+    for payload in (Bomb(target), Caller(), np.array([Caller()], dtype=object), [np.dtype("O")]):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            file.write_bytes(pickle.dumps({"images": [], "annotations": payload}, protocol))
+            with pytest.raises(DataError, match="refused") as caught:
+                amodal.dataset("mp3d-amodal", tmp_path)
+            assert file.name in str(caught.value)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_pickles_come_back(tmp_path: Path, protocol: int) -> None:
+    content = {
+        "a": [1, 2.5, None, True, "ä", b"\x00\xff", (1, 2), {3}],
+        "n": np.float32(1.5),
+        "i": np.int64(-3),
+        "array": np.arange(6.0).reshape(2, 3),
+    }
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, protocol))
+    got = read_pickle(tmp_path / "x.pkl")
+    assert got["a"] == content["a"]
+    assert (got["n"], got["i"]) == (1.5, -3)
+    assert np.array_equal(got["array"], content["array"])
