@@ -68,8 +68,7 @@ def evaluate(
     """
     if prompt not in PROTOCOLS:
         raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {prompt!r}")
-    check_truth(data)
-    check_images(data)
+    check_data(data)
     settings = {
         "format": "amodal/run/1",
         **model.provenance(),
@@ -104,8 +103,9 @@ def check_truth(data: Dataset) -> None:
         )
 
 
-def check_images(data: Dataset) -> None:
-    """Missing images stop a run before it starts, or are listed if bad entries are skipped."""
+def check_data(data: Dataset) -> None:
+    """Missing truth or images stop a run before it starts; images are listed instead if bad entries are skipped."""
+    check_truth(data)
     missing = data.missing()
     if missing and not data.skip_bad:
         raise DataError(
