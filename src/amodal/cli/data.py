@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..options import parse_settings
-from . import data_build
+from . import data_build, data_review
 from .common import hint
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     data = typer.Typer(help="Check, look at, convert and build data sets.", no_args_is_help=True)
     data.command("check")(check)
     data_build.register(data)
+    data_review.register(data)
     app.add_typer(data, name="data")
 
 

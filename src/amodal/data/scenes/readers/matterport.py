@@ -1,0 +1,207 @@
+"""Matterport3D houses: mesh with object segments, cameras from the .conf file or from intrinsics and poses.
+
+The two camera sources differ in axes and image origin. The .conf looks along -z with y up and counts image rows from the bottom;
+the pose files look along z with y down and count from the top, and their calibration puts (0, 0) at the first pixel's centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....errors import DataError
+from ....files import read_json
+from ..cameras import picture_size, read_matrix
+from ..scene import Camera, Instance, Ints, Material, SceneGeometry, Surface, assemble
+from . import ReaderOptions, Source, is_structure, read_table
+from .gltf import UP, fixed
+from .ply import Ply, read_ply
+
+__all__ = ["read"]
+
+SIZE = (1024, 1280)
+"""(H, W) of Matterport's pictures, where no picture is there to tell."""
+
+
+@dataclass(frozen=True)
+class House:
+    """What a `.house` file says: per object index its label and its category (mpcat40)."""
+
+    objects: dict[int, tuple[str, str]]
+
+
+def read(path: Path, name: str, options: ReaderOptions) -> Source:
+    """A house folder `<house>/` in the official layout."""
+    folder = path / "house_segmentations"
+    meshes = sorted(folder.glob("*.ply"))
+    if not meshes:
+        raise DataError(f"{path} has no house_segmentations/*.ply; give the folder of one house")
+    house = meshes[0].stem
+    scene = load(meshes[0], name, options)
+    conf = path / "undistorted_camera_parameters" / f"{house}.conf"
+    if conf.is_file():
+        cameras, failures = read_conf(conf, path)
+    else:
+        cameras, failures = read_poses(path)
+    return fixed(scene, tuple(cameras), tuple(failures))
+
+
+def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
+    """The house's geometry with an instance per annotated object."""
+    ply = read_ply(mesh)
+    house = read_house(mesh.with_suffix(".house"))
+    table = read_table(options.categories, "raw_category", "mpcat40")
+    remarks = list[str]()
+    groups, segments = mesh.with_suffix(".semseg.json"), mesh.with_suffix(".fsegs.json")
+    if groups.is_file() and segments.is_file():
+        owner, labels = from_groups(groups, segments, len(ply.faces))
+    else:
+        owner, labels = from_faces(ply, mesh, house)
+        remarks.append("no semseg.json and fsegs.json; objects are taken from the mesh's own face properties")
+    instances = []
+    for identity, (number, label) in labels.items():
+        own_label, category = house.objects.get(number, (label, ""))
+        label = label or own_label
+        category = table.get(label, category) or label
+        structure = is_structure((label, category), options.structure)
+        instances.append(Instance(identity, f"{number}_{label.replace(' ', '_')}", label, category, structure))
+    return assemble(
+        name,
+        {
+            "vertices": ply.vertices * options.scale,
+            "faces": ply.faces,
+            "owner": owner,
+            "instances": tuple(instances),
+            "surface": vertex_coloured(ply),
+            "up": UP[options.up],
+            "remarks": tuple(remarks),
+        },
+        options.max_faces,
+    )
+
+
+def vertex_coloured(ply: Ply) -> Surface | None:
+    """The look of a mesh with colours at its vertices; None if it has none."""
+    if ply.colours is None:
+        return None
+    count = len(ply.faces)
+    none = np.zeros((count, 3, 2), np.float32)
+    return Surface((Material((1.0, 1.0, 1.0)),), np.zeros(count, np.int32), none, ply.colours)
+
+
+def from_groups(groups: Path, segments: Path, faces: int) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
+    """Owner per face, and per instance id its object number and label, from segments and groups of segments."""
+    try:
+        segment = np.asarray(read_json(segments, DataError)["segIndices"], np.int64)
+        listed = read_json(groups, DataError)["segGroups"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{segments} needs segIndices and {groups} segGroups") from error
+    if len(segment) != faces:
+        raise DataError(f"{segments} has {len(segment):,} labels, the mesh {faces:,} faces; they must belong together")
+    return group_owner(segment, listed)
+
+
+def group_owner(segment: Ints, groups: list[dict[str, object]]) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
+    """Owner per item of `segment`, and per instance id its object number and label."""
+    owner_of = np.zeros(int(segment.max(initial=0)) + 1, np.int32)
+    labels: dict[int, tuple[int, str]] = {}
+    for place, group in enumerate(groups, 1):
+        members = np.asarray(group.get("segments", []), np.int64)
+        members = members[(members >= 0) & (members < len(owner_of))]
+        owner_of[members] = place
+        number = group.get("objectId", group.get("id", place))
+        labels[place] = (int(str(number)), str(group.get("label", "")) or "unlabeled")
+    return np.where(segment >= 0, owner_of[np.maximum(segment, 0)], 0).astype(np.int32), labels
+
+
+def from_faces(ply: Ply, mesh: Path, house: House) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
+    """Owner per face from the mesh's own object property."""
+    numbers = ply.face_property("segment_id", "face_segment")
+    if numbers is None:
+        raise DataError(
+            f"{mesh} has no labels: no semseg.json beside it and no segment_id or face_segment at its faces"
+        )
+    found = np.unique(numbers[numbers >= 0])
+    owner = np.where(numbers >= 0, np.searchsorted(found, numbers) + 1, 0).astype(np.int32)
+    labels = {place + 1: (int(n), house.objects.get(int(n), ("unlabeled", ""))[0]) for place, n in enumerate(found)}
+    return owner, labels
+
+
+def read_house(path: Path) -> House:
+    """Labels and categories of a `.house` file; empty if there is none."""
+    if not path.is_file():
+        return House({})
+    categories: dict[int, tuple[str, str]] = {}
+    rows: list[tuple[int, int]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        words = line.split()
+        try:
+            if words and words[0] == "C":
+                categories[int(words[1])] = (words[3].replace("#", " "), words[5].replace("#", " "))
+            elif words and words[0] == "O":
+                rows.append((int(words[1]), int(words[3])))
+        except (IndexError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: cannot understand {line[:60]!r}") from error
+    return House({number: categories.get(category, ("unlabeled", "")) for number, category in rows})
+
+
+def read_conf(path: Path, house: Path) -> tuple[list[Camera], list[str]]:
+    """Cameras of `undistorted_camera_parameters/<house>.conf`; bad ones are told, not fatal."""
+    cameras, failures = list[Camera](), list[str]()
+    matrix = np.zeros((3, 3))
+    folder = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if words[0] == "color_directory":
+                folder = words[1]
+            elif words[0] == "intrinsics_matrix":
+                matrix = np.array(words[1:10], np.float64).reshape(3, 3)
+            elif words[0] == "scan":
+                picture = find_picture(house, (folder, "undistorted_color_images", "matterport_color_images"), words[2])
+                size = picture_size(picture, SIZE)
+                top = matrix.copy()
+                top[1, 2] = size[0] - matrix[1, 2]  # the file counts rows from the bottom
+                pose = np.array(words[3:19], np.float64).reshape(4, 4)
+                title = Path(words[2]).stem
+                cameras.append(Camera.make(title, size, top, pose, convention="opengl", image=picture))
+        except DataError as error:
+            failures.append(str(error))
+        except (IndexError, ValueError) as error:
+            failures.append(f"{path}, line {number}: cannot understand {line[:60]!r} ({error})")
+    return cameras, failures
+
+
+def read_poses(house: Path) -> tuple[list[Camera], list[str]]:
+    """Cameras of `matterport_camera_poses` and `matterport_camera_intrinsics`; lens distortion is kept for the photographs."""
+    cameras, failures = list[Camera](), list[str]()
+    for file in sorted((house / "matterport_camera_poses").glob("*_pose_*.txt")):
+        panorama, _, rest = file.stem.rpartition("_pose_")
+        lens, _, yaw = rest.partition("_")
+        try:
+            intrinsics = house / "matterport_camera_intrinsics" / f"{panorama}_intrinsics_{lens}.txt"
+            values = read_matrix(intrinsics, 11).reshape(-1)
+            width, height, fx, fy, cx, cy = values[:6]
+            matrix = np.array([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1]])
+            title = f"{panorama}_i{lens}_{yaw}"
+            picture = find_picture(house, ("matterport_color_images",), f"{title}.jpg")
+            size = (int(height), int(width))
+            camera = Camera.make(title, size, matrix, read_matrix(file, 16).reshape(4, 4), image=picture)
+            cameras.append(replace(camera, distortion=tuple(float(value) for value in values[6:11])))
+        except DataError as error:
+            failures.append(str(error))
+    return cameras, failures
+
+
+def find_picture(house: Path, folders: tuple[str, ...], file: str) -> Path | None:
+    """The photograph in the first of the folders that has it, or None."""
+    for folder in folders:
+        for base in (house / folder, house):
+            if (base / file).is_file():
+                return base / file
+    return None

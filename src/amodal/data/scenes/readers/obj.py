@@ -1,0 +1,156 @@
+"""Wavefront OBJ scenes: a file, or a folder of files; named objects (`o`, else `g`, else the file) are instances."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....errors import AmodalError, DataError
+from ..scene import Instance, Material, SceneGeometry, Surface, assemble
+from . import ReaderOptions, Source, coarse_label, fine_label, is_structure
+from .gltf import UP, fixed
+
+__all__ = ["read"]
+
+
+class Builder:
+    """Collects triangles from one or more files."""
+
+    def __init__(self) -> None:
+        self.points: list[list[float]] = []
+        self.uv: list[tuple[float, float]] = [(0.0, 0.0)]
+        self.faces: list[tuple[int, int, int]] = []
+        self.corners: list[tuple[int, int, int]] = []
+        self.owner: list[int] = []
+        self.material: list[int] = []
+        self.names: list[str] = []
+        self.materials: list[Material] = [Material()]
+        self.remarks: list[str] = []
+
+    def instance(self, name: str) -> int:
+        """The id of the object of this name."""
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name) + 1
+
+
+def read(path: Path, name: str, options: ReaderOptions) -> Source:
+    """A scene file or folder; cameras are listed or sampled."""
+    return fixed(load(path, name, options))
+
+
+def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
+    """Read one file, or all `*.obj` of a folder."""
+    files = sorted(path.glob("*.obj")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} has no *.obj file")
+    builder = Builder()
+    for file in files:
+        parse(file, builder)
+    instances = []
+    for place, title in enumerate(builder.names):
+        label = fine_label(title)
+        structure = is_structure((label,), options.structure)
+        instances.append(Instance(place + 1, title, label, coarse_label(label), structure))
+    corners = np.array(builder.corners, np.int64).reshape(-1, 3)
+    surface = Surface(
+        tuple(builder.materials), np.array(builder.material, np.int32), np.array(builder.uv, np.float32)[corners]
+    )
+    return assemble(
+        name,
+        {
+            "vertices": np.array(builder.points, np.float64).reshape(-1, 3) * options.scale,
+            "faces": np.array(builder.faces, np.int64).reshape(-1, 3),
+            "owner": np.array(builder.owner, np.int32),
+            "instances": tuple(instances),
+            "surface": surface,
+            "up": UP[options.up],
+            "remarks": tuple(builder.remarks),
+        },
+        options.max_faces,
+    )
+
+
+def parse(path: Path, builder: Builder) -> None:
+    """Add one file's triangles; polygons are split into fans."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    key = "o" if "\no " in "\n" + text else "g"
+    named = f"\n{key} " in "\n" + text
+    owner = 0 if named else builder.instance(path.stem)
+    material, first, first_uv = 0, len(builder.points), len(builder.uv)
+    table: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            if words[0] == "v":
+                builder.points.append([float(word) for word in words[1:4]])
+            elif words[0] == "vt":
+                builder.uv.append((float(words[1]), float(words[2])))
+            elif words[0] == key and len(words) > 1:
+                owner = builder.instance(" ".join(words[1:]))
+            elif words[0] == "usemtl":
+                material = table.get(" ".join(words[1:]), 0)
+            elif words[0] == "mtllib":
+                table.update(read_materials(path.parent / " ".join(words[1:]), builder))
+            elif words[0] == "f":
+                corners = [corner(word, builder, first, first_uv) for word in words[1:]]
+                for k in range(1, len(corners) - 1):
+                    triangle = (corners[0], corners[k], corners[k + 1])
+                    builder.faces.append((triangle[0][0], triangle[1][0], triangle[2][0]))
+                    builder.corners.append((triangle[0][1], triangle[1][1], triangle[2][1]))
+                    builder.owner.append(owner)
+                    builder.material.append(material)
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{path}, line {number}: cannot understand {line.strip()[:60]!r}") from error
+
+
+def corner(word: str, builder: Builder, first: int, first_uv: int) -> tuple[int, int]:
+    """Vertex and texture index of `v`, `v/vt`, `v/vt/vn` or `v//vn`; indices count from 1, or back from the end."""
+    fields = word.split("/")
+    vertex = int(fields[0])
+    place = first + vertex - 1 if vertex > 0 else len(builder.points) + vertex
+    texture = int(fields[1]) if len(fields) > 1 and fields[1] else 0
+    uv = 0 if texture == 0 else first_uv + texture - 1 if texture > 0 else len(builder.uv) + texture
+    if not 0 <= uv < len(builder.uv):
+        raise ValueError(word)
+    return place, uv
+
+
+def read_materials(path: Path, builder: Builder) -> dict[str, int]:
+    """Material name to index; what is missing is remarked on, not fatal: pictures are grey there."""
+    from ....image import read as read_image
+
+    if not path.is_file():
+        builder.remarks.append(f"material file {path.name} is missing; grey instead")
+        return {}
+    table: dict[str, int] = {}
+    looks: dict[str, Any] = {}
+    title = ""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        if len(words) < 2:
+            continue
+        if words[0] == "newmtl":
+            title = " ".join(words[1:])
+            looks[title] = {"colour": Material().colour, "texture": None}
+        elif words[0] == "Kd" and title and len(words) >= 4:
+            looks[title]["colour"] = tuple(float(word) for word in words[1:4])
+        elif words[0] == "map_Kd" and title:
+            try:
+                looks[title]["texture"] = read_image(path.parent / words[-1])
+                looks[title]["colour"] = (1.0, 1.0, 1.0)
+            except AmodalError:
+                builder.remarks.append(
+                    f"texture {words[-1]} of material {title} is missing or damaged; plain colour instead"
+                )
+    for title, look in looks.items():
+        table[title] = len(builder.materials)
+        builder.materials.append(Material(look["colour"], look["texture"]))
+    return table

@@ -1,0 +1,121 @@
+"""ScanNet scans: mesh with a segment per vertex, exported frames with a pose each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....errors import DataError
+from ....files import read_json
+from ..cameras import picture_size, read_matrix
+from ..scene import Camera, Floats, Instance, Ints, SceneGeometry, assemble
+from . import ReaderOptions, Source, is_structure, read_table
+from .gltf import UP, fixed
+from .matterport import group_owner, vertex_coloured
+from .ply import read_ply
+
+__all__ = ["read"]
+
+
+def read(path: Path, name: str, options: ReaderOptions) -> Source:
+    """A scan folder `sceneSSSS_NN/`, its frames exported beside the mesh (`color/`, `pose/`, `intrinsic/`)."""
+    meshes = sorted(path.glob("*_vh_clean_2.ply")) or sorted(path.glob("*_vh_clean.ply"))
+    if not meshes:
+        raise DataError(f"{path} has no *_vh_clean_2.ply; give the folder of one scan")
+    scan = re.sub(r"_vh_clean(_2)?$", "", meshes[0].stem)
+    scene = load(meshes[0], path / f"{scan}.aggregation.json", name, options)
+    cameras, failures = read_frames(path, scan)
+    return fixed(scene, tuple(cameras), tuple(failures))
+
+
+def load(mesh: Path, groups: Path, name: str, options: ReaderOptions) -> SceneGeometry:
+    """The scan's geometry. A face belongs to the object that at least two of its corners belong to."""
+    ply = read_ply(mesh)
+    files = sorted(mesh.parent.glob(f"{mesh.stem}.*.segs.json"))
+    if not files or not groups.is_file():
+        raise DataError(f"{mesh} has no labels: {mesh.stem}.*.segs.json and {groups.name} must lie beside it")
+    try:
+        segment = np.asarray(read_json(files[0], DataError)["segIndices"], np.int64)
+        listed = read_json(groups, DataError)["segGroups"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{files[0]} needs segIndices and {groups} segGroups") from error
+    if len(segment) != len(ply.vertices):
+        raise DataError(
+            f"{files[0]} has {len(segment):,} labels, the mesh {len(ply.vertices):,} vertices; they must belong together"
+        )
+    owner, labels = group_owner(segment, listed)
+    table = read_table(options.categories, "raw_category", "nyu40class")
+    instances = []
+    for identity, (number, label) in labels.items():
+        category = table.get(label, label)
+        structure = is_structure((label, category), options.structure)
+        instances.append(Instance(identity, f"{number}_{label.replace(' ', '_')}", label, category, structure))
+    return assemble(
+        name,
+        {
+            "vertices": ply.vertices * options.scale,
+            "faces": ply.faces,
+            "owner": face_owner(owner, ply.faces),
+            "instances": tuple(instances),
+            "surface": vertex_coloured(ply),
+            "up": UP[options.up],
+        },
+        options.max_faces,
+    )
+
+
+def face_owner(owner: NDArray[np.int32], faces: Ints) -> NDArray[np.int32]:
+    """The object of two or three of a face's corners; of the first if all three differ."""
+    first, second, third = (owner[faces[:, k]] for k in range(3))
+    return np.where(second == third, second, first).astype(np.int32)
+
+
+def read_frames(path: Path, scan: str) -> tuple[list[Camera], list[str]]:
+    """Cameras of the exported frames; frames whose tracking was lost are told, not fatal."""
+    poses = sorted((path / "pose").glob("*.txt"), key=lambda file: (len(file.stem), file.stem))
+    if not poses:
+        return [], []
+    cameras, failures = list[Camera](), list[str]()
+    matrix = intrinsics(path, scan)
+    default = picture_default(path / f"{scan}.txt")
+    for file in poses:
+        picture = next((each for each in (path / "color").glob(f"{file.stem}.*") if each.is_file()), None)
+        try:
+            pose = read_matrix(file, 16).reshape(4, 4)
+            cameras.append(Camera.make(file.stem, picture_size(picture, default), matrix, pose, image=picture))
+        except DataError as error:
+            failures.append(str(error))
+    return cameras, failures
+
+
+def intrinsics(path: Path, scan: str) -> Floats:
+    """The colour camera's matrix; ScanNet's calibration puts (0, 0) at the first pixel's centre."""
+    file = path / "intrinsic" / "intrinsic_color.txt"
+    if file.is_file():
+        matrix = read_matrix(file, 16).reshape(4, 4)[:3, :3].copy()
+    else:
+        values = key_values(path / f"{scan}.txt")
+        names = ("fx_color", "fy_color", "mx_color", "my_color")
+        if not all(name in values for name in names):
+            raise DataError(f"{path} needs intrinsic/intrinsic_color.txt, or {scan}.txt with {', '.join(names)}")
+        fx, fy, cx, cy = (float(values[name]) for name in names)
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    matrix[:2, 2] += 0.5
+    return np.asarray(matrix)
+
+
+def picture_default(file: Path) -> tuple[int, int]:
+    """(H, W) from the scan's own text file, or ScanNet's usual one."""
+    values = key_values(file)
+    return (int(values.get("colorHeight", 968)), int(values.get("colorWidth", 1296)))
+
+
+def key_values(file: Path) -> dict[str, str]:
+    """`key = value` lines; empty without the file."""
+    if not file.is_file():
+        return {}
+    pairs = (line.split("=", 1) for line in file.read_text(errors="replace").splitlines() if "=" in line)
+    return {key.strip(): value.strip() for key, value in pairs}

@@ -1,0 +1,184 @@
+"""One view: project, select, take or render the picture, and describe every kept object as a `Sample`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ...files import write_bytes
+from ...image import Image
+from ...image import read as read_image
+from ..sample import Sample
+from .cameras import read_list, sample_cameras
+from .config import BuildConfig, SceneConfig
+from .project import Projection, project
+from .rays import Caster
+from .readers import Source, open_source
+from .render import Renderer
+from .scene import Camera, SceneGeometry
+from .select import depth_order, order_graph, select
+
+__all__ = ["Stage", "ViewResult"]
+
+
+@dataclass(frozen=True)
+class ViewResult:
+    """What a view gave: its samples, and one JSON-ready record for the build's journal."""
+
+    samples: list[Sample]
+    record: dict[str, Any]
+
+
+class Stage:
+    """One scene of a build, opened: knows its cameras and makes views. Meshes, textures and ray caster are kept."""
+
+    def __init__(self, config: BuildConfig, scene: SceneConfig) -> None:
+        self.config = config
+        self.scene = scene
+        self.source: Source = open_source(scene.kind, Path(scene.path), scene.name, scene.reader)
+
+    @cached_property
+    def geometry(self) -> SceneGeometry:
+        """The static scene. Raises DataError for sources whose objects move."""
+        return self.source.geometry(None)
+
+    def cameras(self) -> tuple[list[Camera], list[str]]:
+        """The views to make, and those that had to be left out, one line each."""
+        failures = list(self.source.failures)
+        if self.scene.cameras == "files":
+            cameras = list(self.source.cameras)
+            if not cameras and not failures:
+                failures.append(f"scene {self.scene.name} brings no cameras; set cameras = 'sample' or 'list'")
+        elif self.scene.cameras == "list":
+            cameras, more = read_list(Path(self.scene.camera_list))
+            failures += more
+        else:
+            cameras, more = sample_cameras(self.geometry, self.scene.sample, self.renderer.caster)
+            failures += more
+        return cameras[: self.scene.limit], failures
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Renders the static scene."""
+        geometry = self.geometry
+        return Renderer(geometry, self.config.render, Caster(geometry.vertices, geometry.faces))
+
+    def view(self, camera: Camera, folder: Path) -> ViewResult:
+        """Make one view; its picture and depth are written into `folder` unless it is an unchanged photograph."""
+        geometry = self.source.geometry(camera)
+        projection = project(geometry, camera, self.config.beyond_frame)
+        check_inside(projection, camera)
+        kept, reasons = select(geometry, projection, self.config.select)
+        record: dict[str, Any] = {
+            "image_id": f"{self.scene.name}-{camera.name}",
+            "scene": self.scene.name,
+            "split": self.scene.split,
+            "objects": len(projection.amodal),
+            "kept": len(kept),
+            "left_out": {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))},
+            "remarks": list(geometry.remarks),
+            "camera": {
+                "size": list(camera.size),
+                "matrix": camera.matrix.tolist(),
+                "cam_from_world": camera.cam_from_world.tolist(),
+            },
+        }
+        if not kept:
+            return ViewResult([], record)
+        picture = self.picture(geometry, camera, folder)
+        if self.config.depth:
+            millimetres = np.clip(np.rint(projection.depth * 1000), 0, 65535).astype(np.uint16)
+            write_bytes(folder / "depth" / f"{record['image_id']}.png", encode_depth(millimetres))
+        return ViewResult(self.samples(geometry, projection, kept, picture, record["image_id"]), record)
+
+    def samples(
+        self, geometry: SceneGeometry, projection: Projection, kept: list[int], picture: Path, image_id: str
+    ) -> list[Sample]:
+        """The kept objects as samples; occluders are named by object, with their share of the hidden pixels."""
+        graph = order_graph(projection)
+        order = depth_order(graph)
+        names = {each.id: each.name for each in geometry.instances} | {0: "(no object)"}
+        height, width = projection.labels.shape
+        found = []
+        for identity in kept:
+            instance, amodal = geometry.instance(identity), projection.amodal[identity]
+            inside = max(1, amodal.clip((height, width)).area)
+            hiding = {other: n for other, n in graph[identity].items() if n > self.config.select.min_gap * inside}
+            ranked = sorted(hiding.items(), key=lambda item: -item[1])
+            seen = projection.depth[projection.visible[identity].to_array((height, width))]
+            sample = Sample(
+                id=f"{image_id}-{instance.name}",
+                image_id=image_id,
+                picture=picture,
+                size=(height, width),
+                visible=projection.visible[identity],
+                amodal=amodal,
+                category=instance.category or instance.label,
+                occluders=tuple(f"{image_id}-{names[other]}" for other, _ in ranked if other in kept),
+                order=order[identity],
+                beyond_frame=self.config.beyond_frame > 0,
+                source=self.scene.name,
+                extra={
+                    "scene": self.scene.name,
+                    "label": instance.label,
+                    "occluders": [{"name": names[other], "pixels": count} for other, count in ranked],
+                    "depth": round(float(np.median(seen)), 3) if seen.size else None,
+                    "open_edges": instance.open_edges,
+                },
+            )
+            found.append(sample)
+        return found
+
+    def picture(self, geometry: SceneGeometry, camera: Camera, folder: Path) -> Path:
+        """The file of the view's picture: the photograph, or one that is rendered into `folder`."""
+        photo = camera.image if self.config.pictures != "render" else None
+        if self.config.pictures == "photo" and (photo is None or not photo.is_file()):
+            raise DataError(f"view {camera.name}: no photograph; set pictures = 'auto' to render where there is none")
+        if photo is not None and not any(camera.distortion):
+            return photo
+        if photo is not None:
+            return self.store(undistorted(read_image(photo), camera), camera, folder)
+        renderer = self.renderer if self.source.static else Renderer(geometry, self.config.render)
+        seed = int.from_bytes(camera.name.encode()[-6:], "little")
+        return self.store(renderer.render(camera, seed), camera, folder)
+
+    def store(self, image: Image, camera: Camera, folder: Path) -> Path:
+        """Write a picture as JPEG."""
+        import cv2
+
+        path = folder / f"{self.scene.name}-{camera.name}.jpg"
+        done, buffer = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg])
+        if not done:
+            raise DataError(f"view {camera.name}: the picture cannot be encoded")
+        write_bytes(path, buffer.tobytes())
+        return path
+
+
+def check_inside(projection: Projection, camera: Camera) -> None:
+    """Refuse views from inside an object: one surface, nearer than 5 cm, fills the picture."""
+    near = (projection.depth > 0) & (projection.depth < 0.05)
+    if near.mean() > 0.9:
+        raise DataError(f"view {camera.name}: the camera is inside an object or against a wall; left out")
+    if not (projection.faces >= 0).any():
+        raise DataError(f"view {camera.name}: the camera sees nothing of the scene; wrong axes or units?")
+
+
+def undistorted(image: Image, camera: Camera) -> Image:
+    """The photograph as a pinhole camera would have taken it (OpenCV's lens model, integer pixel centres)."""
+    import cv2
+
+    matrix = camera.matrix.copy()
+    matrix[:2, 2] -= 0.5
+    return np.asarray(cv2.undistort(image, matrix, np.array(camera.distortion)), np.uint8)
+
+
+def encode_depth(millimetres: Any) -> bytes:
+    """A 16-bit PNG."""
+    import cv2
+
+    return bytes(cv2.imencode(".png", millimetres)[1].tobytes())

@@ -1,0 +1,248 @@
+"""`amodal data build scenes`: from a configuration to a data set; resuming; bad scenes and views; pictures; cameras in free space."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes_make import TWO_SQUARES, cube, square, write_bop, write_camera_list, write_matterport, write_obj
+
+from amodal.cli import run
+from amodal.data import dataset
+from amodal.data.scenes.build import build
+from amodal.data.scenes.cameras import CameraSampling, sample_cameras
+from amodal.data.scenes.config import read_config
+from amodal.data.scenes.readers import open_source
+from amodal.data.scenes.select import SelectOptions, flaw
+from amodal.errors import Cancelled, OptionError, OutputError
+from amodal.image import read
+from amodal.mask import Mask
+from amodal.options import build_options
+
+pytest.importorskip("embreex")
+
+
+def room(path: Path) -> Path:
+    """A closed room of 6 x 5 x 2.6 m with walls 0.2 m thick and boxes on the floor."""
+    rng = np.random.default_rng(0)
+    walls = [
+        ("Floor", cube((-3.2, -2.7, -0.2), (3.2, 2.7, 0.0))),
+        ("Ceiling", cube((-3.2, -2.7, 2.6), (3.2, 2.7, 2.8))),
+        ("WallA", cube((-3.2, -2.7, 0.0), (-3.0, 2.7, 2.6))),
+        ("WallB", cube((3.0, -2.7, 0.0), (3.2, 2.7, 2.6))),
+        ("WallC", cube((-3.0, -2.7, 0.0), (3.0, -2.5, 2.6))),
+        ("WallD", cube((-3.0, 2.5, 0.0), (3.0, 2.7, 2.6))),
+    ]
+    parts = [(name, points, faces) for name, (points, faces) in walls]
+    for k in range(10):
+        low = np.array([*rng.uniform((-2.6, -2.1), (2.0, 1.5)), 0.0])
+        points, faces = cube(tuple(low), tuple(low + rng.uniform((0.2, 0.2, 0.4), (0.5, 0.5, 1.2))))
+        parts.append((f"Box_{k}", points, faces))
+    return write_obj(path / "room.obj", parts)
+
+
+CONFIG = """
+name = "rooms"
+beyond_frame = 0.25
+depth = true
+[select]
+min_amodal = 40
+min_visible = 10
+max_open_edges = 1.0
+[render]
+supersample = 1
+ambient_rays = 2
+shadow_rays = 1
+[[scene]]
+kind = "obj"
+path = "room.obj"
+split = "train"
+cameras = "sample"
+sample = {count = 6, width = 96, height = 72, distance = [0.6, 3.0]}
+[[scene]]
+kind = "obj"
+path = "gone.obj"
+split = "eval"
+cameras = "sample"
+[[scene]]
+kind = "obj"
+name = "squares"
+path = "squares.obj"
+split = "eval"
+cameras = "list"
+camera_list = "cameras.json"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    room(tmp_path)
+    write_obj(tmp_path / "squares.obj", TWO_SQUARES)
+    row = json.loads(write_camera_list(tmp_path / "cameras.json", "opencv").read_text())[0]
+    away = np.diag([-1.0, 1, -1, 1]) @ np.array(row["world_from_camera"])
+    rows = [row, {**row, "name": "flat", "fx": 0}, {**row, "name": "away", "world_from_camera": away.tolist()}]
+    (tmp_path / "cameras.json").write_text(json.dumps(rows))
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_build_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "build", "scenes", str(folder / "config.toml"), "-o", str(folder / "out")]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("split") and "train" in out and "total" in out and "occluded    instances" in out
+    for text in ("scene gone: there is no", "camera flat: focal length (0, 40)", "view away: the camera sees nothing"):
+        assert text in err and text in (folder / "out" / "failures.txt").read_text()
+    statistics = json.loads((folder / "out" / "statistics.json").read_text())
+    assert statistics["views"] == 7 and statistics["splits"]["eval"]["instances"] == 1
+    assert sum(statistics["total"]["occlusion_histogram"]) == statistics["total"]["instances"] > 3
+    assert statistics["left_out"]["part of the building"] > 0
+    samples = [*dataset("folder", folder / "out", "train"), *dataset("folder", folder / "out", "eval")]
+    assert len(samples) == statistics["total"]["instances"]
+    for sample in samples:
+        assert sample.amodal.contains(sample.visible) and sample.image.shape[:2] == sample.size
+        assert sample.amodal.clip(sample.size).area > 1.2 * sample.visible.area and sample.beyond_frame
+        assert sample.extra["occluders"] and sample.order >= 1
+        assert (folder / "out" / "depth" / f"{sample.image_id}.png").is_file()
+    chair = samples[-1]
+    assert (chair.id, chair.visible.area, chair.amodal.area) == ("squares-v-chair_1", 540, 720)
+    assert chair.extra["occluders"] == [{"name": "table_1", "pixels": 180}] and chair.extra["depth"] == 4.0
+    assert not (folder / "out" / ".work").exists()
+    pictures = [read(path) for path in sorted((folder / "out" / "train" / "images").iterdir())]
+    assert all(10 < picture.mean() < 250 and picture.std() > 5 for picture in pictures)
+
+
+def test_stopped_build_goes_on_and_gives_the_same(folder: Path) -> None:
+    config = read_config(folder / "config.toml")
+    whole = build(config, folder / "whole")
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 3:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        build(config, folder / "parts", tick=stop)
+    assert not (folder / "parts" / "statistics.json").exists()
+    with pytest.raises(OutputError, match="--resume"):
+        build(config, folder / "parts")
+    rest = []
+    again = build(config, folder / "parts", resume=True, tick=lambda what, done, total: rest.append(done))
+    assert rest[0] == 4 and again.views == whole.views == 7
+    for name in ("train/annotations.json", "eval/annotations.json", "statistics.json"):
+        assert (folder / "parts" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    for path in (folder / "whole" / "train" / "images").iterdir():
+        assert (folder / "parts" / "train" / "images" / path.name).read_bytes() == path.read_bytes()
+    other = config.model_copy(update={"jpeg": 50})
+    with pytest.raises(OutputError, match="other settings"):
+        build(other, folder / "parts", resume=True)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same(folder: Path) -> None:
+    config = read_config(folder / "config.toml")
+    build(config, folder / "one")
+    build(config, folder / "two", workers=2)
+    one, two = (folder / name / "train" / "annotations.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_photographs_are_taken_where_there_are_some(tmp_path: Path) -> None:
+    """Matterport brings photographs: the data set holds them byte for byte; `render` paints instead."""
+    house = write_matterport(tmp_path, TWO_SQUARES)
+    text = '[select]\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n[[scene]]\nkind = "matterport"\npath = "17DRP5sb8fy"\n'
+    (tmp_path / "c.toml").write_text(text)
+    build(read_config(tmp_path / "c.toml"), tmp_path / "photo")
+    (tmp_path / "c.toml").write_text('pictures = "render"\n' + text)
+    build(read_config(tmp_path / "c.toml"), tmp_path / "render")
+    photo = next((house / "undistorted_color_images").iterdir())
+    assert next((tmp_path / "photo" / "images").iterdir()).read_bytes() == photo.read_bytes()
+    rendered = read(next((tmp_path / "render" / "images").iterdir()))
+    assert rendered.std() > 5
+    (sample,) = dataset("folder", tmp_path / "photo")
+    assert sample.category == "chair" and sample.extra["label"] == "dining chair"
+
+
+def test_bop_builds(tmp_path: Path) -> None:
+    write_bop(tmp_path, TWO_SQUARES)
+    scene = '[[scene]]\nkind = "bop"\npath = "test/000048"\n'
+    text = 'pictures = "{}"\n[select]\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n' + scene
+    for kind in ("photo", "render"):
+        (tmp_path / "c.toml").write_text(text.format(kind))
+        report = build(read_config(tmp_path / "c.toml"), tmp_path / kind)
+        assert (report.views, report.samples, report.failures) == (1, 1, [])
+
+
+def test_sampled_cameras_are_in_free_space(tmp_path: Path) -> None:
+    scene = open_source("obj", room(tmp_path)).geometry(None)
+    options = build_options(CameraSampling, {"count": 30, "width": 64, "height": 48, "distance": (0.6, 3.0)})
+    cameras, failures = sample_cameras(scene, options)
+    assert not failures and len(cameras) == 30
+    boxes = [scene.vertices[scene.faces[scene.owner == each.id]].reshape(-1, 3) for each in scene.instances]
+    for camera in cameras:
+        x, y, z = camera.position
+        assert abs(x) < 3.0 - 0.2 and abs(y) < 2.5 - 0.2 and 1.1 <= z <= 1.8
+        assert not any(
+            (points.min(0) < camera.position).all() and (camera.position < points.max(0)).all() for points in boxes
+        )
+        assert np.isclose(camera.cam_from_world[0, 2], 0)  # upright: the picture's x axis is level
+    again, _ = sample_cameras(scene, options)
+    assert all(np.array_equal(a.cam_from_world, b.cam_from_world) for a, b in zip(cameras, again, strict=True))
+    outside = build_options(CameraSampling, {"count": 2, "tries": 30, "distance": (7.0, 9.0)})
+    cameras, failures = sample_cameras(scene, outside)
+    assert not cameras and "no free place for view 0000 in 30 tries" in failures[0]
+
+
+def test_camera_inside_an_object_is_left_out(tmp_path: Path) -> None:
+    write_obj(tmp_path / "s.obj", [("stone", *cube((-0.02, -0.02, -0.02), (0.02, 0.02, 0.02))), TWO_SQUARES[0]])
+    write_camera_list(tmp_path / "cameras.json", "opencv")
+    text = '[[scene]]\nkind = "obj"\npath = "s.obj"\ncameras = "list"\ncamera_list = "cameras.json"\n'
+    (tmp_path / "c.toml").write_text(text)
+    assert run(["data", "build", "scenes", str(tmp_path / "c.toml"), "-o", str(tmp_path / "o")]) == 1
+    assert "the camera is inside an object or against a wall" in (tmp_path / "o" / "failures.txt").read_text()
+
+
+BAD_CONFIGS = {
+    "scene = 3": "scene",
+    'name = "a"': r"has no \[\[scene\]\]",
+    '[[scene]]\nkind = "obj"\npath = "a.obj"\nspeed = 3': "scene.0.speed: extra inputs are not permitted",
+    '[[scene]]\nkind = "obj"\npath = "a.obj"\n[[scene]]\nkind = "obj"\npath = "a.obj"': "two scenes are named 'a'",
+    '[[scene]]\nkind = "obj"\npath = "a.obj"\ncameras = "list"': "has no camera_list",
+    "[select]\nratio = -1": "select.ratio",
+    "= 3": "is not TOML",
+}
+
+
+@pytest.mark.parametrize("text", BAD_CONFIGS)
+def test_bad_configurations(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(OptionError, match=BAD_CONFIGS[text]):
+        read_config(tmp_path / "c.toml")
+
+
+def test_selection() -> None:
+    options = build_options(SelectOptions, {"min_amodal": 50, "min_visible": 10, "cut_off": False})
+    whole = Mask.from_box((10, 10, 30, 30))
+    size = (40, 40)
+    assert flaw(Mask.from_box((10, 10, 20, 30)), whole, size, options) == ""
+    assert flaw(whole, whole, size, options) == "not occluded enough"
+    assert flaw(Mask.from_box((10, 10, 27, 30)), whole, size, options) == "not occluded enough"  # 400 / 340 < 1.2
+    assert flaw(Mask.from_box((10, 10, 26, 30)), whole, size, options) == ""  # 400 / 320 > 1.2
+    assert flaw(Mask.from_box((10, 10, 11, 12)), whole, size, options) == "too little visible"
+    assert flaw(Mask.from_box((1, 1, 2, 2)), Mask.from_box((1, 1, 4, 4)), size, options) == "too small"
+    assert flaw(Mask.from_box((0, 10, 10, 20)), Mask.from_box((0, 10, 20, 20)), size, options) == "cut off by the frame"
+    comb = np.zeros(size, bool)
+    comb[10:30, 10:30:3] = True
+    assert flaw(Mask.from_array(comb), whole, size, options) == "too many pieces"
+
+
+def test_unlabelled_surfaces_hide_too(tmp_path: Path) -> None:
+    from test_scenes_project import scene_of
+
+    from amodal.data.scenes import project
+
+    parts = [TWO_SQUARES[0], ("loose", *square(2.0, 25, 20, 50, 44))]
+    from scenes_make import camera
+
+    found = project(scene_of(parts, loose=1), camera())
+    assert found.visible[1].area == 540 and found.occluders(1) == {0: 180}

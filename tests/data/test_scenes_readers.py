@@ -1,0 +1,273 @@
+"""The closed-form scene through every reader and camera convention; bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes_make import (
+    FOCAL,
+    HALF_OUT,
+    MATRIX,
+    SIZE,
+    TWO_SQUARES,
+    WORLD_FROM_CAM,
+    camera,
+    half_out_exact,
+    join,
+    sphere,
+    square,
+    write_bop,
+    write_camera_list,
+    write_glb,
+    write_matterport,
+    write_obj,
+    write_ply,
+    write_scannet,
+)
+
+from amodal.data.scenes import Camera, project
+from amodal.data.scenes.cameras import read_list
+from amodal.data.scenes.readers import ReaderOptions, open_source
+from amodal.errors import DataError, UnknownNameError
+from amodal.options import build_options
+
+WALL_AND_BALL = [("ball_1", *sphere((5.0, 0, 0), 1.5, 24)), ("board_1", *square(1.0, -10, -10, 32, 60))]
+
+
+def opened(kind: str, root: Path, parts):
+    """The scene written in a format and read again: geometry, camera, projection."""
+    if kind in ("matterport", "matterport poses", "matterport faces"):
+        path = write_matterport(root, parts, conf=kind != "matterport poses", segments=kind != "matterport faces")
+        source = open_source("matterport", path)
+    elif kind == "scannet":
+        source = open_source(kind, write_scannet(root, parts))
+    elif kind == "bop":
+        source = open_source(kind, write_bop(root, parts))
+    else:
+        path = write_glb(root / "s.glb", parts) if kind.startswith("gltf") else write_obj(root / "s.obj", parts)
+        source = open_source(kind.split(maxsplit=1)[0], path)
+    if kind.startswith(("gltf", "obj")):
+        convention = "opengl" if kind.endswith("opengl") else "opencv"
+        cameras = read_list(write_camera_list(root / "cameras.json", convention))[0]
+    else:
+        cameras = list(source.cameras)
+    assert len(cameras) == 1
+    scene = source.geometry(cameras[0])
+    return scene, cameras[0], named(scene, project(scene, cameras[0]), [name for name, *_ in parts])
+
+
+def named(scene, found, names):
+    """The projection with ids 1, 2, ... in the order of `names`: formats list objects in orders of their own."""
+    if all(each.label.startswith("obj_") for each in scene.instances):
+        return found  # BOP knows objects by number
+    heads = [name.split("_")[0] for name in names]
+    ids = {each.id: next(k for k, head in enumerate(heads, 1) if head in each.label) for each in scene.instances}
+    labels = np.vectorize(lambda value: ids.get(value, 0))(found.labels)
+    return replace(found, labels=labels, amodal={ids[key]: mask for key, mask in found.amodal.items()})
+
+
+KINDS = [
+    "matterport",
+    "matterport poses",
+    "matterport faces",
+    "scannet",
+    "gltf",
+    "gltf opengl",
+    "obj",
+    "obj opengl",
+    "bop",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_squares_through_every_reader(kind: str, tmp_path: Path) -> None:
+    if kind.startswith("gltf"):
+        pytest.importorskip("trimesh")
+    scene, view, found = opened(kind, tmp_path, TWO_SQUARES)
+    assert view.size == SIZE and np.allclose(view.matrix, MATRIX)
+    assert len(scene.instances) == 2
+    assert found.amodal[1].box == (10, 8, 40, 32) and found.amodal[2].box == (25, 20, 50, 44)
+    rows = found.visible[1].to_array(SIZE).sum(axis=1)
+    assert rows.tolist() == [0] * 8 + [30] * 12 + [15] * 12 + [0] * 16
+    assert np.isclose(found.depth[10, 12], 4.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ball_and_cube_through_every_reader(kind: str, tmp_path: Path) -> None:
+    if kind.startswith("gltf"):
+        pytest.importorskip("trimesh")
+    (tmp_path / "a").mkdir()
+    _, _, found = opened(kind, tmp_path / "a", WALL_AND_BALL)
+    reference = project(*reference_scene(WALL_AND_BALL))
+    difference = found.amodal[1].to_array(SIZE) ^ reference.amodal[1].to_array(SIZE)
+    assert difference.sum() <= 2  # files hold float32
+    assert abs(found.visible[1].area * 2 - found.amodal[1].area) <= 2 and found.visible[1].box[0] == 32
+    (tmp_path / "b").mkdir()
+    _, _, found = opened(kind, tmp_path / "b", HALF_OUT)
+    assert np.array_equal(found.amodal[1].to_array(SIZE), half_out_exact())
+
+
+def reference_scene(parts):
+    from test_scenes_project import scene_of
+
+    return scene_of(parts), camera()
+
+
+def test_labels_and_categories(tmp_path: Path) -> None:
+    scene, view, _ = opened("matterport", tmp_path, TWO_SQUARES)
+    assert [(each.label, each.category) for each in scene.instances] == [
+        ("dining chair", "chair"),
+        ("dining table", "table"),
+    ]
+    assert view.image is not None and view.name == "0f37bd0737e349de9d536263a4bd32aa_i1_2"
+    walls = [("RetailShopWall_01_001", *square(3.0, 0, 0, 9, 9)), ("ChairB_01_003", *square(2.0, 0, 0, 9, 9))]
+    scene, *_ = opened("obj", tmp_path, walls)
+    assert [(each.label, each.category, each.structure) for each in scene.instances] == [
+        ("RetailShopWall", "RetailShopWall", True),
+        ("ChairB", "Chair", False),
+    ]
+
+
+def test_convention_matterport_conf_counts_rows_from_the_bottom(tmp_path: Path) -> None:
+    """cy = 10 in the file is 10 rows above the picture's lower edge; the camera looks along -z with y up."""
+    house = write_matterport(tmp_path, TWO_SQUARES)
+    conf = next(house.glob("undistorted_camera_parameters/*.conf"))
+    text = conf.read_text().replace(f"{SIZE[0] - 24.0}", "10")
+    conf.write_text(text)
+    view = open_source("matterport", house).cameras[0]
+    assert view.matrix[1, 2] == SIZE[0] - 10
+    assert np.allclose(view.cam_from_world, np.linalg.inv(WORLD_FROM_CAM))
+    point = view.matrix @ (view.cam_from_world @ [2.0, -0.5, 0.25, 1])[:3]  # right of the axis and above it
+    assert np.allclose(point[:2] / point[2], [32 + 0.25 * FOCAL, 38 - 0.125 * FOCAL])
+
+
+def test_convention_matterport_poses_look_along_z(tmp_path: Path) -> None:
+    house = write_matterport(tmp_path, TWO_SQUARES, conf=False)
+    view = open_source("matterport", house).cameras[0]
+    assert np.allclose(view.cam_from_world, np.linalg.inv(WORLD_FROM_CAM))
+    assert view.matrix[0, 2] == 32 and view.matrix[1, 2] == 24  # 31.5 and 23.5 in the file: integer pixel centres
+
+
+def test_scannet_lost_tracking_is_told(tmp_path: Path) -> None:
+    source = open_source("scannet", write_scannet(tmp_path, TWO_SQUARES))
+    assert len(source.cameras) == 1
+    assert source.failures == ("camera 1: the pose is not finite (lost tracking); the view is left out",)
+
+
+BAD_CAMERAS = {
+    "focal": ({"fx": 0}, "focal length (0, 40) must be above 0"),
+    "singular": ({"world_from_camera": np.diag([1.0, 1, 0, 1]).tolist()}, "singular"),
+    "mirrored": ({"world_from_camera": np.diag([1.0, 1, -1, 1]).tolist()}, "no rotation"),
+    "lost": ({"world_from_camera": np.full((4, 4), -np.inf).tolist()}, "lost tracking"),
+    "shape": ({"world_from_camera": [1, 2, 3]}, "needs a 3x3 matrix and a 4x4 pose"),
+    "empty": ({"width": 0}, "0 x 48 pixels"),
+    "axes": ({"convention": "blender"}, "it must be opencv or opengl"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CAMERAS)
+def test_bad_cameras_are_told_and_the_others_kept(case: str, tmp_path: Path) -> None:
+    change, text = BAD_CAMERAS[case]
+    path = write_camera_list(tmp_path / "cameras.json", "opencv")
+    good = json.loads(path.read_text())[0]
+    path.write_text(json.dumps([{**good, **change, "name": "bad"}, good]))
+    cameras, failures = read_list(path)
+    assert [each.name for each in cameras] == ["v"]
+    assert len(failures) == 1 and text in failures[0] and "bad" in failures[0]
+
+
+def test_bad_meshes(tmp_path: Path) -> None:
+    name, points, faces = TWO_SQUARES[0]
+    broken = points.copy()
+    broken[0] = np.nan
+    nan = write_obj(tmp_path / "nan.obj", [(name, broken, faces), TWO_SQUARES[1]])
+    scene = open_source("obj", nan).geometry(None)
+    assert len(scene.instances) == 1 and "2 of 4 faces have NaN" in scene.remarks[1]
+    assert "objects have no faces (first: chair_1)" in scene.remarks[2]
+    assert "missing.mtl is missing; grey instead" in scene.remarks[0]
+    empty = write_obj(tmp_path / "empty.obj", [(name, points, np.zeros((0, 3), int))])
+    with pytest.raises(DataError, match=r"has no faces; is it a point cloud\?"):
+        open_source("obj", empty)
+    (tmp_path / "odd.obj").write_text("v 0 0 zero\n")
+    with pytest.raises(DataError, match="line 1: cannot understand 'v 0 0 zero'"):
+        open_source("obj", tmp_path / "odd.obj")
+    with pytest.raises(DataError, match=r"more than max_faces = 1"):
+        open_source("obj", nan, options=build_options(ReaderOptions, {"max_faces": 1}))
+    with pytest.raises(DataError, match="there is no"):
+        open_source("obj", tmp_path / "absent.obj")
+    with pytest.raises(UnknownNameError, match="did you mean 'gltf'"):
+        open_source("glft", nan)
+
+
+def test_bad_labels(tmp_path: Path) -> None:
+    house = write_matterport(tmp_path, TWO_SQUARES)
+    folder = house / "house_segmentations"
+    labels = folder / "17DRP5sb8fy.fsegs.json"
+    labels.write_text(json.dumps({"segIndices": [0, 0, 7]}))
+    with pytest.raises(DataError, match="has 3 labels, the mesh 4 faces; they must belong together"):
+        open_source("matterport", house)
+    labels.unlink()
+    vertices, faces, _ = join(TWO_SQUARES)
+    write_ply(folder / "17DRP5sb8fy.ply", vertices, faces)
+    with pytest.raises(DataError, match="has no labels"):
+        open_source("matterport", house)
+    scan = write_scannet(tmp_path, TWO_SQUARES)
+    next(scan.glob("*.segs.json")).write_text(json.dumps({"segIndices": [1]}))
+    with pytest.raises(DataError, match="has 1 labels, the mesh 8 vertices"):
+        open_source("scannet", scan)
+    next(scan.glob("*.aggregation.json")).unlink()
+    with pytest.raises(DataError, match="has no labels"):
+        open_source("scannet", scan)
+
+
+@pytest.mark.parametrize("keep", [3, 60, 300, -5])
+def test_cut_ply(keep: int, tmp_path: Path) -> None:
+    house = write_matterport(tmp_path, TWO_SQUARES)
+    mesh = house / "house_segmentations" / "17DRP5sb8fy.ply"
+    mesh.write_bytes(mesh.read_bytes()[:keep])
+    with pytest.raises(DataError, match=r"17DRP5sb8fy\.ply"):
+        open_source("matterport", house)
+
+
+def test_cut_glb(tmp_path: Path) -> None:
+    pytest.importorskip("trimesh")
+    path = write_glb(tmp_path / "s.glb", TWO_SQUARES)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"cannot read .*s\.glb"):
+        open_source("gltf", path)
+
+
+def test_bop_bad_pose_is_remarked(tmp_path: Path) -> None:
+    folder = write_bop(tmp_path, TWO_SQUARES)
+    truth = json.loads((folder / "scene_gt.json").read_text())
+    truth["1"][0]["cam_R_m2c"] = [0] * 9
+    truth["1"].append({"obj_id": 99, "cam_R_m2c": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cam_t_m2c": [0, 0, 1]})
+    (folder / "scene_gt.json").write_text(json.dumps(truth))
+    source = open_source("bop", folder)
+    scene = source.geometry(source.cameras[0])
+    assert len(scene.instances) == 1
+    assert "singular or no rotation" in scene.remarks[0] and "there is no model" in scene.remarks[1]
+
+
+def test_obj_texture_and_folder(tmp_path: Path) -> None:
+    """A folder of files without names: each file is an object; a missing texture is remarked on."""
+    for name, points, faces in TWO_SQUARES:
+        lines = ["mtllib m.mtl", "usemtl red"] + ["v " + " ".join(map(repr, p)) for p in points.tolist()]
+        lines += ["vt 0 0", "f " + " ".join(f"{i - 4}/-1" for i in range(4))]
+        (tmp_path / f"{name}.obj").write_text("\n".join(lines))
+        del faces
+    (tmp_path / "m.mtl").write_text("newmtl red\nKd 1 0 0\nmap_Kd gone.png\n")
+    scene = open_source("obj", tmp_path).geometry(None)
+    assert [each.name for each in scene.instances] == ["chair_1", "table_1"]
+    assert "texture gone.png of material red is missing or damaged" in scene.remarks[0]
+    assert project(scene, camera()).visible[1].area == 540
+
+
+def test_camera_scaled_and_rays() -> None:
+    double = camera().scaled(2)
+    assert double.size == (96, 128) and double.matrix[0, 2] == 64
+    assert np.allclose(camera().rays([[32, 24]]), [[1, 0, 0]]) and isinstance(double, Camera)
