@@ -139,6 +139,11 @@ class Plugin(ABC):
         self.options: Any = build_options(type(self).Options, options)
         self.device = device
 
+    @classmethod
+    def needed_weights(cls) -> tuple[str, ...]:
+        """Those of `weights` that the default options need; all, unless a plug-in says otherwise."""
+        return cls.weights
+
     def provenance(self) -> dict[str, Any]:
         """JSON-ready: what must be known to make the same object again."""
         return {"name": self.name, "options": self.options.model_dump(mode="json")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,20 +14,24 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import UnknownNameError, WeightsError, nearest
-from .files import read_toml
+from .files import read_json, read_toml
 from .tensors import check_safetensors, fit_state, load_tensors
 
 __all__ = [
     "Weights",
     "cache_folder",
+    "cached",
     "catalogue",
     "check_folder",
     "embedded",
+    "entry_of",
     "find",
     "fit_state",
     "load_tensors",
     "locate",
     "offline",
+    "place_of",
+    "record_of",
     "sha256",
 ]
 
@@ -42,10 +47,9 @@ class Weights(BaseModel):
         kind: "embedded" ships in the package under `_weights/`; "file" is one file from an address; "hub" is a folder of
             a Hugging Face repository.
         summary: one line.
-        sources: where to get it, tried in order: addresses for "file", `owner/name` for "hub".
+        sources: where to get it, tried in order: addresses for "file", `owner/name` or `owner/name@COMMIT` for "hub".
         file: its name: in `_weights/` for "embedded", in the cache for "file".
         files: "hub": patterns of the files that are needed; the rest of the repository is not fetched.
-        revision: "hub": the commit, where it is known; else the newest is taken and the commit recorded.
         sha256: of the file; empty if nobody has published it: then that of the first fetch is recorded and held on to.
         size: bytes to fetch, as far as known.
         memory: what running it takes, in words.
@@ -62,7 +66,6 @@ class Weights(BaseModel):
     sources: tuple[str, ...] = ()
     file: str = ""
     files: tuple[str, ...] = ()
-    revision: str | None = None
     sha256: str = ""
     size: int = 0
     memory: str = ""
@@ -162,43 +165,63 @@ def locate(name: str) -> Path:
         WeightsError: known but not on this machine, with the command that fetches it; or cut short.
     """
     own = Path(name).expanduser()
-    if name not in catalogue():
-        if own.is_dir():
-            return check_folder(own)
-        if own.is_file():
-            return own
-        if own.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") != 1:
-            raise UnknownNameError(
-                f"{name!r} is no file or folder, no hub name (owner/name) and no entry of amodal list weights; "
-                f"{nearest(name, catalogue())}"
-            )
-        entry = Weights(name=name, kind="hub", summary="", sources=(name,), licence="unknown")
-    else:
-        entry = find(name)
-    if entry.kind == "embedded":
-        return embedded(name)
-    path = fetched_file(entry) if entry.kind == "file" else hub_folder(entry)
+    if name not in catalogue() and own.exists():
+        return check_folder(own) if own.is_dir() else own
+    entry = entry_of(name)
+    path = cached(entry)
     if path is None:
         size = f"{entry.size / 1e9:.1f} GB, " if entry.size else ""
         raise WeightsError(
             f"weights {name!r} are not on this machine; run: amodal fetch {name}  ({size}licence {entry.licence}), "
             "or give a folder of your own"
         )
+    if (place_of(entry) / "unfinished").exists():
+        raise WeightsError(f"weights {name!r} are here in part only; to get the rest run: amodal fetch {name}")
     return check_folder(path) if path.is_dir() else path
 
 
-def fetched_file(entry: Weights) -> Path | None:
-    """The file of an entry of kind "file" in the cache, or None."""
-    path = cache_folder() / "weights" / entry.name / entry.file
-    return path if path.is_file() else None
+def entry_of(name: str) -> Weights:
+    """The entry of a name, or one made up for a hub name `owner/name` that weights.toml does not know.
+
+    Raises:
+        UnknownNameError: neither.
+    """
+    if name in catalogue():
+        return find(name)
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is None:
+        raise UnknownNameError(
+            f"{name!r} is no file or folder, no hub name (owner/name) and no entry of amodal list weights; "
+            f"{nearest(name, catalogue())}"
+        )
+    return Weights(name=name, kind="hub", summary="", sources=(name,), licence="as its page says")
 
 
-def hub_folder(entry: Weights) -> Path | None:
-    """The folder of an entry of kind "hub" in the hub's cache, from whichever source it was fetched, or None."""
+def place_of(entry: Weights) -> Path:
+    """Where amodal's cache keeps an entry: the file, or for "hub" the folder of its record (the files lie in the hub's cache)."""
+    folder = cache_folder() / "weights" / entry.name.replace("/", "--")
+    return folder / entry.file if entry.kind == "file" else folder
+
+
+def record_of(entry: Weights) -> dict[str, Any]:
+    """What the first fetch recorded: source, revision or sha256, size; empty if it was not fetched by amodal."""
+    place = place_of(entry)
+    path = (place.parent if entry.kind == "file" else place) / "record.json"
+    return dict(read_json(path, WeightsError)) if path.is_file() else {}
+
+
+def cached(entry: Weights) -> Path | None:
+    """The file or folder of an entry on this machine, from whichever source it was fetched; None if it is not here."""
+    if entry.kind == "embedded":
+        return embedded(entry.name)
+    if entry.kind == "file":
+        return place_of(entry) if place_of(entry).is_file() else None
     from .hub import cached_snapshot
 
+    record = record_of(entry)
     for source in entry.sources:
-        folder = cached_snapshot(source, entry.revision)
+        repository, _, commit = source.partition("@")
+        recorded = record.get("revision") if record.get("source") == repository else None
+        folder = cached_snapshot(repository, commit or recorded)
         if folder is not None:
             return folder
     return None

@@ -1,4 +1,4 @@
-"""`amodal list`, `show`, `doctor`: what there is and what works here. Loads no networks."""
+"""`amodal list` and `show`: what there is to choose from. Loads no networks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import registry
+from .. import registry, weights
 from ..errors import AmodalError, UnknownNameError, nearest
 from ..options import describe_options
 from .common import hint, print_json
+from .fetch import size_text, state
+
+KIND_NAMES = {"weights": "weights", "datasets": "data set"}
 
 
 def register(app: typer.Typer) -> None:
@@ -19,12 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def list_names(
-    kind: Annotated[str | None, typer.Argument(help="methods, inpainters, segmenters, datasets")] = None,
+    kind: Annotated[str | None, typer.Argument(help="methods, inpainters, segmenters, datasets, weights")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List what can be chosen."""
-    kinds = [kind] if kind else list(registry.KINDS)
-    table = {each: {name: summary(each, name) for name in registry.names(each)} for each in kinds}
+    kinds = [kind] if kind else [*registry.KINDS, "weights"]
+    table = {each: weights_table() if each == "weights" else plugin_table(each) for each in kinds}
     if as_json:
         print_json(table)
         return
@@ -33,6 +36,21 @@ def list_names(
         for name, text in rows.items():
             typer.echo(f"  {name:<16} {text}")
     hint("next: amodal show NAME  tells options, licence, size, memory and paper")
+
+
+def plugin_table(kind: str) -> dict[str, str]:
+    """Name to summary of the plug-ins of a kind."""
+    if kind not in registry.KINDS:
+        raise UnknownNameError(f"no kind of thing named {kind!r}; {nearest(kind, [*registry.KINDS, 'weights'])}")
+    return {name: summary(kind, name) for name in registry.names(kind)}
+
+
+def weights_table() -> dict[str, str]:
+    """Name to size, place, licence and summary of all weights."""
+    return {
+        name: f"{state(name):<9} {size_text(entry.size):>8}  {entry.summary}; {entry.licence}"
+        for name, entry in weights.catalogue().items()
+    }
 
 
 def summary(kind: str, name: str) -> str:
@@ -47,20 +65,23 @@ def show(
     name: Annotated[str, typer.Argument(help="A name of amodal list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Show one method, inpainter, segmenter or data set: options, licence, size, memory, paper."""
+    """Show one method, inpainter, segmenter, data set or weights: options, licence, size, memory, paper."""
     kinds = registry.kinds_of(name)
-    if not kinds:
-        every = [each for kind in registry.KINDS for each in registry.names(kind)]
+    found = [weights_record(name)] if name in weights.catalogue() else []
+    if not kinds and not found:
+        every = [each for kind in registry.KINDS for each in registry.names(kind)] + list(weights.catalogue())
         raise UnknownNameError(f"nothing is named {name!r}; {nearest(name, every)}")
-    records = [record(kind, name) for kind in kinds]
+    records = [record(kind, name) for kind in kinds] + found
     if as_json:
         print_json(records)
         return
     for entry in records:
-        typer.echo(f"{entry['name']} ({entry['kind'][:-1]}): {entry['summary']}")
-        for field in ("paper", "licence", "memory", "install", "weights"):
-            if entry[field]:
+        typer.echo(f"{entry['name']} ({KIND_NAMES.get(entry['kind'], entry['kind'][:-1])}): {entry['summary']}")
+        for field in ("paper", "licence", "memory", "install", "sources", "place", "sha256", "note"):
+            if entry.get(field):
                 typer.echo(f"  {field:<9} {entry[field]}")
+        for each in entry["weights"]:
+            typer.echo(f"  weights   {each['name']}: {size_text(each['size'])}, {each['state']}; {each['licence']}")
         for option in entry["options"]:
             typer.echo(f"  --set {option['name']}={option['default']}  ({option['type']})  {option['description']}")
 
@@ -78,6 +99,27 @@ def record(kind: str, name: str) -> dict[str, Any]:
         "licence": getattr(cls, "licence", ""),
         "memory": getattr(cls, "memory", ""),
         "install": f'pip install "amodal[{extra}]"' if extra else "",
-        "weights": ", ".join(getattr(cls, "weights", ())),
+        "weights": [weights_record(each) for each in getattr(cls, "weights", ()) if each in weights.catalogue()],
         "options": describe_options(options) if options else [],
+    }
+
+
+def weights_record(name: str) -> dict[str, Any]:
+    """Everything `amodal show` tells about weights, JSON-ready."""
+    entry = weights.find(name)
+    here = state(name)
+    return {
+        "kind": "weights",
+        "name": name,
+        "summary": entry.summary,
+        "licence": entry.licence + (" (accept the terms on the hub first)" if entry.gated else ""),
+        "memory": entry.memory,
+        "size": entry.size,
+        "state": here,
+        "sources": ", ".join(entry.sources),
+        "place": str(weights.cached(entry)) if here in ("here", "embedded") else "",
+        "sha256": entry.sha256 or weights.record_of(entry).get("sha256", ""),
+        "note": entry.note,
+        "weights": [],
+        "options": [],
     }

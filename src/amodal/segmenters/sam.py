@@ -88,7 +88,7 @@ class Sam(Segmenter):
     name: ClassVar[str] = "sam"
     summary: ClassVar[str] = "Segment Anything: clicks and boxes; vit-h, -l, -b, or slim for CPUs"
     paper: ClassVar[str] = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643"
-    memory: ClassVar[str] = "vit-h 6 GB in fp32, vit-b 3 GB, slim 2 GB"
+    memory: ClassVar[str] = "weights: vit-h 2.6 GB in fp32, half of it in 16 bits; vit-b 0.4, slim 0.04"
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("sam-vit-h", "sam-vit-l", "sam-vit-b", "sam-slim")
     Options: ClassVar[type[Options]] = SamOptions
@@ -100,6 +100,12 @@ class Sam(Segmenter):
         model = self.options.model
         folder = weights.locate(ALIASES.get(model, model))
         self.networks = load_networks(folder, device, self.options.dtype)
+
+    @classmethod
+    def needed_weights(cls) -> tuple[str, ...]:
+        """Those of the default `model`: the others are alternatives to it."""
+        model = str(cls.Options.model_fields["model"].default)
+        return (ALIASES.get(model, model),)
 
     def embed(self, image: Image) -> Embedded:
         """One run of the image encoder on (H, W, 3) uint8 RGB."""
@@ -201,7 +207,7 @@ class Sam2(Sam):
     name: ClassVar[str] = "sam2"
     summary: ClassVar[str] = "SAM 2.1: clicks and boxes; tiny, small, base-plus, large"
     paper: ClassVar[str] = "Ravi et al.: SAM 2, arXiv 2408.00714"
-    memory: ClassVar[str] = "large 3 GB in fp32, tiny 1.5 GB"
+    memory: ClassVar[str] = "weights: large 0.9 GB in fp32, half of it in 16 bits; tiny 0.16"
     weights: ClassVar[tuple[str, ...]] = ("sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large")
     Options: ClassVar[type[Options]] = Sam2Options
 
@@ -213,7 +219,7 @@ class Sam3(Sam):
     summary: ClassVar[str] = "SAM 3: words, clicks and boxes"
     paper: ClassVar[str] = "Carion et al.: SAM 3, arXiv 2511.16719"
     licence: ClassVar[str] = "SAM License (its own terms; accept them on the hub)"
-    memory: ClassVar[str] = "6 GB in fp32"
+    memory: ClassVar[str] = "weights: 3.4 GB in fp32, half of it in 16 bits"
     weights: ClassVar[tuple[str, ...]] = ("sam3",)
     Options: ClassVar[type[Options]] = Sam3Options
 

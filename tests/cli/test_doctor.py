@@ -1,0 +1,108 @@
+"""`amodal doctor`, `list weights` and `show` of weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amodal import registry, weights
+from amodal.cli import doctor, run
+from amodal.weights import Weights
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "AMODAL_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AMODAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    return tmp_path
+
+
+def report(capsys: Any) -> tuple[int, dict[str, Any]]:
+    code = run(["doctor", "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_it_tells_about_everything(capsys: Any, home: Path) -> None:
+    (home / "home").mkdir()
+    (home / "home" / "file").write_bytes(b"x" * 1000)
+    code, told = report(capsys)
+    assert code == 0 and told["problems"] == []
+    assert told["devices"][0]["device"] == "cpu"
+    assert told["caches"] == {str(home / "home"): 1000, str(home / "hf" / "hub"): 0}
+    assert {"numpy", "pillow"} <= set(told["packages"][""])
+    for kind in ("methods", "inpainters", "segmenters"):
+        assert sorted(told[kind]) == registry.names(kind)
+        assert all(row["ready"] or row["do"] for row in told[kind].values())
+    assert told["segmenters"]["grabcut"] == {"ready": True, "do": ""}
+    assert (
+        "amodal fetch sam-vit-h  (2.6 GB)" in told["segmenters"]["sam"]["do"]
+        or "pip install" in told["segmenters"]["sam"]["do"]
+    )
+    assert run(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "grabcut            ready" in text and "all well" in text
+
+
+def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    real = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "diffusers" else real(name))
+    code, told = report(capsys)
+    assert code == 0
+    assert told["segmenters"]["sam"]["do"] == 'pip install "amodal[diffusion]"  (missing: diffusers)'
+    assert run(["doctor"]) == 0
+    assert 'missing diffusers: pip install "amodal[diffusion]"' in capsys.readouterr().out
+
+
+def test_damaged_weights_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "_weights").mkdir()
+    (tmp_path / "_weights" / "x.onnx").write_bytes(b"cut sho")
+    entry = Weights(name="x", kind="embedded", summary="", file="x.onnx", sha256="ab" * 32, licence="Apache-2.0")
+    real = weights.catalogue()
+    monkeypatch.setattr(weights, "catalogue", lambda: {**real, "x": entry})
+    monkeypatch.setattr(weights, "PACKAGE", tmp_path)
+    code, told = report(capsys)
+    assert code == 1
+    assert "weights x: damaged: weights 'x' are damaged" in told["problems"][0]
+    assert run(["doctor"]) == 1
+    assert "PROBLEM: weights x: damaged" in capsys.readouterr().out
+
+
+def test_weights_that_are_here(monkeypatch: pytest.MonkeyPatch, home: Path, capsys: Any) -> None:
+    folder = home / "hf" / "hub" / "models--facebook--sam-vit-huge"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("c0ffee")
+    (folder / "snapshots" / "c0ffee").mkdir(parents=True)
+    (folder / "snapshots" / "c0ffee" / "config.json").write_text("{}")
+    monkeypatch.setattr(doctor, "version_of", lambda name: "1.0")
+    assert report(capsys)[1]["segmenters"]["sam"]["ready"]
+    assert run(["list", "weights"]) == 0
+    assert "sam-vit-h        here        2.6 GB  SAM, ViT-H" in capsys.readouterr().out
+    assert run(["show", "sam-vit-h"]) == 0
+    assert f"place     {folder / 'snapshots' / 'c0ffee'}" in capsys.readouterr().out
+
+
+def test_list_and_show_weights(capsys: Any) -> None:
+    assert run(["list", "weights", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["weights"]) == set(weights.catalogue())
+    for name, entry in weights.catalogue().items():
+        assert entry.licence and entry.summary, name
+        assert entry.kind == "embedded" or entry.sources, name
+        assert run(["show", name, "--json"]) == 0
+        record = json.loads(capsys.readouterr().out)[-1]
+        assert record["kind"] == "weights" and record["licence"].startswith(entry.licence)
+    assert run(["show", "sam"]) == 0
+    assert "sam-vit-h: 2.6 GB, not here; Apache-2.0" in capsys.readouterr().out
+    assert run(["list", "wights"]) == 2
+    assert "did you mean 'weights'" in capsys.readouterr().err
+
+
+def test_every_plugin_names_weights_of_the_catalogue() -> None:
+    for kind in ("methods", "inpainters", "segmenters"):
+        for name in registry.names(kind):
+            cls = registry.find(kind, name)
+            assert set(cls.needed_weights()) <= set(cls.weights) <= set(weights.catalogue()), name
