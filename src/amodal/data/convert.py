@@ -1,0 +1,207 @@
+"""Conversion of any readable data set to the project's own format (which is COCO's) or to COCO-A's JSON, exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError
+from ..files import write_bytes, write_json
+from ..image import encode_png
+from ..mask import Mask
+from ..protocols import Tick, no_tick
+from .folder import FolderWriter
+from .sample import Dataset, Sample
+
+__all__ = ["to_cocoa", "to_folder", "to_polygon"]
+
+
+def to_folder(
+    data: Dataset,
+    output: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    tick: Tick = no_tick,
+) -> dict[str, int]:
+    """Write a data set in the project's own format; photos that are files are copied byte for byte.
+
+    Visible pixels outside of the amodal mask (polygons and RLEs of one object can differ at the rim) are cut off, and objects
+    without an amodal pixel in the frame are left out.
+
+    Returns:
+        counts: `images`, `objects`, `trimmed` (visible masks that were cut), `left_out`.
+    """
+    beyond = any(sample.beyond_frame for sample in _first(data))
+    counts = {"images": 0, "objects": 0, "trimmed": 0, "left_out": 0}
+    settings = {"converted_from": data.to_dict(), "limit": limit}
+    total = min(len(data), limit or len(data))
+    with FolderWriter(
+        output,
+        name=data.name,
+        settings=settings,
+        beyond_frame=beyond,
+        licence=data.licence,
+        resume=resume,
+        overwrite=overwrite,
+    ) as writer:
+        for scene in data.scenes(limit):
+            kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
+            counts["left_out"] += len(scene) - len(kept)
+            counts["trimmed"] += sum(
+                new.visible.area < old.visible.area for old in scene for new in kept if new.id == old.id
+            )
+            counts["objects"] += len(kept)
+            counts["images"] += bool(kept)
+            if kept and not writer.done(kept[0].image_id):
+                writer.add(kept)
+            tick("object", counts["objects"] + counts["left_out"], total)
+    return counts
+
+
+def _first(data: Dataset) -> Iterator[Sample]:
+    for sample in data:
+        yield sample
+        return
+
+
+def _inside(sample: Sample) -> bool:
+    return bool(sample.amodal.crop((0, 0, sample.size[1], sample.size[0])).any())
+
+
+def _trimmed(sample: Sample) -> Sample:
+    frame = Mask.from_box((0, 0, sample.size[1], sample.size[0]))
+    amodal = sample.amodal if sample.beyond_frame else sample.amodal & frame
+    return dataclasses.replace(sample, visible=sample.visible & amodal & frame, amodal=amodal)
+
+
+def to_cocoa(
+    data: Dataset,
+    output: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    tick: Tick = no_tick,
+) -> dict[str, int]:
+    """Write `COCO_amodal_val2014.json` and `val2014/` in COCO-A's layout: one polygon a region that gives the same pixels again.
+
+    What is beyond the frame is cut off, since COCO-A has no place for it. Region names are the categories.
+
+    Returns:
+        counts: `images`, `objects`, `left_out`.
+    """
+    root = Path(output)
+    file = root / "COCO_amodal_val2014.json"
+    if file.exists() and not overwrite:
+        raise OutputError(f"{file} exists already; add --force to replace it, or choose another folder with -o")
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    counts = {"images": 0, "objects": 0, "left_out": 0}
+    total = min(len(data), limit or len(data))
+    for number, scene in enumerate(data.scenes(limit), 1):
+        kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
+        counts["left_out"] += len(scene) - len(kept)
+        if not kept:
+            continue
+        name, content = _photo(kept[0], number)
+        write_bytes(root / "val2014" / name, content)
+        images.append({"id": number, "file_name": name, "height": kept[0].size[0], "width": kept[0].size[1]})
+        place = {sample.id: k for k, sample in enumerate(kept, 1)}
+        pairs = [f"{place[front]}-{place[s.id]}" for s in kept for front in s.occluders if front in place]
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "author": "amodal data convert",
+                "url": "",
+                "size": len(kept),
+                "depth_constraint": ",".join(pairs),
+                "regions": [_region(sample, place[sample.id]) for sample in kept],
+            }
+        )
+        counts["images"] += 1
+        counts["objects"] += len(kept)
+        tick("object", counts["objects"] + counts["left_out"], total)
+    write_json(file, {"images": images, "annotations": annotations}, overwrite=overwrite)
+    return counts
+
+
+def _photo(sample: Sample, number: int) -> tuple[str, bytes]:
+    if isinstance(sample.picture, Path) and sample.picture.suffix.lower() in (".jpg", ".jpeg"):
+        _ = sample.image  # says clearly if the file is absent or broken
+        return f"COCO_val2014_{number:012d}.jpg", sample.picture.read_bytes()
+    return f"COCO_val2014_{number:012d}.png", encode_png(sample.image)
+
+
+def _region(sample: Sample, number: int) -> dict[str, Any]:
+    frame = (0, 0, sample.size[1], sample.size[0])
+    amodal = Mask.from_array(sample.amodal.crop(frame))
+    hidden = amodal - sample.visible
+    region: dict[str, Any] = {
+        "segmentation": to_polygon(amodal),
+        "name": sample.category or "object",
+        "area": amodal.area,
+        "isStuff": int(sample.stuff),
+        "occlude_rate": hidden.area / amodal.area,
+        "order": sample.order if sample.order is not None else number,
+    }
+    if hidden:
+        region["visible_mask"] = sample.visible.to_rle(sample.size)
+        region["invisible_mask"] = hidden.to_rle(sample.size)
+    return region
+
+
+def to_polygon(mask: Mask) -> list[float]:
+    """One polygon x0, y0, x1, y1, ... along the pixels' edges, from which pycocotools makes exactly the mask again.
+
+    Parts and holes are joined by a way there and back, which even-odd filling does not see.
+    """
+    polygon: list[tuple[int, int]] = []
+    for ring in _rings(mask):
+        polygon += ring if not polygon else [*ring, ring[0], polygon[0]]
+        if len(polygon) == len(ring):
+            polygon.append(ring[0])
+    return [float(value) for point in polygon for value in point]
+
+
+def _rings(mask: Mask) -> list[list[tuple[int, int]]]:
+    """Closed ways along the edges between inside and outside, corners alone."""
+    bits = np.pad(mask.bits, 1)
+    x0, y0 = mask.origin[0] - 1, mask.origin[1] - 1
+    inside = bits[1:-1, 1:-1]
+    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    steps: Sequence[tuple[Any, tuple[int, int], tuple[int, int]]] = (
+        (inside & ~bits[:-2, 1:-1], (0, 0), (1, 0)),
+        (inside & ~bits[1:-1, 2:], (1, 0), (1, 1)),
+        (inside & ~bits[2:, 1:-1], (1, 1), (0, 1)),
+        (inside & ~bits[1:-1, :-2], (0, 1), (0, 0)),
+    )
+    for edge, start, end in steps:
+        for row, column in (np.argwhere(edge) + 1).tolist():
+            x, y = x0 + column, y0 + row
+            following.setdefault((x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
+    rings = []
+    while following:
+        start = next(iter(following))
+        ring, here = [], start
+        while here in following:
+            ring.append(here)
+            ways = following[here]
+            there = ways.pop()
+            if not ways:
+                del following[here]
+            here = there
+        rings.append(_corners(ring))
+    return rings
+
+
+def _corners(ring: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    points = np.array(ring)
+    turns = ((points - np.roll(points, 1, axis=0)) != (np.roll(points, -1, axis=0) - points)).any(axis=1)
+    return [(int(x), int(y)) for x, y in points[turns]]
