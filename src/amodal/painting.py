@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from .crop import Crop
 from .drawing import canvas
 from .image import Image
-from .mask import Bits, Box, Mask, bounding_box
+from .mask import Bits, Box, Mask, bounding_box, union
 from .protocols import Inpainter, Sampling, Tick, no_tick
 
-__all__ = ["paint_occluded"]
+__all__ = ["paint_behind", "paint_occluded"]
 
 
 def paint_occluded(
@@ -64,6 +64,45 @@ def paint_occluded(
         left, top = x0 - crop.origin[0], y0 - crop.origin[1]
         pictures[index] = full[top : top + y1 - y0, left : left + x1 - x0]
     return pictures
+
+
+def paint_behind(
+    image: Image, masks: Sequence[Mask], inpainter: Inpainter, seed: int = 0, tick: Tick = no_tick
+) -> Image:
+    """The photo with the objects of `masks` removed: (H, W, 3) uint8, equal to the photo outside of them.
+
+    Each object is painted in a window of its own, from what is known there and belongs to no object; a rim of a few
+    pixels around the objects is not trusted, because their colours bleed into it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: what to remove, inside the frame.
+        inpainter: what paints.
+        seed: of the painting.
+        tick: progress.
+    """
+    import cv2
+
+    out: Image = image.copy()
+    if not masks:
+        return out
+    size = (image.shape[0], image.shape[1])
+    rim = max(3, round(max(size) / 160))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
+    grown = cv2.dilate(union(masks).to_array(size).astype(np.uint8), kernel)
+    free = Mask.from_array(grown == 0)
+    crops = [Crop.around(_grown(mask.box), inpainter.size, enlarge=2.5, margin=1.4) for mask in masks]
+    known = [crop.mask(free) > 0.999 for crop in crops]
+    conditions = [condition_picture(crop.image(image, "edge"), bits) for crop, bits in zip(crops, known, strict=True)]
+    areas = [(~bits).astype(np.float32) for bits in known]
+    seeds = [seed * 1_000_003 + number for number in range(len(masks))]
+    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, Sampling(), tick)
+    for mask, crop, picture in zip(masks, crops, painted, strict=True):
+        full = crop.image_back(np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8))
+        x0, y0, x1, y1 = mask.box
+        left, top = x0 - crop.origin[0], y0 - crop.origin[1]
+        out[y0:y1, x0:x1][mask.bits] = full[top : top + y1 - y0, left : left + x1 - x0][mask.bits]
+    return out
 
 
 def _grown(box: Box) -> Box:

@@ -207,6 +207,27 @@ class Scene:
             results.append(Completion(self.image, job.visible, *made, provenance=provenance))
         return results
 
+    def repaint(self, visible: Mask, amodal: Mask, *, seed: int = 0, tick: Tick = no_tick) -> Completion:
+        """The pixels of a whole object whose masks are known, for instance corrected by hand: the method is not asked.
+
+        Args:
+            visible: the part that can be seen; what of it lies outside of the frame is cut off.
+            amodal: the whole object; the visible part is added to it.
+            seed: as in `complete`.
+            tick: as in `complete`.
+
+        Raises:
+            PromptError: the visible mask has no pixel inside the image.
+        """
+        prompt = Prompt.make(mask=visible)
+        (proposal,) = self.segment(prompt=prompt)
+        job = Job(proposal.mask, seed)
+        whole = amodal | job.visible
+        (pictures,) = self._pictures([[Guess(whole)]], [[whole]], [job], tick)
+        made = assemble(self.image, job, [Guess(whole)], [whole], pictures)
+        provenance = {**self._provenance(prompt, job, proposal), "repainted": whole.to_dict()}
+        return Completion(self.image, job.visible, *made, provenance=provenance)
+
     def _embed(self, part: str) -> Any:
         with self._locks[part]:
             if part not in self._embedded:

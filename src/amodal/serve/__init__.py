@@ -1,0 +1,1 @@
+"""The application: HTTP service, its Python client, the web page, the Label Studio backend. Adds no second way to do anything."""

@@ -1,0 +1,115 @@
+"""A real service on a free port, in a thread of the test process."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import amodal
+
+pytest.importorskip("fastapi", reason='the service is not installed (pip install "amodal[serve]")')
+pytest.importorskip("uvicorn", reason='the service is not installed (pip install "amodal[serve]")')
+
+import uvicorn
+
+from amodal.serve.api import create_app
+from amodal.serve.config import Config
+
+DEMO = Path(amodal.__file__).parent / "_demo"
+
+
+@dataclass
+class Service:
+    """Where it listens, and what is inside."""
+
+    port: int
+    guard: Any
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def engine(self) -> Any:
+        return self.guard.app.state.engine
+
+
+@contextlib.contextmanager
+def running(**settings: Any) -> Iterator[Service]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        guard = create_app(Config(**{"port": port, "model": {"method": "hull", "segmenter": "grabcut"}, **settings}))
+        server = uvicorn.Server(uvicorn.Config(guard, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield Service(port, guard)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with running() as found:
+        yield found
+
+
+class Browser:
+    """Plain requests with the cookie of one session."""
+
+    def __init__(self, service: Service, **headers: str) -> None:
+        self.service = service
+        self.headers = headers
+        self.cookie = ""
+
+    def __call__(self, verb: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if self.cookie:
+            sent.setdefault("Cookie", self.cookie)
+        if data is not None:
+            sent.setdefault("Content-Type", "image/jpeg" if isinstance(body, bytes) else "application/json")
+        with contextlib.closing(connection):
+            connection.request(verb, path, data, sent)
+            answer = connection.getresponse()
+            content = answer.read()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+        if "set-cookie" in found:
+            self.cookie = found["set-cookie"].partition(";")[0]
+        is_json = found.get("content-type", "").startswith("application/json")
+        return answer.status, json.loads(content) if is_json else content, found
+
+    def open(self, content: bytes | None = None) -> str:
+        status, scene, _ = self("POST", "/api/scenes", content or (DEMO / "coffee.jpg").read_bytes())
+        assert status == 201, scene
+        return str(scene["id"])
+
+    def finish(self, job: dict[str, Any]) -> dict[str, Any]:
+        for _ in range(6000):
+            _, state, _ = self("GET", f"/api/jobs/{job['id']}")
+            if state["state"] in ("done", "failed", "cancelled"):
+                return dict(state)
+            time.sleep(0.02)
+        raise AssertionError("the job does not end")
+
+
+@pytest.fixture
+def browser(service: Service) -> Browser:
+    return Browser(service)

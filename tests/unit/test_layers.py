@@ -1,0 +1,112 @@
+"""A scene taken apart: order, exact stacking, files that other programs open."""
+
+import io
+import xml.etree.ElementTree as ET
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import amodal
+from amodal.completion import Completion
+from amodal.errors import OutputError, PromptError
+from amodal.layers import distinct, front_to_back, separate, take_apart
+from amodal.mask import Mask, SoftMask
+from amodal.prompt import Prompt
+
+
+@pytest.fixture
+def layers(photo, disc_visible):
+    bar = np.zeros(disc_visible.shape, bool)
+    bar[:, 66:82] = True
+    scene = amodal.load().open(photo)
+    return take_apart(scene, [Prompt.make(mask=bar), Prompt.make(mask=disc_visible)])
+
+
+def test_the_layers_are_the_photo(layers, photo):
+    assert np.array_equal(layers.flatten(), photo)
+
+
+def test_the_bar_is_before_the_disc(layers):
+    disc, bar = layers.objects
+    assert bar.visible.box == (66, 0, 82, 96) and disc.amodal.area > disc.visible.area
+
+
+def test_the_photo_is_restored_behind(layers, photo):
+    """Where the objects were, the gradient is painted: nothing of the orange disc is left."""
+    rows, columns = np.indices(photo.shape[:2])
+    gradient = np.stack([columns, rows + 60, 160 - rows], axis=-1).clip(0, 255)
+    hole = np.zeros(photo.shape[:2], bool)
+    for thing in layers.objects:
+        hole |= thing.visible.to_array(photo.shape[:2])
+    error = np.abs(layers.background.astype(int) - gradient)[hole].mean()
+    assert error < 0.2 * np.abs(photo.astype(int) - gradient)[hole].mean()
+    assert np.array_equal(layers.background[~hole], photo[~hole])
+
+
+def test_openraster(layers, photo):
+    with zipfile.ZipFile(io.BytesIO(layers.to_openraster())) as archive:
+        first = archive.infolist()[0]
+        assert first.filename == "mimetype" and first.compress_type == zipfile.ZIP_STORED
+        assert archive.read("mimetype") == b"image/openraster"
+        root = ET.fromstring(archive.read("stack.xml"))
+        canvas = Image.new("RGBA", (int(root.attrib["w"]), int(root.attrib["h"])))
+        for layer in reversed(root.findall("stack/layer")):
+            picture = Image.open(io.BytesIO(archive.read(layer.attrib["src"]))).convert("RGBA")
+            canvas.alpha_composite(picture, (int(layer.attrib["x"]), int(layer.attrib["y"])))
+        assert np.array_equal(np.asarray(canvas)[..., :3], photo)
+        assert {"mergedimage.png", "Thumbnails/thumbnail.png"} < set(archive.namelist())
+
+
+def test_save(layers, tmp_path):
+    for name in ("scene.ora", "scene.zip"):
+        layers.save(tmp_path / name)
+        assert zipfile.is_zipfile(tmp_path / name)
+        with pytest.raises(OutputError, match="exists already"):
+            layers.save(tmp_path / name)
+
+
+def test_cycles_are_broken_where_the_fewest_pixels_disagree():
+    image = np.zeros((20, 20, 3), np.uint8)
+
+    def thing(visible, amodal_box):
+        seen = Mask.from_box(visible)
+        whole = seen | Mask.from_box(amodal_box)
+        empty = np.zeros((*whole.bits.shape, 4), np.uint8)
+        return Completion(image, seen, whole, empty, SoftMask(np.ones((1, 1), np.float32)), ())
+
+    a = thing((0, 0, 5, 5), (0, 0, 5, 5))
+    b = thing((5, 0, 10, 5), (3, 0, 10, 5))  # a hides 10 pixels of b
+    c = thing((10, 0, 15, 5), (8, 0, 15, 5))  # b hides 10 pixels of c
+    assert front_to_back([c, b, a]) == [2, 1, 0]
+    a = thing((0, 0, 5, 5), (0, 0, 11, 1))  # and c hides one pixel of a
+    assert front_to_back([c, b, a])[0] in (1, 2)
+
+
+def test_parts_of_wholes_are_dropped_and_pixels_given_once():
+    whole, part, other = (Mask.from_box(box) for box in ((0, 0, 10, 10), (2, 2, 5, 5), (8, 8, 14, 14)))
+    assert distinct([part, whole, other]) == [whole, other]
+    first, second = separate([whole, other])
+    assert second == other and not first.overlap(second) and first.area == 96
+
+
+def test_nothing_there_is_said():
+    scene = amodal.load().open(np.full((2, 2, 3), 90, np.uint8))
+    with pytest.raises(PromptError, match="no object is found"):
+        take_apart(scene)
+
+
+def test_repaint_keeps_the_promises(photo, disc_visible):
+    scene = amodal.load().open(photo)
+    visible = Mask.from_array(disc_visible)
+    whole = Mask.from_box((-10, 20, 90, 70))
+    done = scene.repaint(visible, whole)
+    assert done.amodal == whole | visible and done.visible == visible
+    seen = done.visible.crop(done.amodal.box)
+    place = done.amodal.origin
+    expected = photo[place[1] : place[1] + seen.shape[0]]
+    assert np.array_equal(done.rgba[..., 3], done.amodal.bits * np.uint8(255))
+    rows, columns = np.nonzero(seen)
+    assert np.array_equal(done.rgba[rows, columns, :3], expected[rows, columns + place[0]])
+    assert np.array_equal(scene.repaint(visible, whole).rgba, done.rgba)
