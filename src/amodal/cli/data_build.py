@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import build_composites
 from .common import hint, print_json, progress
 
 __all__ = ["register"]
@@ -23,6 +24,7 @@ def register(data: typer.Typer) -> None:
     """Add the group `build` to `amodal data`; every builder adds its command to it here."""
     build = typer.Typer(help="Build data sets: photos, composites, scenes.", no_args_is_help=True)
     build.command("scenes")(scenes)
+    build_composites.register(build)
     data.add_typer(build, name="build")
 
 

@@ -15,6 +15,7 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("train")(train)
+    app.command("export")(export)
 
 
 def train(
@@ -50,3 +51,30 @@ def train(
     for name, value in metrics.items():
         typer.echo(f"{name} {value:.4f}")
     hint(f"weights: {folder / 'weights.safetensors'}; logs: {folder / 'log.csv'}, {folder / 'validation.csv'}")
+
+
+def export(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="The recipe of the run.")],
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS.safetensors", help="The run's averaged weights.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the ONNX files go.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")
+    ] = None,
+) -> None:
+    """Write a trained network as ONNX, checked against torch; prints each file's SHA-256 for weights.toml."""
+    from ..errors import MissingExtraError
+    from ..training.recipe import read_recipe
+    from ..weights import sha256
+
+    parsed = read_recipe(recipe, settings)
+    try:
+        from ..training.loop import read_weights
+        from ..training.tasks import open_task
+    except ImportError as error:
+        raise MissingExtraError(f'export needs the package {error.name!r}; run: pip install "amodal[train]"') from error
+    task = open_task(parsed)
+    network = task.network()
+    read_weights(network, weights)
+    output.mkdir(parents=True, exist_ok=True)
+    for path in task.export(network, output):
+        typer.echo(f"{path}  sha256 {sha256(path)}  {path.stat().st_size} bytes")

@@ -1,1 +1,1 @@
-"""Building blocks of networks that several methods share. The modules here import torch; import them inside functions."""
+"""What networks share: building blocks (torch; import them inside functions), export to ONNX, sessions of ONNX Runtime."""

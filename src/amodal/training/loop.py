@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..devices import pick_device
 from . import checkpoint
 from .recipe import Recipe
 from .schedule import Average, learning_rate
 from .task import BatchSource, Task
+
+__all__ = ["Trainer", "read_weights"]
 
 
 class _Numbered(Dataset[Any]):
@@ -44,11 +46,21 @@ def _keep_out_of_the_way(_: int) -> None:
     cv2.setNumThreads(1)
 
 
-def pick_device(name: str) -> torch.device:
-    """The named device; "auto" takes a GPU when there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+def read_weights(network: nn.Module, path: Path) -> None:
+    """Load averaged weights (.safetensors, fp32 or fp16) into a network.
+
+    Raises:
+        CheckpointError: unreadable, or of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise checkpoint.CheckpointError(f"cannot read the weights {path}: {error}") from None
+    checkpoint.check_fits(network, weights, str(path))
+    network.load_state_dict(weights)
 
 
 class Trainer:
@@ -71,19 +83,12 @@ class Trainer:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step = 0
         if run.init_from:
-            self._start_from(Path(run.init_from))
+            read_weights(self.network, Path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema)
         self.optimizer = self._optimizer()
         self.writer = _tensorboard(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
-
-    def _start_from(self, path: Path) -> None:
-        from safetensors.torch import load_file
-
-        weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
-        checkpoint.check_fits(self.network, weights, str(path))
-        self.network.load_state_dict(weights)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
@@ -152,6 +157,7 @@ class Trainer:
             num_workers=run.workers,
             worker_init_fn=_keep_out_of_the_way,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # its own, so that starting a loader does not move the run's random numbers
             **workers,
         )
 
@@ -221,6 +227,3 @@ def _tensorboard(folder: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder / "tensorboard"))
-
-
-__all__ = ["Trainer", "asdict", "pick_device"]

@@ -93,6 +93,11 @@ def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: Unreadable file, unknown key (with the nearest known one), or a value of the wrong type.
     """
+    return parse_recipe(read_sections(path, overrides))
+
+
+def read_sections(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """A TOML file with `section.key=value` overrides applied, as a plain dict. Raises RecipeError."""
     raw = read_toml(path, RecipeError)
     for item in overrides or []:
         key, eq, value = item.partition("=")
@@ -105,7 +110,7 @@ def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
             if not isinstance(place, dict):
                 raise RecipeError(f"--set {key}: {name!r} is a value, not a section")
         place[last] = toml_value(value)
-    return parse_recipe(raw)
+    return raw
 
 
 def parse_recipe(raw: dict[str, Any]) -> Recipe:

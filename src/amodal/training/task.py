@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,4 +36,8 @@ class Task(Protocol):
 
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """Metrics on the fixed sets with the averaged weights, and a sheet of pictures (H, W, 3) RGB."""
+        ...
+
+    def export(self, network: nn.Module, folder: Path) -> list[Path]:
+        """Write the averaged network (on the CPU) as the files that ship; returns their paths."""
         ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from ... import rle
 from ...errors import DataError
+from ...files import read_json
 from .shapes import invent
 from .sprites import Image, Photo, Sprite, cut_out, from_rgba
 
@@ -62,7 +62,7 @@ def picture_file(folder: Path, stem: str) -> Path:
 
 def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01, cut: bool = False) -> None:
     """Add the photographs with object masks listed in `root/index.json` (sets of `images/` and `masks/`)."""
-    for row in json.loads((root / "index.json").read_text()):
+    for row in read_json(root / "index.json", DataError):
         if row["split"] != split:
             continue
         folder = root / row["set"]
@@ -87,10 +87,14 @@ def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01,
 
 
 def add_backgrounds(library: Library, folder: Path) -> None:
-    """Add every picture of a folder as a background."""
+    """Add every picture of a folder as a background. Raises DataError if there is none."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder} with background pictures")
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
             library.backgrounds.append(read_rgb(path))
+    if not library.backgrounds:
+        raise DataError(f"no .jpg or .png pictures in {folder}; composites need backgrounds")
 
 
 def add_visible(library: Library, root: Path, keep: Any = None, min_area: float = 0.004) -> None:
@@ -100,7 +104,7 @@ def add_visible(library: Library, root: Path, keep: Any = None, min_area: float 
         root: Folder with `instances_visible.json` and `images/`.
         keep: Predicate on the image id, to leave pictures out of training.
     """
-    data = json.loads((root / "instances_visible.json").read_text())
+    data = read_json(root / "instances_visible.json", DataError)
     thing = {c["id"]: bool(c.get("isthing", 1)) for c in data["categories"]}
     name = {c["id"]: c["name"] for c in data["categories"]}
     by_image: dict[int, list[dict[str, Any]]] = {}

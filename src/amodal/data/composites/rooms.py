@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...protocols import Tick, no_tick
 from .furniture import Builder, article
 from .paint import Painted
 from .raycast import TEXTURE, Camera, Floats, Mesh, join, shade, silhouette, trace
@@ -18,6 +19,8 @@ from .sprites import Bits, Image, warp
 from .views import crop_view
 
 SIZE = (324, 432)
+"""(H, W) of a rendered room."""
+SHARD = 50
 
 
 def load_objects(folder: Path) -> list[Mesh]:
@@ -209,6 +212,28 @@ def _camera(rng: np.random.Generator, half: Floats, pieces: list[Mesh], size: tu
             best, most = camera, score
     assert best is not None
     return best
+
+
+def build_rooms(
+    folder: Path,
+    pictures: list[Image],
+    objects: Path | None,
+    scene: Path | None,
+    count: int,
+    seed: int,
+    tick: Tick = no_tick,
+) -> None:
+    """Render `count` rooms into shards of `SHARD`; shards that are there already are kept."""
+    things = load_objects(objects) if objects else []
+    furniture = load_scene(scene) if scene else []
+    for shard in range((count + SHARD - 1) // SHARD):
+        if (folder / f"rooms-{shard:04d}.npz").exists():
+            continue
+        made = []
+        for number in range(shard * SHARD, min(count, (shard + 1) * SHARD)):
+            made.append(build_room(np.random.default_rng([seed, 5, number]), pictures, things, furniture))
+            tick("room", number + 1, count)
+        write_rooms(folder, shard, made)
 
 
 def write_rooms(folder: Path, shard: int, rooms: list[Room]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,11 @@ from pydantic import Field
 
 from ...image import Image
 from ...mask import Mask, SoftMask
+from ...networks.onnx_session import open_session
 from ...options import Options
 from ...protocols import Context, Guess, Job, Method
 from ...weights import embedded
 from .inference import Look, Runner, predict
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 __all__ = ["OccAmodal", "OccAmodalOptions", "amodal_mask"]
 
@@ -114,13 +112,3 @@ def runner(threads: int = 0) -> tuple[Runner, int, float]:
         return np.asarray(session.run(None, {"crop": np.ascontiguousarray(x, np.float32)})[0], np.float32)
 
     return run, int(facts["size"]), float(facts["temperature"])
-
-
-def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

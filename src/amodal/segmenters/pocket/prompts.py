@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,8 @@ def next_click(
     Returns:
         ((x, y), label), or None where there is no error.
     """
+    import cv2
+
     best: tuple[int, Bits, int] | None = None
     for wrong, label in ((truth & ~guess, 1), (guess & ~truth, 0)):
         if not wrong.any():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...image import Image
 from .prompts import prompt_maps
 
 Encode = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -19,9 +21,14 @@ Decode = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32
 Box = tuple[float, float, float, float]
 
 SIZE = 256
-"""Side of the view of the whole frame."""
-NEAR = 192
-"""Side of a closer view."""
+"""Side of the view of the whole frame, in pixels."""
+NEAR = 224
+"""Side of a closer view, in pixels."""
+REACH = 1.5
+"""Side of a closer view over the object's longer side."""
+KEEP = 8
+"""Closer views that a scene remembers."""
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class View:
         return inside and box[2] <= self.x0 + self.side - air and box[3] <= self.y0 + self.side - air
 
 
-def look(encode: Encode, image: NDArray[np.uint8], x0: float, y0: float, side: float, size: int) -> View:
+def look(encode: Encode, image: Image, x0: float, y0: float, side: float, size: int) -> View:
     """Encode one square window of the picture; beyond the frame there is nothing."""
     view = View(x0, y0, side, size, np.zeros(0, np.float32))
     h, w = image.shape[:2]
@@ -65,14 +72,9 @@ def look(encode: Encode, image: NDArray[np.uint8], x0: float, y0: float, side: f
     return View(x0, y0, side, size, encode(planes))
 
 
-def whole(encode: Encode, image: NDArray[np.uint8]) -> View:
-    """The view of the whole frame."""
-    h, w = image.shape[:2]
-    side = float(max(h, w))
-    return look(encode, image, (w - side) / 2, (h - side) / 2, side, SIZE)
-
-
 def _warp(source: NDArray[Any], matrix: NDArray[np.float64], size: int) -> NDArray[Any]:
+    import cv2
+
     shrink = 1
     while matrix[0, 0] * shrink < 0.6 and min(source.shape[:2]) >= 2 * shrink:
         shrink *= 2
@@ -103,6 +105,8 @@ def ask(
     Returns:
         Probability (H, W) float32; 0 outside the view.
     """
+    import cv2
+
     matrix = view.matrix
     s = matrix[0, 0]
     moved = [((x - view.x0) * s, (y - view.y0) * s) for x, y in points]
@@ -124,56 +128,68 @@ def ask(
     return np.asarray(1 / (1 + np.exp(-np.clip(back, -20, 20))), np.float32)
 
 
-@dataclass(frozen=True)
-class State:
-    """What one prompt leaves behind for the next on the same object: the last answer and the closer view."""
+class Scene:
+    """A picture with its views: the whole frame, and closer ones as they are asked for. Threads may share it.
 
-    last: NDArray[np.float32]
-    near: View | None
+    Args:
+        encode: the encoder.
+        image: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, encode: Encode, image: Image) -> None:
+        self._encode, self.image = encode, image
+        self._lock = threading.Lock()
+        self._near: dict[tuple[float, float, float], View] = {}
+        h, w = image.shape[:2]
+        side = float(max(h, w))
+        self.whole = look(encode, image, (w - side) / 2, (h - side) / 2, side, SIZE)
+
+    def near(self, box: Box) -> View:
+        """A view of about `REACH` times the box. Windows lie on a grid, so that nearby prompts share one."""
+        longer = max(box[2] - box[0], box[3] - box[1], 16.0)
+        side = min(self.whole.side, 1.2 ** math.ceil(math.log(REACH * longer, 1.2)))
+        step = side / 16
+        x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
+        key = (x0, y0, side)
+        with self._lock:
+            if key not in self._near:
+                while len(self._near) >= KEEP:
+                    self._near.pop(next(iter(self._near)))
+                self._near[key] = look(self._encode, self.image, x0, y0, side, NEAR)
+            return self._near[key]
 
 
 def answer(
-    encode: Encode,
-    decode: Decode,
-    image: NDArray[np.uint8],
-    points: Sequence[tuple[float, float]],
-    labels: Sequence[int],
-    box: Box | None,
-    state: State | None,
-    frame_view: View | None = None,
-) -> tuple[NDArray[np.float32], State]:
-    """Probability of the visible mask, first in the whole frame, then in a closer view if the object is small.
+    decode: Decode, scene: Scene, points: Sequence[tuple[float, float]], labels: Sequence[int], box: Box | None
+) -> Floats:
+    """Probability of the visible mask, (H, W) float32: first in the whole frame, then in a closer view.
 
-    Returns:
-        (H, W) float32, and the state for the next prompt on this object.
+    Args:
+        points: clicks (x, y) in the picture.
+        labels: 1 on the object, 0 not on it.
+        box: half-open (x0, y0, x1, y1) around the visible object, if given.
     """
-    frame = image.shape[:2]
-    near = state.near if state else None
-    last = state.last if state else None
-    if near is None:
-        view = frame_view or whole(encode, image)
-        found = box if box is not None and not points else None
-        probability = None
-        if found is None:
-            probability = ask(decode, view, points, labels, box, last, frame)
-            found = extent(probability > 0.5, points, labels)
-            last = probability
-        if found is None or max(found[2] - found[0], found[3] - found[1]) > 0.5 * view.side:
-            if probability is None:
-                probability = ask(decode, view, points, labels, box, last, frame)
-            return probability, State(probability, None)
-        side = min(view.side, 1.7 * max(found[2] - found[0], found[3] - found[1], 24.0))
-        near = look(encode, image, (found[0] + found[2] - side) / 2, (found[1] + found[3] - side) / 2, side, NEAR)
-    probability = ask(decode, near, points, labels, box, last, frame)
-    grown = extent(probability > 0.5, points, labels)
-    if grown is not None and not near.holds(grown) and near.side < 0.9 * max(frame):
-        # The object is larger than the closer view: look again from further away next time.
-        return probability, State(probability, None)
-    return probability, State(probability, near)
+    frame = (scene.image.shape[0], scene.image.shape[1])
+    last, found = None, box
+    if found is None:
+        last = ask(decode, scene.whole, points, labels, None, None, frame)
+        found = extent(last > 0.5, points, labels)
+    for _ in range(2):
+        far = found is None or max(found[2] - found[0], found[3] - found[1]) * REACH > 0.8 * scene.whole.side
+        view = scene.whole if far or found is None else scene.near(found)
+        last = ask(decode, view, points, labels, box, last, frame)
+        grown = extent(last > 0.5, points, labels)
+        if view is scene.whole or grown is None or box is not None or view.holds(grown):
+            break
+        found = grown
+    assert last is not None
+    return last
 
 
 def extent(mask: NDArray[np.bool_], points: Sequence[tuple[float, float]], labels: Sequence[int]) -> Box | None:
     """Box around the components under the positive clicks and those clicks themselves; None if there is neither."""
+    import cv2
+
     _, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     on = [(int(x), int(y)) for (x, y), one in zip(points, labels, strict=True) if one]
     wanted = {int(label[y, x]) for x, y in on} - {0}

@@ -16,6 +16,7 @@ from ...data.composites.build import LibraryConfig, open_library, open_rooms
 from ...mask import Mask
 from ...methods.occamodal.inference import Look, predict
 from ...methods.occamodal.network import CompactOccAmodal
+from ...networks.onnx_export import export
 from ..recipe import Recipe, section
 from . import sets
 
@@ -61,6 +62,7 @@ class LossConfig:
         dice: Soft Dice of the whole amodal mask.
         hidden: Soft Dice of the occluded region, over samples that have one.
         occluder: Cross-entropy of the occluder head.
+        temperature: Of the logits, fitted after training; written into the exported file.
     """
 
     occluder_weight: float = 4.0
@@ -70,6 +72,7 @@ class LossConfig:
     dice: float = 0.5
     hidden: float = 0.5
     occluder: float = 0.3
+    temperature: float = 1.0
 
 
 class CropBatches:
@@ -170,4 +173,15 @@ class OccAmodalTask:
         )
         for name, items in groups:
             metrics |= {f"{name}_{k}": v for k, v in sets.score(items, guess).items()}
-        return metrics, None
+        shown = [i for i in groups[0][1] if (i.amodal & ~i.visible).any()][:20] + list(groups[1][1][:20])
+        return metrics, sets.picture(shown, [guess(i) for i in shown])
+
+    def export(self, network: nn.Module, folder: Path) -> list[Path]:
+        size = self.data.sizes[-1][1]
+        example = torch.zeros(2, CompactOccAmodal.inputs, size, size)
+        example[:, :3] = torch.linspace(-1, 1, size)
+        example[1, 3:, size // 4 : size // 2] = 1
+        path = folder / "occamodal.onnx"
+        facts = {"size": str(size), "temperature": str(self.weights.temperature)}
+        export(network.eval(), [example], ["crop"], "logits", path, facts)
+        return [path]

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...data.composites import stream as crops
+from ...mask import Mask
+from ...networks.onnx_export import export
 from ...segmenters.pocket.network import PocketNetwork
 from ...segmenters.pocket.prompts import next_click, prompt_maps
-from ...segmenters.pocket.views import Decode, Encode, answer
+from ...segmenters.pocket.views import Decode, Encode, Scene, answer
 from ..recipe import Recipe, section
 from . import sets
 from .occamodal import CropBatches, DataConfig
@@ -119,24 +121,40 @@ class PocketSegmenterTask:
         assert isinstance(network, PocketNetwork)
         encode, decode = runners(network, device)
         items = sets.fixed_set(Path(self.data.validation) / "composites_dev")[::4]
+        guesses: list[NDArray[np.bool_]] = []
+        shown = items[:40]
         scores: dict[str, list[float]] = {k: [] for k in ("click1", "click3", "click5", "box")}
         for item in items:
+            scene = Scene(encode, item.image)
             points: list[tuple[float, float]] = []
             labels: list[int] = []
-            guess, state = np.zeros_like(item.visible), None
+            guess = np.zeros_like(item.visible)
             for k in range(1, 6):
                 click = next_click(guess, item.visible)
                 if click is not None:
                     points.append(click[0])
                     labels.append(click[1])
-                    probability, state = answer(encode, decode, item.image, points, labels, None, state)
-                    guess = probability > 0.5
+                    guess = answer(decode, scene, points, labels, None) > 0.5
                 if k in (1, 3, 5):
                     scores[f"click{k}"].append(_iou(guess, item.visible))
-            ys, xs = np.flatnonzero(item.visible.any(1)), np.flatnonzero(item.visible.any(0))
-            box = (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
-            scores["box"].append(_iou(answer(encode, decode, item.image, [], [], box, None)[0] > 0.5, item.visible))
-        return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, None
+                if k == 1 and len(guesses) < len(shown):
+                    guesses.append(guess)
+            x0, y0, x1, y1 = Mask.from_array(item.visible).box
+            scores["box"].append(_iou(answer(decode, scene, [], [], (x0, y0, x1, y1)) > 0.5, item.visible))
+        return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, guesses)
+
+    def export(self, network: nn.Module, folder: Path) -> list[Path]:
+        assert isinstance(network, PocketNetwork)
+        picture = torch.linspace(-1, 1, 224).expand(1, 4, 224, 224).contiguous()
+        prompts = torch.zeros(1, 4, 224, 224)
+        prompts[0, 0, 100:110, 100:110] = 1
+        network.eval()
+        with torch.inference_mode():
+            features = network.encoder(picture)
+        paths = [folder / f"pocket-segmenter-{part}.onnx" for part in ("encoder", "head")]
+        export(network.encoder, [picture], ["picture"], "features", paths[0], {})
+        export(network.head, [features.clone(), prompts], ["features", "prompts"], "logits", paths[1], {})
+        return paths
 
 
 class Session:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...data.composites.library import picture_file, read_mask, read_rgb
+from ...mask import Mask
 
 Bits = NDArray[np.bool_]
 
@@ -48,6 +50,25 @@ def whole_photos(root: Path, split: str = "dev") -> tuple[Item, ...]:
             mask = read_mask(picture_file(folder / "masks", row["name"])) > 0
             items.append(Item(row["name"], read_rgb(picture_file(folder / "images", row["name"])), mask, mask))
     return tuple(items)
+
+
+def picture(items: Sequence[Item], guesses: Sequence[Bits], side: int = 192, columns: int = 8) -> NDArray[np.uint8]:
+    """A sheet of objects, (rows * side, columns * side, 3) RGB: visible green, truth red, guess yellow outlines."""
+    tiles = []
+    for item, guess in zip(items, guesses, strict=True):
+        x0, y0, x1, y1 = Mask.from_array(item.amodal | guess).box
+        reach = 1.3 * max(x1 - x0, y1 - y0)
+        s = side / reach
+        view = np.array([[s, 0, side / 2 - s * (x0 + x1) / 2], [0, s, side / 2 - s * (y0 + y1) / 2]])
+        tile = np.ascontiguousarray(cv2.warpAffine(item.image, view, (side, side), flags=cv2.INTER_LINEAR))
+        for mask, colour in ((item.amodal, (255, 0, 0)), (guess, (255, 230, 0)), (item.visible, (0, 220, 0))):
+            small = cv2.warpAffine(mask.astype(np.uint8), view, (side, side), flags=cv2.INTER_NEAREST)
+            outlines, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(tile, outlines, -1, colour, 1)
+        tiles.append(tile)
+    tiles += [np.zeros((side, side, 3), np.uint8)] * (-len(tiles) % columns)
+    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    return np.asarray(np.vstack(rows), np.uint8)
 
 
 def score(items: Iterable[Item], predict: Callable[[Item], Bits]) -> dict[str, float]:

@@ -1,0 +1,87 @@
+"""`amodal data build composites|rooms|renders`: composites of photographs, and the renderings that training mixes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import hint, progress
+
+if TYPE_CHECKING:
+    from ..image import Image
+
+__all__ = ["register"]
+
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the set.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a set that is there.")]
+
+
+def register(build: typer.Typer) -> None:
+    """Add the commands."""
+    build.command("composites")(composites)
+    build.command("rooms")(rooms)
+    build.command("renders")(renders)
+
+
+def composites(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to make; see docs/training.md.")],
+    output: Output,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides the file.")
+    ] = None,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """A fixed set of composites with exact truth, in the project's own format."""
+    from ..data.composites.build import LibraryConfig
+    from ..data.composites.fixed import CompositesConfig, build
+    from ..training.recipe import read_sections, section
+
+    raw = section(read_sections(config, settings), CompositesConfig, "composites")
+    library = section(raw.library, LibraryConfig, "library")
+    with progress("composites") as tick:
+        count = build(raw, library, output, resume=resume, overwrite=force, tick=tick)
+    hint(f"{count} composites in {output}; next: amodal data check folder --root {output}")
+
+
+def rooms(
+    output: Output,
+    backgrounds: Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")],
+    objects: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of .glb objects to stand about.")] = None,
+    scene: Annotated[Path | None, typer.Option(metavar="FILE", help="A .glb scene to take furniture from.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Same seed, same rooms.")] = 0,
+) -> None:
+    """Invented furnished rooms, rendered with exact truth, for training. Goes on where it was stopped."""
+    from ..data.composites import rooms as room
+
+    with progress("rooms") as tick:
+        room.build_rooms(output, _pictures(backgrounds), objects, scene, count, seed, tick)
+    hint(f"{count} rooms in {output}; name the folder as data.library.rooms in a recipe")
+
+
+def renders(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.npz", help="The file to make.")],
+    backgrounds: Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")],
+    objects: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of .glb objects.")] = None,
+    views: Annotated[int, typer.Option(min=1, help="Pictures of each object.")] = 8,
+    furniture: Annotated[int, typer.Option(min=0, help="Number of invented articles.")] = 500,
+    seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
+) -> None:
+    """Single objects rendered on nothing, as sprites for composites."""
+    from ..data.composites.renders import write_renders
+    from ..data.composites.rooms import load_objects
+
+    write_renders(output, load_objects(objects) if objects else [], _pictures(backgrounds), views, furniture, seed)
+    hint(f"renders in {output}; name the file as data.library.renders in a recipe")
+
+
+def _pictures(folder: Path) -> list[Image]:
+    from ..data.composites.library import Library, add_backgrounds
+
+    library = Library()
+    add_backgrounds(library, folder)
+    return library.backgrounds

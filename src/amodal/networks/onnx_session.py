@@ -1,0 +1,22 @@
+"""Sessions of ONNX Runtime for the networks that ship in the package. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["open_session"]
+
+
+def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A session on the CPU; `threads` 0 takes one per core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Memory is given back between calls: the networks are small, their scratch space is not.
+    options.enable_cpu_mem_arena = False
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

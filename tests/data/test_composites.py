@@ -1,0 +1,147 @@
+"""The composite builder: exact truth, no halos, reproducible streams, fixed sets, clear errors."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from amodal import dataset
+from amodal.data.composites.build import LibraryConfig, open_library
+from amodal.data.composites.fixed import CompositesConfig, build
+from amodal.data.composites.library import Library
+from amodal.data.composites.paint import paint
+from amodal.data.composites.place import Layer, Layout, Placer, similarity
+from amodal.data.composites.sprites import cut_out
+from amodal.data.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, VISIBLE, CropStream, StreamConfig
+from amodal.errors import DataError
+from photo_sets import make_photos
+
+ONE = np.ones(3)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> LibraryConfig:
+    root = make_photos(tmp_path_factory.mktemp("set"))
+    return LibraryConfig(photos=str(root / "photos"), backgrounds=str(root / "backgrounds"), invented=12)
+
+
+@pytest.fixture(scope="module")
+def library(config) -> Library:
+    return open_library(config)
+
+
+def square(colour: tuple[int, int, int], side: int = 40):
+    """A square sprite of one colour, cut from a picture whose background is pure green."""
+    image = np.zeros((side + 20, side + 20, 3), np.uint8)
+    image[...] = (0, 255, 0)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[10:-10, 10:-10] = True
+    image[mask] = colour
+    return cut_out(image, mask, "thing")
+
+
+def shift(x: float, y: float, sprite) -> np.ndarray:
+    return similarity(1.0, 0.0, False, 1.0, 0.0, sprite.centre, (x, y))
+
+
+def test_truth_of_a_known_layout():
+    back, front = square((200, 0, 0)), square((0, 0, 200))
+    layers = (Layer(back, shift(60, 60, back), ONE), Layer(front, shift(80, 60, front), ONE))
+    layout = Layout((120, 160), np.full((30, 40, 3), 90, np.uint8), np.array([[4.0, 0, 0], [0, 4.0, 0]]), layers, 0)
+    painted = paint(layout)
+    assert painted.amodal.sum() == pytest.approx(40 * 40, abs=8)
+    assert painted.visible.sum() == pytest.approx(20 * 40, abs=8)
+    assert painted.occluder.sum() == pytest.approx(40 * 40, abs=8)
+    assert not (painted.visible & painted.occluder).any()
+    assert (painted.visible <= painted.amodal).all()
+    assert painted.image[60, 50].tolist() == [200, 0, 0]
+    assert painted.image[60, 90].tolist() == [0, 0, 200]
+
+
+def test_no_halo_of_the_old_background():
+    red = square((200, 0, 0))
+    layout = Layout((120, 160), np.zeros((30, 40, 3), np.uint8), np.array([[4.0, 0, 0], [0, 4.0, 0]]), (), 0)
+    layers = (Layer(red, similarity(1.7, 0.3, True, 1.1, 0.1, red.centre, (80, 60)), ONE),)
+    image = paint(Layout(layout.size, layout.background, layout.background_matrix, layers, 0)).image
+    assert image[..., 1].max() <= 2, "the green of the photo that the object was cut from shines through"
+
+
+def test_a_view_is_a_crop_of_the_frame(library):
+    layout = Placer(library, {"thing": 1.0}, {"one": 1.0}).draw(np.random.default_rng(3))
+    whole = paint(layout)
+    view = np.array([[1.0, 0, -40], [0, 1.0, -30]])
+    crop = paint(layout, view, (100, 120))
+    assert np.array_equal(crop.amodal & crop.inside, whole.amodal[30:130, 40:160])
+    assert np.array_equal(crop.visible, whole.visible[30:130, 40:160])
+    difference = np.abs(crop.image.astype(int) - whole.image[30:130, 40:160])
+    assert np.median(difference) <= 1
+
+
+def test_the_stream_is_the_same_for_the_same_number(library):
+    a, b = (CropStream(library, StreamConfig(size=64), seed=5) for _ in range(2))
+    for number in (0, 7, 3):
+        for x, y in zip(a.sample(number), b.sample(number), strict=True):
+            assert np.array_equal(x, y)
+    assert not np.array_equal(a.sample(0)[0], a.sample(1)[0])
+    images, truth = a.batch(2, 3)
+    assert np.array_equal(images[1], a.sample(7)[0])
+    assert truth.shape == (3, 64, 64)
+
+
+def test_crops_hold_together(library):
+    stream = CropStream(library, StreamConfig(size=64, mask_noise=0.0), seed=1)
+    hidden = 0
+    for number in range(40):
+        _, truth = stream.sample(number)
+        visible, amodal, occluder, inside = ((truth & bit) > 0 for bit in (VISIBLE, AMODAL, OCCLUDER, INSIDE))
+        assert visible.sum() >= 12
+        assert (visible <= (amodal & inside)).all()
+        assert not (visible & occluder).any()
+        assert np.array_equal((truth & GIVEN) > 0, visible)
+        hidden += bool((amodal & ~visible & inside).sum() > 0.05 * amodal.sum())
+    assert 10 < hidden < 40, "some objects are occluded, some are not"
+
+
+def test_unoccluded_kinds_have_nothing_hidden(library):
+    placer = Placer(library, {"thing": 1.0}, {"none": 1.0})
+    for seed in range(15):
+        painted = paint(placer.draw(np.random.default_rng(seed)))
+        inside = painted.amodal & painted.inside
+        assert (inside & ~painted.visible).sum() <= 0.01 * inside.sum()
+
+
+def test_fixed_set_reads_back_and_resumes(config, tmp_path):
+    recipe = CompositesConfig(count=3, seed=4, targets={"thing": 1.0, "photo": 1.0}, pix2gestalt=True)
+    build(recipe, config, tmp_path / "set")
+    samples = list(dataset("folder", tmp_path / "set"))
+    assert len(samples) == 3
+    for sample in samples:
+        assert sample.amodal.contains(sample.visible)
+        assert sample.image.shape[:2] == sample.size
+    released = sorted(p.name for p in (tmp_path / "set" / "pix2gestalt" / "whole_mask").iterdir())
+    assert released == [f"{i:06d}_whole_mask.png" for i in range(3)]
+    again = CompositesConfig(count=4, seed=4, targets={"thing": 1.0, "photo": 1.0})
+    build(again, config, tmp_path / "set", resume=True)
+    longer = {s.id: s for s in dataset("folder", tmp_path / "set")}
+    assert len(longer) == 4
+    assert longer[samples[0].id].amodal == samples[0].amodal
+
+
+def test_bad_libraries_are_told(tmp_path, config):
+    root = make_photos(tmp_path / "bad")
+    cv2.imwrite(str(root / "photos" / "things" / "masks" / "1.png"), np.zeros((10, 10), np.uint8))
+    photos = LibraryConfig(photos=str(root / "photos"), backgrounds=str(root / "backgrounds"), invented=0)
+    with pytest.raises(DataError, match=r"mask 1 of set things is \(10, 10\), its photo \(80, 100\)"):
+        open_library(photos)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no .jpg or .png pictures"):
+        open_library(LibraryConfig(backgrounds=str(tmp_path / "empty")))
+    (root / "photos" / "index.json").write_text(json.dumps([]))
+    nothing = open_library(
+        LibraryConfig(photos=str(root / "photos"), backgrounds=str(root / "backgrounds"), invented=0)
+    )
+    with pytest.raises(DataError, match="no target objects"):
+        Placer(nothing, {"thing": 1.0}, {"one": 1.0})
+    with pytest.raises(DataError, match="known only in part"):
+        build(CompositesConfig(targets={"scene": 1.0}), config, tmp_path / "set")

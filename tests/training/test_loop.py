@@ -1,0 +1,194 @@
+"""The training loop on tiny real networks: exact resume after a kill, checkpoints that survive, schedules."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from photo_sets import make_photos
+
+torch = pytest.importorskip("torch")
+
+from amodal.training import checkpoint  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.recipe import OptimizerConfig, Recipe, RecipeError, read_recipe  # noqa: E402
+from amodal.training.schedule import Average, learning_rate  # noqa: E402
+from amodal.training.tasks import open_task  # noqa: E402
+
+SOURCE = Path(__file__).parents[2] / "src"
+RECIPE = """
+task = "occamodal"
+[run]
+steps = 6
+batch = 2
+device = "cpu"
+precision = "fp32"
+threads = 1
+workers = 0
+log_every = 2
+validate_every = 100000
+checkpoint_every = 1
+[optimizer]
+warmup = 2
+schedule = "trapezoid"
+cooldown = 2
+[network]
+widths = [8, 16]
+depths = [1, 1]
+head = 8
+[data]
+sizes = [[0, 16], [3, 24]]
+targets = {thing = 1.0, photo = 1.0}
+[data.library]
+photos = "PHOTOS"
+backgrounds = "BACKGROUNDS"
+invented = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    root = make_photos(tmp_path_factory.mktemp("set"))
+    path = root / "recipe.toml"
+    text = RECIPE.replace("PHOTOS", str(root / "photos")).replace("BACKGROUNDS", str(root / "backgrounds"))
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def recipe(path) -> Recipe:
+    return read_recipe(path)
+
+
+def fresh(recipe: Recipe, folder: Path, monkeypatch=None) -> Trainer:
+    task = open_task(recipe)
+    task.validate = lambda network, device: ({}, None)  # the fixed sets are not there in tests
+    return Trainer(recipe, task, folder)
+
+
+def state(folder: Path) -> dict:
+    return checkpoint.load(folder)
+
+
+def same(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
+    fresh(recipe, tmp_path / "whole").train()
+    short = replace(recipe, run=replace(recipe.run, steps=3))
+    # The trapezoid of the long run has not begun to fall by step 3, so only the number of steps differs.
+    short = replace(short, optimizer=replace(recipe.optimizer, cooldown=0))
+    fresh(short, tmp_path / "broken").train()
+    again = fresh(recipe, tmp_path / "broken")
+    again.resume()
+    assert again.step == 3
+    again.train()
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole["step"] == broken["step"] == 6
+    for part in ("network", "average", "optimizer", "rng"):
+        assert same(whole[part], broken[part]), part
+    rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+    assert rows[0].startswith("step,samples_per_second,lr,loss")
+    assert [row.split(",")[0] for row in rows[1:]] == ["2", "4", "6"]
+
+
+def test_killed_run_goes_on_exactly(path, recipe, tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from amodal.training.loop import Trainer\n"
+        "from amodal.training.recipe import read_recipe\n"
+        "from amodal.training.tasks import open_task\n"
+        "r = read_recipe(Path(sys.argv[1]), ['run.steps=100000', 'optimizer.cooldown=99994'])\n"
+        "Trainer(r, open_task(r), Path(sys.argv[2])).train()\n"
+    )
+    run = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code, str(path), str(run)], env=environment)
+    try:
+        while not (run / checkpoint.NAME).exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.15)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    reached = state(run)["step"]
+    assert reached >= 1
+    target = reached + 2
+    long = replace(
+        recipe, run=replace(recipe.run, steps=target), optimizer=OptimizerConfig(warmup=2, schedule="trapezoid")
+    )
+    resumed = fresh(long, run)
+    resumed.resume()
+    resumed.train()
+    if reached > 40:
+        pytest.skip(f"the run was killed only after {reached} steps; too long to repeat here")
+    fresh(long, tmp_path / "unbroken").train()
+    assert same(state(run)["network"], state(tmp_path / "unbroken")["network"])
+    assert same(state(run)["average"], state(tmp_path / "unbroken")["average"])
+
+
+def test_checkpoint_of_another_network(recipe, tmp_path):
+    fresh(replace(recipe, run=replace(recipe.run, steps=1)), tmp_path / "run").train()
+    other = fresh(replace(recipe, network={**recipe.network, "head": 16}), tmp_path / "run")
+    with pytest.raises(checkpoint.CheckpointError, match="another network: .* of another shape .head.0.weight"):
+        other.resume()
+    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint in"):
+        fresh(recipe, tmp_path / "new").resume()
+    (tmp_path / "run" / checkpoint.NAME).write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(checkpoint.CheckpointError, match="cannot read the checkpoint"):
+        checkpoint.load(tmp_path / "run")
+
+
+def test_no_room_keeps_the_last_checkpoint(tmp_path):
+    checkpoint.save(tmp_path, {"step": 1, "weights": torch.zeros(10)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(checkpoint.CheckpointError, match="last good one is kept"):
+            checkpoint.save(tmp_path, {"step": 2, "weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoint.load(tmp_path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.NAME]
+
+
+def test_schedules():
+    trapezoid = OptimizerConfig(lr=1.0, warmup=10, schedule="trapezoid", cooldown=20)
+    rates = [learning_rate(trapezoid, s, 100) for s in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == rates[79] == 1.0
+    assert all(a > b for a, b in pairwise(rates[80:]))
+    assert 0 < rates[99] < 0.05
+    cosine = OptimizerConfig(lr=1.0, warmup=10)
+    assert learning_rate(cosine, 10, 110) == 1.0
+    assert learning_rate(cosine, 60, 110) == pytest.approx(0.5)
+
+
+def test_average_follows():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    average = Average(network, 0.5)
+    with torch.no_grad():
+        network[0].weight.fill_(4.0)
+    before = average.network[0].weight.clone()
+    average.update(network, 1000)
+    assert torch.allclose(average.network[0].weight, (before + 4.0) / 2)
+
+
+def test_unknown_task(recipe):
+    with pytest.raises(RecipeError, match="did you mean 'occamodal'"):
+        open_task(replace(recipe, task="occamodel"))
