@@ -21,6 +21,8 @@ BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
         "visible": "amodal.methods.baselines:Visible",
         "hull": "amodal.methods.baselines:Hull",
+        "inpaint": "amodal.methods.comparisons:Inpaint",
+        "sam": "amodal.methods.comparisons:SegmentAgain",
         "tuning-free": "amodal.methods.tuning_free.method:TuningFree",
     },
     "inpainters": {

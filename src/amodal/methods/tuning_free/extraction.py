@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...image import Image
 from ...mask import Bits, Mask
+from ...points import spread_points
 from ...prompt import Prompt
 from ...protocols import Segmenter
 from ...segmenters.grabcut import clean, cut
@@ -114,27 +115,3 @@ def by_grabcut(made: Generated, difference: float, rounds: int = 4) -> tuple[Bit
 def by_threshold(made: Generated, difference: float) -> tuple[Bits, None]:
     """Every pixel whose colour is farther than `difference` (CIELAB units) from the known ground."""
     return made.finish(made.distance() > difference), None
-
-
-def spread_points(visible: Bits, count: int, rounds: int = 10) -> list[tuple[float, float]]:
-    """Points spread uniformly over a mask: the centres of `count` equal-sized neighbourhoods (Lloyd's algorithm).
-
-    Args:
-        visible: (H, W) bool, not empty.
-        count: how many; fewer come back if the mask has fewer pixels.
-        rounds: iterations.
-
-    Returns:
-        points (x, y) at pixel centres, all on the mask.
-    """
-    pixels = np.argwhere(visible)
-    pixels = pixels[np.linspace(0, len(pixels) - 1, min(len(pixels), 4000)).astype(int)].astype(np.float32)
-    starts = np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)
-    centres = pixels[starts]
-    for _ in range(rounds):
-        owner = np.argmin(((pixels[:, None] - centres[None]) ** 2).sum(axis=-1), axis=1)
-        centres = np.stack(
-            [pixels[owner == k].mean(axis=0) if (owner == k).any() else centre for k, centre in enumerate(centres)]
-        )
-    nearest = pixels[np.argmin(((pixels[:, None] - centres[None]) ** 2).sum(axis=-1), axis=0)]
-    return [(float(x) + 0.5, float(y) + 0.5) for y, x in np.unique(nearest, axis=0)]
