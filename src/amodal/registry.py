@@ -15,7 +15,7 @@ from typing import Any, cast
 from .errors import AmodalError, MissingExtraError, UnknownNameError, nearest
 from .protocols import Inpainter, Method, Plugin, Segmenter
 
-__all__ = ["DEFAULTS", "KINDS", "create_inpainter", "create_method", "create_segmenter", "find", "names"]
+__all__ = ["DEFAULTS", "KINDS", "create", "create_inpainter", "create_method", "create_segmenter", "find", "names"]
 
 BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
@@ -24,6 +24,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "inpaint": "amodal.methods.comparisons:Inpaint",
         "sam": "amodal.methods.comparisons:SegmentAgain",
         "tuning-free": "amodal.methods.tuning_free.method:TuningFree",
+        "pix2gestalt": "amodal.methods.pix2gestalt.method:Pix2Gestalt",
     },
     "inpainters": {
         "classical": "amodal.inpainters.classical:Classical",
@@ -39,6 +40,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sam2": "amodal.segmenters.sam:Sam2",
         "sam3": "amodal.segmenters.sam:Sam3",
     },
+    "lifters": {
+        "inflate": "amodal.downstream.lifters:Inflate",
+        "shap-e": "amodal.downstream.shap_e:ShapE",
+    },
     "datasets": {
         "bsdsa": "amodal.data.bsdsa:Bsdsa",
         "cocoa": "amodal.data.cocoa:Cocoa",
@@ -50,6 +55,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "masks": "amodal.data.masks:MaskFolder",
         "mp3d-amodal": "amodal.data.mp3d:Mp3dAmodal",
         "occluded-coco": "amodal.data.occluded_coco:OccludedCoco",
+        "pairs": "amodal.data.pairs.reader:Pairs",
         "pix2gestalt": "amodal.data.pix2gestalt_set:Pix2GestaltSet",
         "sailvos": "amodal.data.sailvos:SailVos",
     },
@@ -99,7 +105,8 @@ def kinds_of(name: str) -> list[str]:
     return [kind for kind in KINDS if name in _table(kind)]
 
 
-def _create(kind: str, name: str, options: Mapping[str, Any] | None, device: str) -> Plugin:
+def create(kind: str, name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Plugin:
+    """A plug-in of any kind by name. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
     settings = dict(options or {})
     if name not in _table(kind) and kind in FOLDERS and ("/" in name or Path(name).is_dir()):
         settings["model"], name = name, FOLDERS[kind]
@@ -115,14 +122,14 @@ def _create(kind: str, name: str, options: Mapping[str, Any] | None, device: str
 
 def create_method(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Method:
     """A method by name with its options (plain values or strings). Raises UnknownNameError, OptionError, WeightsError."""
-    return cast(Method, _create("methods", name, options, device))
+    return cast(Method, create("methods", name, options, device))
 
 
 def create_inpainter(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Inpainter:
     """An inpainter by name, hub name or folder. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
-    return cast(Inpainter, _create("inpainters", name, options, device))
+    return cast(Inpainter, create("inpainters", name, options, device))
 
 
 def create_segmenter(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Segmenter:
     """A segmenter by name, hub name or folder. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
-    return cast(Segmenter, _create("segmenters", name, options, device))
+    return cast(Segmenter, create("segmenters", name, options, device))

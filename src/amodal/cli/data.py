@@ -9,7 +9,7 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
-from . import data_build, data_review
+from . import convert_weights, data_build, data_review
 from .common import hint, print_json, progress
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
         data.command(command.__name__)(command)
     data_build.register(data)
     data_review.register(data)
+    convert_weights.register(data)
     app.add_typer(data, name="data")
 
 

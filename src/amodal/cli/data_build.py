@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import build_composites
+from . import build_composites, build_pairs
 from .common import hint, print_json, progress
 
 __all__ = ["register"]
@@ -25,6 +25,7 @@ def register(data: typer.Typer) -> None:
     build = typer.Typer(help="Build data sets: photos, composites, scenes.", no_args_is_help=True)
     build.command("scenes")(scenes)
     build_composites.register(build)
+    build_pairs.register(build)
     data.add_typer(build, name="build")
 
 

@@ -1,0 +1,92 @@
+"""Monocular depth through transformers: Depth Anything V2, MiDaS/DPT and whatever else its auto class loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import WeightsError
+from ...image import Image
+from ...quiet import quiet
+from ...weights import locate
+
+__all__ = ["DepthEstimator"]
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FARNESS = ("zoedepth", "glpn", "depth_pro", "prompt_depth_anything")
+"""Model types whose output grows with the distance; the others' grows with nearness (inverse depth)."""
+
+
+class DepthEstimator:
+    """Image to nearness: relative inverse depth, larger is nearer to the camera. Threads may share it."""
+
+    def __init__(self, model: str | Path, device: str = "auto") -> None:
+        """Load a depth model.
+
+        Args:
+            model: a folder, a fetched hub name (`depth-anything/Depth-Anything-V2-Small-hf`, `Intel/dpt-hybrid-midas`) or a
+                name of `amodal list weights`.
+            device: "auto", "cpu", "cuda", ...
+
+        Raises:
+            WeightsError: absent or not a depth model.
+        """
+        from transformers import AutoModelForDepthEstimation
+
+        from ...devices import pick_device
+
+        folder = locate(str(model))
+        try:
+            with quiet():
+                network = AutoModelForDepthEstimation.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise WeightsError(f"{folder} is not a depth model that transformers loads: {reason}") from error
+        self.network = network.eval().requires_grad_(False).to(pick_device(device))
+        self.farness = (
+            network.config.model_type in FARNESS or getattr(network.config, "depth_estimation_type", "") == "metric"
+        )
+        self.side, self.multiple, self.keep_aspect, self.mean, self.deviation = preprocessing(folder, network.config)
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        """Nearness (H, W) float32 of (H, W, 3) uint8; comparable within the picture only."""
+        import cv2
+        import torch
+
+        height, width = image.shape[:2]
+        scales = [self.side / height, self.side / width]
+        if self.keep_aspect:  # the change of size that is the smaller one, as transformers' DPT processor
+            scales = [min(scales, key=lambda scale: abs(1 - scale))] * 2
+        sizes = zip((height, width), scales, strict=True)
+        rows, columns = (max(1, round(n * scale / self.multiple)) * self.multiple for n, scale in sizes)
+        small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_CUBIC).astype(np.float32) / 255
+        values = (small - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
+        pixels = torch.from_numpy(values.transpose(2, 0, 1)[None]).to(self.network.device, self.network.dtype)
+        with torch.inference_mode():
+            depth = self.network(pixel_values=pixels).predicted_depth.float().cpu().numpy()
+        depth = depth.reshape(depth.shape[-2:])
+        full = cv2.resize(depth, (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(-full if self.farness else full, np.float32)
+
+
+def preprocessing(folder: Path, config: Any) -> tuple[int, int, bool, Any, Any]:
+    """(side, multiple, whether the aspect is kept, mean, deviation) from the preprocessor's file, else the configuration."""
+    file = folder / "preprocessor_config.json"
+    told: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    backbone = getattr(config, "backbone_config", None)
+    patch = int(getattr(backbone, "patch_size", None) or getattr(config, "patch_size", None) or 16)
+    size = told.get("size", getattr(backbone, "image_size", None) or getattr(config, "image_size", None) or 384)
+    if isinstance(size, dict):
+        size = size.get("height") or size.get("shortest_edge") or 384
+    if isinstance(size, list | tuple):
+        size = size[0]
+    multiple = int(told.get("ensure_multiple_of") or patch)
+    side = max(multiple, int(size) // multiple * multiple)
+    keep = bool(told.get("keep_aspect_ratio", False))
+    return side, multiple, keep, told.get("image_mean", IMAGENET[0]), told.get("image_std", IMAGENET[1])

@@ -1,0 +1,37 @@
+"""`amodal data convert-weights`, and a checkpoint that is converted at its first use."""
+
+import json
+
+import pytest
+import torch
+
+from amodal.cli import run
+from amodal.methods.pix2gestalt import convert, folder
+from tiny_pix2gestalt import TINY, lightning, original_state, tiny_networks
+
+
+def test_convert_and_refusals(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "epoch=000005.ckpt"
+    torch.save(lightning(original_state(tiny_networks())), path)
+    assert (
+        run(["data", "convert-weights", str(path), str(tmp_path / "x")]) == 1
+    )  # tiny shapes are not the published ones
+    assert "does not fit" in capsys.readouterr().err or not (tmp_path / "x").exists()
+    monkeypatch.setitem(convert.convert_checkpoint.__kwdefaults__, "architecture", TINY)
+    assert run(["data", "convert-weights", str(path), str(tmp_path / "out"), "--dtype", "fp32", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["files"]) == {f"{part}/{file}" for part, file in convert.FILES.items()}
+    assert run(["data", "convert-weights", str(path), str(tmp_path / "out")]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert run(["data", "convert-weights", str(path), str(tmp_path / "y"), "--dtype", "int8"]) == 1
+
+
+def test_checkpoint_is_converted_at_its_first_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMODAL_HOME", str(tmp_path / "home"))
+    path = tmp_path / "epoch=000005.ckpt"
+    torch.save(lightning(original_state(tiny_networks())), path)
+    with pytest.warns(UserWarning, match="converting epoch=000005.ckpt"):
+        first = folder.ready_folder(str(path), TINY)
+    assert (first / "unet" / "config.json").is_file() and first.is_relative_to(tmp_path / "home")
+    assert folder.ready_folder(str(path), TINY) == first  # no second warning: that would be an error
+    assert folder.ready_folder(str(first), TINY) == first

@@ -1,0 +1,189 @@
+"""Recognition: CLIP's own numbers, the pictures it is shown, ranks and accuracies by hand, label lists, the command."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from amodal import load
+from amodal.cli import run
+from amodal.data.sample import Sample
+from amodal.downstream.clip import Ranking, Recognizer
+from amodal.downstream.labels import COCO, check_labels, read_labels
+from amodal.downstream.recognition import (
+    RecognitionReport,
+    circle_view,
+    completed_view,
+    evaluate_recognition,
+    on_white,
+    recognize,
+    view,
+)
+from amodal.errors import UsageError, WeightsError
+from amodal.image import encode_png
+from amodal.mask import Mask
+from amodal.prompt import Prompt
+
+LABELS = ("cat", "act", "tac")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """A CLIP model of two layers that knows a handful of letters."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("clip")
+    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "c</w>", "t</w>", "a", "c", "t", "ca", "!"]
+    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nc a\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16).save_pretrained(folder)
+    torch.manual_seed(0)
+    both = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**both, "vocab_size": 10, "max_position_embeddings": 16, "bos_token_id": 0, "eos_token_id": 1}
+    vision = {**both, "image_size": 32, "patch_size": 8}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(folder)
+    return folder
+
+
+def test_probabilities_are_clips_own(clip, photo):
+    from transformers import CLIPModel, CLIPTokenizer
+
+    recognizer = Recognizer(LABELS, clip, template="a {}", device="cpu")
+    ranking = recognizer([photo, photo[:, ::-1]])[0]
+    assert sum(ranking.probabilities) == pytest.approx(1, abs=1e-5)
+    assert list(ranking.probabilities) == sorted(ranking.probabilities, reverse=True)
+    network, tokenizer = CLIPModel.from_pretrained(clip), CLIPTokenizer.from_pretrained(clip)
+    tokens = tokenizer([f"a {label}" for label in LABELS], padding=True, return_tensors="pt")
+    pixels = torch.from_numpy(recognizer.pixels(photo))[None]
+    with torch.no_grad():
+        logits = network(**tokens, pixel_values=pixels).logits_per_image
+    expected = dict(zip(LABELS, logits.softmax(1)[0].tolist(), strict=True))
+    assert dict(ranking.top(3)) == pytest.approx(expected, abs=1e-5)
+    assert recognizer([]) == []
+
+
+def test_pixels_shorter_side_and_centre(clip):
+    recognizer = Recognizer(LABELS, clip, device="cpu")
+    image = np.zeros((40, 120, 3), np.uint8)
+    image[:, 40:80] = 255  # the middle third is what the centre crop keeps
+    values = recognizer.pixels(image)
+    assert values.shape == (3, 32, 32)
+    white = (1 - np.array([0.48145466, 0.4578275, 0.40821073])) / np.array([0.26862954, 0.26130258, 0.27577711])
+    assert np.allclose(values[:, 16, 3:-3].T, white, atol=1e-3)
+
+
+def test_views(photo, disc_visible):
+    visible = Mask.from_array(disc_visible)
+    completion = load("hull")(photo, mask=visible)
+    assert np.array_equal(view("photo", photo, visible, None), photo)
+    part = view("visible", photo, visible, None)
+    assert part.shape[0] == part.shape[1] and (part == 255).all(axis=2).sum() == part.shape[0] ** 2 - visible.area
+    whole = completed_view(completion)
+    assert (whole != 255).any(axis=2).sum() == completion.amodal.area
+    circle = circle_view(photo, visible)
+    changed = (circle != photo).any(axis=2)
+    assert changed.any() and not changed[40:56, 50:60].any()  # around, not on it
+    red = circle[changed & (circle[..., 0] > 230) & (circle[..., 1] < 30)]
+    assert len(red) > 20
+    assert on_white(photo[:1, :1], np.ones((1, 1), bool)).shape == (1, 1, 3)
+    with pytest.raises(UsageError, match="did you mean 'circle'"):
+        view("circel", photo, visible, None)
+    with pytest.raises(UsageError, match="needs a completion"):
+        view("completed", photo, visible, None)
+
+
+def test_report_by_hand():
+    rows = [
+        {"id": str(k), "category": "x", "ranks": {"photo": rank}, "best": {}} for k, rank in enumerate((1, 3, 4, 1))
+    ]
+    assert RecognitionReport(rows).table(["photo"]) == {"photo": {"top1": 50.0, "top3": 75.0}}
+    ranking = Ranking(("b", "a"), (0.7, 0.3))
+    assert (ranking.place("b"), ranking.place("a"), ranking.top(1)) == (1, 2, [("b", 0.7)])
+    with pytest.raises(UsageError, match="'c' is not in the label list"):
+        ranking.place("c")
+
+
+def test_evaluation(clip, photo, disc_visible):
+    rows, columns = np.indices((96, 128))
+    amodal = Mask.from_array((rows - 48) ** 2 + (columns - 60) ** 2 < 30**2)
+    visible = Mask.from_array(disc_visible)
+    samples = [
+        Sample(f"s{k}", f"s{k}", photo, (96, 128), visible, amodal, category=name)
+        for k, name in enumerate(["cat", "Act", "dog", "tac"])
+    ]
+    recognizer = Recognizer(LABELS, clip, device="cpu")
+    report = evaluate_recognition(samples, load("hull"), recognizer)
+    assert [row["id"] for row in report.rows] == ["s0", "s1", "s3"] and "'dog'" in report.failures[0]
+    for name in ("completed", "visible", "circle", "photo"):
+        assert sorted(row["ranks"][name] for row in report.rows) == [1, 2, 3]  # one picture, three different truths
+        assert report.table([name])[name] == {"top1": 33.33, "top3": 100.0}
+    rankings, completion = recognize(load("hull"), recognizer, photo, Prompt.make(mask=visible), views=("completed",))
+    assert rankings["completed"].labels[0] == report.rows[0]["best"]["completed"]
+    assert completion.amodal.contains(visible)
+    with pytest.raises(UsageError, match="no object could be classified"):
+        evaluate_recognition(samples[2:3], None, recognizer, views=("photo",))
+
+
+def test_labels(tmp_path):
+    assert len(COCO) == 80 == len(set(COCO)) and read_labels("coco") is COCO
+    assert COCO[0] == "person" and COCO[79] == "toothbrush" and COCO[13] == "bench"
+    assert read_labels("cat, dog") == ("cat", "dog")
+    file = tmp_path / "labels.txt"
+    file.write_text("# animals\ncat\n\nbig  dog\n")
+    assert read_labels(str(file)) == ("cat", "big dog")
+    for labels, text in (
+        (["cat", "dog", "Cat"], "'Cat' twice"),
+        (["cat"], "at least two"),
+        (["cat", " "], "empty label"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            check_labels(labels)
+    file.write_bytes(b"\xff\xfe\x00cat")
+    with pytest.raises(UsageError, match="UTF-8"):
+        read_labels(str(file))
+    with pytest.raises(UsageError, match="there is no label file"):
+        read_labels("absent.txt")
+
+
+def test_bad_models(tmp_path, clip):
+    with pytest.raises(WeightsError, match="is not a CLIP model"):
+        Recognizer(LABELS, tmp_path)
+    with pytest.raises(UsageError, match="one pair of braces"):
+        Recognizer(LABELS, clip, template="a photo")
+
+
+def test_command(clip, tmp_path, photo, disc_visible, capsys):
+    (tmp_path / "photo.png").write_bytes(encode_png(photo))
+    (tmp_path / "mask.png").write_bytes(encode_png(disc_visible))
+    command = ["recognize", str(tmp_path / "photo.png"), "--clip", str(clip), "--labels", ",".join(LABELS)]
+    prompt = ["--mask", str(tmp_path / "mask.png"), "--method", "hull"]
+    assert run([*command, *prompt, "--view", "all", "--json", "-o", str(tmp_path / "out.json")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert list(record["views"]) == ["completed", "visible", "circle", "photo"]
+    assert json.loads((tmp_path / "out.json").read_text()) == record
+    assert run([*command, *prompt]) == 0
+    assert capsys.readouterr().out.startswith("completed: ")
+    assert run(command) == 2
+    assert "mark one object" in capsys.readouterr().err
+    assert run([*command, *prompt, "--labels", "cat,cat"]) == 2
+    assert "'cat' twice" in capsys.readouterr().err
+    assert run(["recognize", "--clip", str(clip), "--labels", "cat,act"]) == 2
+
+
+def test_command_on_data(clip, tmp_path, photo, disc_visible, capsys):
+    from amodal.data.folder import FolderWriter
+
+    visible = Mask.from_array(disc_visible)
+    with FolderWriter(tmp_path / "set", name="set") as writer:
+        for name in ("cat", "tac"):
+            writer.add([Sample(name, name, photo, (96, 128), visible, visible, category=name)])
+    command = ["recognize", "--dataset", "folder", "--root", str(tmp_path / "set"), "--clip", str(clip)]
+    assert (
+        run([*command, "--labels", ",".join(LABELS), "--method", "visible", "--view", "photo,visible", "--json"]) == 0
+    )
+    record = json.loads(capsys.readouterr().out)
+    assert record["objects"] == 2 and set(record["table"]) == {"photo", "visible"}
+    assert run([*command, "--labels", "coco"]) in (1, 2, 3)  # "tac" is not among the 80
+    assert "'tac'" in capsys.readouterr().err
