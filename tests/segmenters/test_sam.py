@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -227,6 +228,17 @@ def test_every_alias_can_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert set(ALIASES.values()) <= {name for cls in (Sam, Sam2) for name in cls.weights}
     with pytest.raises(WeightsError, match=r"'sam2-large' are not on this machine; run: amodal fetch sam2-large"):
         create_segmenter("sam2")
+
+
+def test_the_page_on_segmenters_runs(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "segmenters.md"
+    copy(folders["sam2"], tmp_path / "my-sam")
+    shutil.copy(Path(amodal.__file__).parent / "_demo" / "coffee.jpg", tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        exec(compile(block, "docs/segmenters.md", "exec"), names)
+    assert isinstance(names["result"], amodal.Completion) and isinstance(names["objects"], list)
 
 
 def test_grabcut_needs_a_prompt(photo: np.ndarray) -> None:
