@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +94,15 @@ class Trainer:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
-        many = [p for p in self.network.parameters() if p.ndim > 1]
-        few = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": many, "weight_decay": config.weight_decay}, {"params": few, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+        rates: dict[str, float] = getattr(self.task, "rates", {})
+        groups: dict[tuple[float, float], dict[str, Any]] = {}
+        for name, parameter in self.network.named_parameters():
+            factor = next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)
+            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            new = {"params": [], "weight_decay": decay, "factor": factor}
+            groups.setdefault((factor, -decay), new)["params"].append(parameter)
+        ordered = [groups[key] for key in sorted(groups)]
+        return torch.optim.AdamW(ordered, lr=config.lr, fused=True)
 
     def resume(self) -> None:
         """Take up the run in `folder` where its checkpoint left it."""
@@ -131,8 +138,9 @@ class Trainer:
         metrics: dict[str, float] = {}
         mark, first = time.monotonic(), self.step
         sums: dict[str, float] = {}
-        for batch in self._batches():
-            parts = self._one(batch)
+        stream = iter(self._batches())
+        while batches := tuple(islice(stream, run.accumulate)):
+            parts = self._one(batches)
             self.step += 1
             for k, v in parts.items():
                 sums[k] = sums.get(k, 0.0) + v
@@ -149,7 +157,7 @@ class Trainer:
     def _batches(self) -> DataLoader[Any]:
         run = self.recipe.run
         source = self.task.source(run.seed, run.batch)
-        numbered = _Numbered(source, self.step, run.steps)
+        numbered = _Numbered(source, self.step * run.accumulate, run.steps * run.accumulate)
         workers: dict[str, Any] = {"prefetch_factor": 6, "multiprocessing_context": "fork"} if run.workers else {}
         return DataLoader(
             numbered,
@@ -161,27 +169,32 @@ class Trainer:
             **workers,
         )
 
-    def _one(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
+    def _one(self, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
+        """One optimizer step; the gradients of all `batches` are averaged."""
         config = self.recipe.optimizer
         rate = learning_rate(config, self.step, self.recipe.run.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         self.network.train()
-        moved = tuple(x.to(self.device, non_blocking=True) for x in batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
-            loss, parts = self.task.loss(self.network, moved, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        sums: dict[str, float] = {}
+        for batch in batches:
+            moved = tuple(x.to(self.device, non_blocking=True) for x in batch)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
+                loss, parts = self.task.loss(self.network, moved, self.step)
+            (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
+            for name, value in {"loss": loss, **parts}.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update(self.network, self.step)
-        return {k: float(v.detach()) for k, v in {"loss": loss, "grad": norm, **parts}.items()}
+        return {"loss": sums.pop("loss"), "grad": float(norm), **sums}
 
     def _log(self, sums: dict[str, float], count: int, seconds: float) -> None:
         run = self.recipe.run
         rate = count / seconds
-        row = {"step": self.step, "samples_per_second": round(rate * run.batch, 2)}
+        row = {"step": self.step, "samples_per_second": round(rate * run.batch * run.accumulate, 2)}
         row |= {"lr": round(learning_rate(self.recipe.optimizer, self.step - 1, run.steps), 7)}
         row |= {k: round(v / count, 5) for k, v in sums.items()}
         _append(self.folder / "log.csv", row)
@@ -191,7 +204,7 @@ class Trainer:
         left = (run.steps - self.step) / rate
         shown = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k in sums)
         print(
-            f"{self.step}/{run.steps}  {rate * run.batch:.1f} samples/s  {left / 60:.0f} min left  {shown}",
+            f"{self.step}/{run.steps}  {rate * run.batch * run.accumulate:.1f} samples/s  {left / 60:.0f} min left  {shown}",
             file=sys.stderr,
             flush=True,
         )

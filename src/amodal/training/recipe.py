@@ -20,7 +20,8 @@ class RunConfig:
 
     Attributes:
         steps: Optimizer steps of the whole run.
-        batch: Samples a step.
+        batch: Samples of one pass.
+        accumulate: Passes whose gradients are averaged into one step; the effective batch is batch times accumulate.
         seed: Seed of weights and data.
         device: "auto", "cpu", "cuda", ...
         precision: "fp32" or "bf16" (autocast).
@@ -32,6 +33,7 @@ class RunConfig:
 
     steps: int = 10_000
     batch: int = 32
+    accumulate: int = 1
     seed: int = 0
     device: str = "auto"
     precision: str = "bf16"

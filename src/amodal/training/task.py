@@ -20,7 +20,10 @@ class BatchSource(Protocol):
 
 
 class Task(Protocol):
-    """One network's training: how to build it, what it eats, what it must answer."""
+    """One network's training: how to build it, what it eats, what it must answer.
+
+    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate.
+    """
 
     def network(self) -> nn.Module:
         """A freshly initialised network."""

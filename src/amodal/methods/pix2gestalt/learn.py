@@ -142,7 +142,7 @@ def noise_loss(
     unet, projection = unet or networks.unet, projection or networks.projection
     device = next(networks.vae.parameters()).device
     without_token, without_channels = (torch.from_numpy(rows).to(device) for rows in condition_dropout(chance.chance))
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         pictures = to_tensor(occlusion, networks)
         embedding = clip_embedding(networks, pictures) * ~without_token[:, None]
         grey = np.repeat((visible.astype(np.uint8) * 255)[..., None], 3, axis=3)

@@ -15,6 +15,7 @@ __all__ = ["TASKS", "open_task"]
 
 TASKS = {
     "occamodal": "occamodal:OccAmodalTask",
+    "pix2gestalt": "pix2gestalt:Pix2GestaltTask",
     "pocket-segmenter": "pocket_segmenter:PocketSegmenterTask",
 }
 

@@ -1,0 +1,158 @@
+"""Training pix2gestalt through the loop: accumulation, the projection's own rate, exact resume, export to the method."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from amodal import load  # noqa: E402
+from amodal.cli import run  # noqa: E402
+from amodal.data.pairs.build import PairsConfig, Whole, build_pairs  # noqa: E402
+from amodal.mask import Mask  # noqa: E402
+from amodal.training import checkpoint  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.recipe import Recipe, RecipeError, parse_recipe  # noqa: E402
+from amodal.training.tasks import open_task  # noqa: E402
+from tiny_pix2gestalt import TINY, tiny_networks  # noqa: E402
+
+
+def disc(number: int) -> Whole:
+    rows, columns = np.indices((80, 80))
+    mask = Mask.from_array((columns - 36 - number) ** 2 + (rows - 40) ** 2 < (14 + number) ** 2)
+    image = np.random.default_rng(number).integers(60, 120, (80, 80, 3), dtype=np.uint8)
+    image[mask.to_array((80, 80))] = (200, 20 * number, 30)
+    return Whole(f"photo{number}", lambda: image, mask)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> Path:
+    """`pairs/`, and `sd/`: an image-conditioned Stable Diffusion of 4 channels."""
+    from diffusers import UNet2DConditionModel
+
+    root = tmp_path_factory.mktemp("training")
+    build_pairs([disc(k) for k in range(6)], root / "pairs", PairsConfig(side=64))
+    torch.manual_seed(1)
+    UNet2DConditionModel(**{**TINY.unet, "in_channels": 4, "cross_attention_dim": 10}).save_pretrained(root / "sd/unet")
+    networks = tiny_networks()
+    networks.vae.save_pretrained(root / "sd/vae")
+    networks.image_encoder.save_pretrained(root / "sd/image_encoder")
+    return root
+
+
+@pytest.fixture
+def recipe(folders) -> Recipe:
+    return parse_recipe(
+        {
+            "task": "pix2gestalt",
+            "run": {
+                "steps": 4,
+                "batch": 2,
+                "device": "cpu",
+                "precision": "fp32",
+                "workers": 0,
+                "log_every": 1,
+                "validate_every": 4,
+                "checkpoint_every": 2,
+            },
+            "optimizer": {"lr": 1e-3, "warmup": 2, "schedule": "trapezoid", "ema": 0.9999, "clip": 1000.0},
+            "network": {"start": str(folders / "sd")},
+            "data": {"pairs": str(folders / "pairs"), "steps": 2, "validate": 2},
+        }
+    )
+
+
+def test_run_resume_and_export(folders, recipe, tmp_path):
+    whole = Trainer(recipe, open_task(recipe), tmp_path / "whole")
+    metrics = whole.train()
+    assert set(metrics) == {"mse", "iou", "error"} and (tmp_path / "whole" / "sheet.jpg").stat().st_size > 0
+    first = replace(recipe, run=replace(recipe.run, steps=2, validate_every=100))
+    begun = open_task(first)
+    begun.validate = lambda network, device: ({}, None)
+    Trainer(first, begun, tmp_path / "parts").train()
+    second = Trainer(recipe, open_task(recipe), tmp_path / "parts")
+    second.resume()
+    assert second.step == 2
+    second.train()
+    one, two = (checkpoint.load(tmp_path / name) for name in ("whole", "parts"))
+    for part in ("network", "average"):
+        assert all(torch.equal(one[part][key], two[part][key]) for key in one[part])
+    start = open_task(recipe).networks
+    assert not torch.equal(one["network"]["unet.conv_in.weight"], start.unet.conv_in.weight)
+    assert (one["network"]["unet.conv_in.weight"][:, 4:] != 0).any()  # the new channels learn
+    assert set(one["network"]) == {f"unet.{k}" for k in start.unet.state_dict()} | {
+        "projection.weight",
+        "projection.bias",
+    }
+
+    import json
+
+    (tmp_path / "recipe.toml").write_text(to_toml(json.loads((tmp_path / "whole" / "recipe.json").read_text())))
+    weights = tmp_path / "whole" / "weights.safetensors"
+    assert run(["export", str(tmp_path / "recipe.toml"), str(weights), "-o", str(tmp_path / "model")]) == 0
+    model = load("pix2gestalt", device="cpu", options={"model": str(tmp_path / "model"), "steps": 2})
+    unet = model.method.networks.unet
+    assert torch.allclose(unet.conv_in.weight, one["average"]["unet.conv_in.weight"], atol=1e-3)
+    image = disc(1).image()
+    assert model(image, mask=disc(1).mask).amodal.contains(disc(1).mask)
+
+
+def to_toml(record: dict) -> str:
+    import json
+
+    lines = [f"task = {json.dumps(record.pop('task'))}"]
+    for name, section in record.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+    return "\n".join(lines)
+
+
+def test_rates_and_warm_up(recipe, tmp_path):
+    trainer = Trainer(recipe, open_task(recipe), tmp_path)
+    projection = set(trainer.network.projection.parameters())
+    seen = []
+    step = trainer.optimizer.step
+
+    def watch(*given, **named):
+        rates = {p in projection: group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+        seen.append((rates[False], rates[True]))
+        return step(*given, **named)
+
+    trainer.optimizer.step = watch
+    trainer.task.validate = lambda network, device: ({}, None)
+    trainer.train()
+    assert seen == [pytest.approx((rate, 10 * rate)) for rate in (5e-4, 1e-3, 1e-3, 1e-3)]
+
+
+def test_accumulation_is_the_mean_over_passes(recipe, tmp_path):
+    """Two passes of two in a step give the gradient that their mean loss has."""
+    twice = replace(recipe, run=replace(recipe.run, steps=1, accumulate=2))
+    trainer = Trainer(twice, open_task(twice), tmp_path / "run")
+    trainer.task.validate = lambda network, device: ({}, None)
+    trainer.train()
+    got = trainer.network.projection.weight.grad
+    task = open_task(twice)
+    learner = task.network()
+    source = task.source(twice.run.seed, twice.run.batch)
+    losses = []
+    for number in range(2):
+        batch = tuple(torch.from_numpy(x) for x in source[number])
+        losses.append(task.loss(learner, batch, 0)[0])
+    (sum(losses) / 2).backward()
+    assert torch.allclose(got, learner.projection.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_every_pair_once_an_epoch(recipe, folders):
+    source = open_task(recipe).source(0, 1)
+    seen = [source[k][1].tobytes() for k in range(10)]  # five pairs train, one validates
+    assert len(set(seen[:5])) == 5 and sorted(seen[:5]) == sorted(seen[5:]) and seen[:5] != seen[5:]
+    assert source[0][0].shape == (1, 64, 64, 3) and source[0][2].dtype == bool
+
+
+def test_recipes_that_cannot_work(recipe):
+    with pytest.raises(RecipeError, match=r"network\.start"):
+        open_task(replace(recipe, network={}))
+    with pytest.raises(RecipeError, match="has no key 'checkpoint'"):
+        open_task(replace(recipe, network={"start": "x", "checkpoint": True}))
