@@ -27,12 +27,13 @@ class Crop:
     def around(cls, box: Box, size: int, *, enlarge: float = 3.0, margin: float = 1.1) -> Crop:
         """The square about the centre of `box` with side = max(sqrt(w h enlarge), margin w, margin h).
 
-        This is the crop of deocclusion and SDAmodal (enlarge 3.0, margin 1.1). The origin and side are truncated to integers.
+        This is the crop of deocclusion and SDAmodal (enlarge 3.0, margin 1.1). Origin and side are truncated to integers,
+        towards zero as there.
         """
         x0, y0, x1, y1 = box
         width, height = x1 - x0, y1 - y0
         side = max(1.0, math.sqrt(width * height * enlarge), margin * width, margin * height)
-        return cls((math.floor((x0 + x1 - side) / 2), math.floor((y0 + y1 - side) / 2)), max(1, int(side)), size)
+        return cls((int((x0 + x1 - side) / 2), int((y0 + y1 - side) / 2)), int(side), size)
 
     @property
     def box(self) -> Box:
@@ -66,6 +67,13 @@ class Crop:
         window = mask.crop(self.box).astype(np.float32)
         how = cv2.INTER_AREA if self.side > self.size else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(window, (self.size, self.size), interpolation=how))
+
+    def bits(self, mask: Mask) -> NDArray[np.bool_]:
+        """The mask in the window as bits: (size, size) bool, nearest pixel, as deocclusion and SDAmodal feed it."""
+        import cv2
+
+        window = mask.crop(self.box).astype(np.uint8)
+        return np.asarray(cv2.resize(window, (self.size, self.size), interpolation=cv2.INTER_NEAREST), dtype=bool)
 
     def soft_back(self, values: NDArray[np.float32]) -> SoftMask:
         """A map (size, size) of the window back at image resolution (bilinear)."""

@@ -25,6 +25,10 @@ BUILTIN: dict[str, dict[str, str]] = {
         "sam": "amodal.methods.comparisons:SegmentAgain",
         "tuning-free": "amodal.methods.tuning_free.method:TuningFree",
         "pix2gestalt": "amodal.methods.pix2gestalt.method:Pix2Gestalt",
+        "sdamodal": "amodal.methods.sdamodal.method:SDAmodal",
+        "deocclusion": "amodal.methods.deocclusion.method:Deocclusion",
+        "deocclusion-single": "amodal.methods.deocclusion.single:DeocclusionSingle",
+        "asbu": "amodal.methods.deocclusion.method:Asbu",
     },
     "inpainters": {
         "classical": "amodal.inpainters.classical:Classical",

@@ -1,0 +1,144 @@
+"""`amodal order`: who hides whom, from the visible masks of a picture's objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ..errors import UsageError
+from .common import hint, print_json, progress, split_settings
+
+if TYPE_CHECKING:
+    from ..image import Image
+    from ..mask import Mask
+    from ..ordering import Order
+    from ..protocols import Guess
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("order")(order)
+
+
+Rule = Literal["hull", "area", "larger", "y-axis", "deocclusion", "asbu"]
+RULES = "hull, area (smaller in front), larger, y-axis (lower in front), or a network: deocclusion, asbu."
+
+
+def order(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.")],
+    masks: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE|DIR", help="Visible masks: pictures, a folder of them, a label picture."),
+    ],
+    by: Annotated[Rule, typer.Option(help=RULES)] = "hull",
+    widen: Annotated[int, typer.Option(min=0, max=50, help="Grow masks first; 3 to 5 bridge gaps between them.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the network, such as weights=FILE."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="With a network: also write each object's amodal mask here.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace masks that exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    dot: Annotated[bool, typer.Option("--dot", help="Print as a Graphviz graph.")] = False,
+) -> None:
+    """Print the occlusion graph: which objects hide which, and the layers from front to back."""
+    if as_json and dot:
+        raise UsageError("--json and --dot are two forms of the same; give one of them")
+    if output and by not in ("deocclusion", "asbu"):
+        raise UsageError(f"-o writes amodal masks, which --by {by} does not make; use --by deocclusion or --by asbu")
+    from ..image import read
+    from ..ordering import dilate, to_dot
+    from ..scene_masks import read_scene
+
+    picture = read(image)
+    names, visible = read_scene(masks, picture.shape[:2])
+    if by in ("deocclusion", "asbu"):
+        chosen = {"widen": str(widen), **split_settings(settings or [])["method"]}
+        matrix, guesses = by_network(by, chosen, device, picture, visible, complete=output is not None)
+        if output:
+            write_masks(output, names, guesses, picture, force)
+    else:
+        if settings:
+            raise UsageError(f"--by {by} has no options; --set goes with --by deocclusion or --by asbu")
+        matrix = by_rule(by, [dilate(mask, widen) for mask in visible])
+    if dot:
+        typer.echo(to_dot(matrix, names), nl=False)
+    elif as_json:
+        print_json(as_record(matrix, names, by))
+    else:
+        print_table(matrix, names)
+    hint("next: amodal order ... --dot | dot -Tsvg > order.svg  draws it" if not dot else f"{len(names)} objects")
+
+
+def by_rule(by: str, visible: list[Mask]) -> Order:
+    """The order by a rule that needs no network."""
+    from .. import ordering
+
+    if by == "area":
+        return ordering.order_by_area(visible)
+    if by == "larger":
+        return ordering.order_by_area(visible, front="larger")
+    return ordering.order_by_y(visible) if by == "y-axis" else ordering.order_by_hull(visible)
+
+
+def by_network(
+    by: str, settings: dict[str, str], device: str, picture: Image, visible: list[Mask], complete: bool
+) -> tuple[Order, list[Guess]]:
+    """The order by a network of the deocclusion family, and the objects completed under what hides them if wanted."""
+    from ..registry import create_method
+
+    method: Any = create_method(by, settings, device)
+    with progress("order") as tick:
+        if complete:
+            found: tuple[Order, list[Guess]] = method.complete_scene(picture, visible, tick)
+            return found
+        return method.order(visible, tick), []
+
+
+def write_masks(folder: Path, names: list[str], guesses: list[Guess], picture: Image, force: bool) -> None:
+    """Write `NAME.amodal.png` for each object; the visible pixels are part of it."""
+    from ..files import write_bytes
+    from ..image import encode_png
+
+    for name, guess in zip(names, guesses, strict=True):
+        path = folder / f"{name.replace(':', '.')}.amodal.png"
+        write_bytes(path, encode_png(guess.amodal.to_array(picture.shape[:2])), overwrite=force)
+
+
+def as_record(matrix: Order, names: list[str], by: str) -> dict[str, Any]:
+    """JSON-ready: names, matrix (1: row in front of column), pairs, layers from front to back, rings."""
+    import numpy as np
+
+    from ..ordering import cycles, layers
+
+    return {
+        "by": by,
+        "objects": names,
+        "matrix": matrix.tolist(),
+        "pairs": [{"front": names[i], "behind": names[j]} for i, j in np.argwhere(matrix == 1).tolist()],
+        "layers": [[names[i] for i in layer] for layer in layers(matrix)],
+        "rings": [[names[i] for i in ring] for ring in cycles(matrix)],
+    }
+
+
+def print_table(matrix: Order, names: list[str]) -> None:
+    """One line per pair, then the layers."""
+    import numpy as np
+
+    from ..ordering import cycles, layers
+
+    pairs = np.argwhere(matrix == 1).tolist()
+    width = max((len(names[i]) for i, _ in pairs), default=0)
+    for i, j in pairs:
+        typer.echo(f"{names[i]:<{width}}  hides  {names[j]}")
+    if not pairs:
+        typer.echo("no object hides another")
+    for number, layer in enumerate(layers(matrix), 1):
+        typer.echo(f"layer {number}: {', '.join(names[i] for i in layer)}")
+    for ring in cycles(matrix):
+        hint(f"these hide each other in a ring: {', '.join(names[i] for i in ring)}")

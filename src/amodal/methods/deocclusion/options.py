@@ -1,0 +1,73 @@
+"""Options of the deocclusion family."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ...options import Options
+
+__all__ = ["AsbuOptions", "CropOptions", "DeocclusionOptions", "SingleStageOptions"]
+
+
+class CropOptions(Options):
+    """What all of the family share."""
+
+    weights: str = Field(
+        "", description="the network: a file of the authors' release or your own (.pth.tar, .safetensors)"
+    )
+    input_size: int = Field(256, ge=16, le=2048, multiple_of=16, description="side of the crop, in pixels")
+    enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
+    margin: float = Field(
+        1.1,
+        ge=1.0,
+        le=5.0,
+        description="least side of the crop over those of the visible box; 1.5 in the authors' demos",
+    )
+    batch: int = Field(8, ge=1, le=256, description="crops that pass the network together; on a CPU always one")
+    beyond_frame: bool = Field(
+        False, description="keep what the network draws outside of the picture; the paper cuts it"
+    )
+
+
+class DeocclusionOptions(CropOptions):
+    """Options of `deocclusion` (PCNet-M, two stages: order, then completion)."""
+
+    scene: str = Field(
+        "", description="visible masks of the picture's other objects: a folder of mask pictures, or a label picture"
+    )
+    order: Literal["network", "area", "y-axis", "hull"] = Field(
+        "network", description="how it is found which of them lie in front"
+    )
+    eraser: Literal["ancestors", "neighbours"] = Field(
+        "ancestors",
+        description="what may hide the object: all in front of it, through others too; or all that touch it",
+    )
+    threshold: float = Field(0.2, gt=0, lt=1, description="on the probability, for completion")
+    order_threshold: float = Field(0.1, gt=0, lt=1, description="on the probability, for the order")
+    widen: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="pixels by which masks grow for the order; 3 to 5 bridge gaps between predicted masks",
+    )
+    content_weights: str = Field("", description="PCNet-C, which paints the occluded pixels; empty: the inpainter does")
+
+
+class AsbuOptions(DeocclusionOptions):
+    """Options of `asbu`: as `deocclusion`, with ASBU's thresholds and input."""
+
+    threshold: float = Field(0.5, gt=0, lt=1, description="on mu, for completion; 0.3 for KINS")
+    order_threshold: float = Field(0.5, gt=0, lt=1, description="on mu, for the order; 0.4 for KINS")
+    boundary: bool = Field(
+        True,
+        description="the second input is the occlusion boundary; False: the eraser itself (the code's use_default)",
+    )
+
+
+class SingleStageOptions(CropOptions):
+    """Options of `deocclusion-single`."""
+
+    threshold: float = Field(0.5, gt=0, lt=1, description="on the probability")
+    final_skip: bool = Field(True, description="the skip connection at full resolution")

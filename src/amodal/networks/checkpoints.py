@@ -1,0 +1,53 @@
+"""Checkpoints of the authors to safetensors, once: the torch file is read without unpickling anything but tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import atomic_write
+from ..weights import cache_folder, load_tensors, locate, sha256
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["converted", "read_checkpoint"]
+
+
+def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
+    """Where weights lie, and their tensors by name.
+
+    A torch file (`.tar`, `.pth`, `.ckpt`) is converted to safetensors in the cache at its first use; later uses read that.
+
+    Args:
+        name: a name of `amodal list weights`, or a file.
+
+    Returns:
+        the file that `name` stands for (not the converted one), and its tensors, without training's wrappers and prefixes.
+
+    Raises:
+        WeightsError: absent, damaged, or holding more than tensors.
+        UnknownNameError: neither a name nor a file.
+    """
+    path = locate(name)
+    if path.suffix == ".safetensors" or path.is_dir():
+        return path, load_tensors(path)
+    copy = converted(path)
+    if copy.is_file():
+        return path, load_tensors(copy)
+    tensors = load_tensors(path)
+    _save(tensors, copy)
+    return path, tensors
+
+
+def converted(path: Path) -> Path:
+    """The place of the safetensors copy of a torch file: named by its content, so that another file gets another copy."""
+    return cache_folder() / "converted" / f"{path.stem}-{sha256(path)[:16]}.safetensors"
+
+
+def _save(tensors: dict[str, torch.Tensor], target: Path) -> None:
+    from safetensors.torch import save
+
+    content = save({name: value.contiguous().clone() for name, value in tensors.items()})
+    with atomic_write(target) as file:
+        file.write(content)

@@ -1,0 +1,229 @@
+"""Who hides whom: the pairwise occlusion order of the objects of a picture, recovered from their masks.
+
+An order is an (N, N) int8 matrix, antisymmetric: `order[i, j]` is 1 where object i lies in front of (hides) object j, -1 where
+it lies behind j, 0 where they do not touch or neither hides the other. The rules are those of Zhan et al., "Self-Supervised
+Scene De-occlusion", CVPR 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crop import Crop
+from .errors import MaskError
+from .mask import Box, Mask
+from .protocols import Tick, no_tick
+
+__all__ = [
+    "Completer",
+    "Order",
+    "ancestors",
+    "cycles",
+    "dilate",
+    "layers",
+    "order_by_area",
+    "order_by_completion",
+    "order_by_hull",
+    "order_by_y",
+    "order_from_truth",
+    "to_dot",
+    "touching",
+    "touching_pairs",
+]
+
+Order = NDArray[np.int8]
+
+Completer = Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.float32]]
+"""Visible crops (N, S, S) bool and the crops of what may hide them (N, S, S) bool to amodal probabilities (N, S, S) float32."""
+
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+
+
+def touching(a: Mask, b: Mask) -> bool:
+    """Whether the masks overlap or have pixels side by side (diagonal neighbours do not count)."""
+    if not a or not b:
+        return False
+    box = _grown_overlap(a.box, b.box)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return False
+    import cv2
+
+    near = cv2.dilate(a.crop(box).astype(np.uint8), CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return bool((near.astype(bool) & b.crop(box)).any())
+
+
+def touching_pairs(masks: Sequence[Mask]) -> list[tuple[int, int]]:
+    """All (i, j) with i < j whose masks touch."""
+    return [(i, j) for i in range(len(masks)) for j in range(i + 1, len(masks)) if touching(masks[i], masks[j])]
+
+
+def order_by_area(visible: Sequence[Mask], front: Literal["smaller", "larger"] = "smaller") -> Order:
+    """Of two that touch, the smaller one (the rule for COCO-A) or the larger one (for KINS) is in front."""
+    if front not in ("smaller", "larger"):
+        raise MaskError(f"front must be 'smaller' or 'larger', got {front!r}")
+    if front == "smaller":
+        return _by_rank(visible, [-mask.area for mask in visible], equal=-1)
+    return _by_rank(visible, [mask.area for mask in visible])
+
+
+def order_by_y(visible: Sequence[Mask]) -> Order:
+    """Of two that touch, the one whose centre of mass lies lower in the picture is in front."""
+    return _by_rank(
+        visible, [float(np.nonzero(mask.bits)[0].mean()) + mask.origin[1] if mask else 0 for mask in visible]
+    )
+
+
+def order_by_hull(visible: Sequence[Mask]) -> Order:
+    """Of two that touch, the one is behind whose convex hull covers more of the other's visible pixels."""
+    from .methods.baselines import convex_hull
+
+    hulls = [convex_hull(mask) if mask else mask for mask in visible]
+
+    def hidden(pairs: Sequence[tuple[int, int]]) -> list[float]:
+        return [(hulls[i] - visible[i]).overlap(visible[j]) for i, j in pairs]
+
+    return _by_hidden(len(visible), touching_pairs(visible), hidden)
+
+
+def order_by_completion(
+    visible: Sequence[Mask],
+    complete: Completer,
+    *,
+    size: int = 256,
+    threshold: float = 0.1,
+    widen: int = 0,
+    enlarge: float = 3.0,
+    margin: float = 1.1,
+    batch: int = 8,
+    tick: Tick = no_tick,
+) -> Order:
+    """Of two that touch, the one is behind that a network completes further under the other.
+
+    Each object of each pair is completed with the other as eraser; what it gains under it, in image pixels, is compared.
+
+    Args:
+        visible: visible masks, possibly with gaps between them.
+        complete: the network; PCNet-M in the paper.
+        size: side of its crops.
+        threshold: on its probability.
+        widen: pixels by which masks grow before they are compared, so that gaps between predicted masks are bridged
+            (3 to 5 for those).
+        enlarge: of the crop, see `Crop.around`.
+        margin: of the crop.
+        batch: pairs that pass the network together.
+        tick: progress, by pairs.
+    """
+    wide = [dilate(mask, widen) for mask in visible]
+    pairs = touching_pairs(wide)
+    crops = [Crop.around(mask.box, size, enlarge=enlarge, margin=margin) if mask else None for mask in wide]
+
+    def hidden(wanted: Sequence[tuple[int, int]]) -> list[float]:
+        gains: list[float] = []
+        for start in range(0, len(wanted), batch):
+            chosen = [(crops[i], i, j) for i, j in wanted[start : start + batch]]
+            erasers = np.stack([crop.bits(wide[j]) for crop, _, j in chosen if crop])
+            given = np.stack([crop.bits(wide[i]) for crop, i, _ in chosen if crop]) & ~erasers
+            gained = (complete(given, erasers) > threshold) & ~given & erasers
+            for (crop, _, _), bits in zip(chosen, gained, strict=True):
+                gains.append(int(bits.sum()) * ((crop.side if crop else 0) / size) ** 2)
+            tick("pair", len(gains), len(wanted))
+        return gains
+
+    return _by_hidden(len(visible), pairs, hidden)
+
+
+def order_from_truth(visible: Sequence[Mask], amodal: Sequence[Mask]) -> Order:
+    """The true order from true masks: of two that touch, i is in front if it covers at least as much of j's whole as j of i's.
+
+    Raises:
+        MaskError: not as many amodal as visible masks.
+    """
+    if len(visible) != len(amodal):
+        raise MaskError(f"{len(visible)} visible and {len(amodal)} amodal masks; one of each per object is needed")
+    order = np.zeros((len(visible), len(visible)), np.int8)
+    for i, j in touching_pairs(visible):
+        over, under = visible[i].overlap(amodal[j]), visible[j].overlap(amodal[i])
+        if over or under:
+            order[i, j] = 1 if over >= under else -1
+            order[j, i] = -order[i, j]
+    return order
+
+
+def dilate(mask: Mask, pixels: int) -> Mask:
+    """The mask grown by a (2 pixels + 1) square."""
+    if not pixels or not mask:
+        return mask
+    import cv2
+
+    padded = np.pad(mask.bits.astype(np.uint8), pixels)
+    grown = cv2.dilate(padded, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
+    return Mask.from_array(grown.astype(bool), (mask.origin[0] - pixels, mask.origin[1] - pixels))
+
+
+def ancestors(order: Order, index: int) -> list[int]:
+    """All that lie in front of an object, directly or through others; cycles are followed once, the object itself is not listed."""
+    seen: set[int] = set()
+    queue = [index]
+    while queue:
+        for front in np.flatnonzero(order[queue.pop()] == -1).tolist():
+            if front not in seen:
+                seen.add(front)
+                queue.append(front)
+    return sorted(seen - {index})
+
+
+def cycles(order: Order) -> list[list[int]]:
+    """Groups of objects that hide each other in a ring, so that no depth order of them exists."""
+    above = [set(ancestors(order, i)) for i in range(len(order))]
+    groups: dict[tuple[int, ...], None] = {}
+    for i, fronts in enumerate(above):
+        ring = tuple(sorted({i} | {j for j in fronts if i in above[j]}))
+        if len(ring) > 1:
+            groups[ring] = None
+    return [list(ring) for ring in groups]
+
+
+def layers(order: Order) -> list[list[int]]:
+    """Objects by depth, front to back: each lies behind something of the layer before. Rings share a layer."""
+    above = [set(ancestors(order, i)) for i in range(len(order))]
+    strictly = [{j for j in fronts if i not in above[j]} for i, fronts in enumerate(above)]
+    depth = [0] * len(order)
+    for i in sorted(range(len(order)), key=lambda i: len(strictly[i])):
+        depth[i] = 1 + max((depth[j] for j in strictly[i]), default=-1)
+    return [[i for i in range(len(order)) if depth[i] == level] for level in range(max(depth, default=-1) + 1)]
+
+
+def to_dot(order: Order, names: Sequence[str]) -> str:
+    """The order as a Graphviz digraph: an arrow from each object to what it hides."""
+    quoted = ['"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names]
+    lines = [f"  {name};" for name in quoted]
+    lines += [f"  {quoted[i]} -> {quoted[j]};" for i, j in np.argwhere(order == 1).tolist()]
+    return "digraph occlusion {\n" + "\n".join(lines) + "\n}\n"
+
+
+def _by_rank(visible: Sequence[Mask], rank: Sequence[float], equal: int = 1) -> Order:
+    """The higher rank in front; `equal` is the sign for the first of two that are equal."""
+    order = np.zeros((len(visible), len(visible)), np.int8)
+    for i, j in touching_pairs(visible):
+        order[i, j] = np.sign(rank[i] - rank[j]) or equal
+        order[j, i] = -order[i, j]
+    return order
+
+
+def _by_hidden(count: int, pairs: Sequence[tuple[int, int]], hidden: Any) -> Order:
+    """Order from how much of the first of a pair would lie under the second: the larger amount is behind."""
+    order = np.zeros((count, count), np.int8)
+    both = [pair for i, j in pairs for pair in ((i, j), (j, i))]
+    amount = dict(zip(both, hidden(both), strict=True)) if both else {}
+    for i, j in pairs:
+        order[i, j] = int(np.sign(amount[j, i] - amount[i, j]))
+        order[j, i] = -order[i, j]
+    return order
+
+
+def _grown_overlap(a: Box, b: Box) -> Box:
+    return (max(a[0], b[0]) - 1, max(a[1], b[1]) - 1, min(a[2], b[2]) + 1, min(a[3], b[3]) + 1)
