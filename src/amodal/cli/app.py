@@ -13,7 +13,21 @@ __all__ = ["build"]
 
 def build() -> typer.Typer:
     """The whole command line. Each group's module defines `register(app)`."""
-    from . import batch, catalog, data, demo, doctor, evaluate, fetch, order, recognize, reconstruct, segment, serve, train
+    from . import (
+        batch,
+        catalog,
+        data,
+        demo,
+        doctor,
+        evaluate,
+        fetch,
+        order,
+        recognize,
+        reconstruct,
+        segment,
+        serve,
+        train,
+    )
 
     app = typer.Typer(
         name="amodal",
@@ -31,7 +45,21 @@ def build() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (segment, order, batch, serve, recognize, reconstruct, catalog, demo, data, evaluate, train, fetch, doctor):
+    for group in (
+        segment,
+        order,
+        batch,
+        serve,
+        recognize,
+        reconstruct,
+        catalog,
+        demo,
+        data,
+        evaluate,
+        train,
+        fetch,
+        doctor,
+    ):
         group.register(app)
     return app
 
