@@ -24,7 +24,7 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/segment.md", "docs/add-a-method.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/segment.md", "docs/add-a-method.md", "docs/tuning-free.md"])
 def test_python_blocks_run(page, workplace):
     names: dict[str, object] = {}
     for block in blocks(ROOT / page, "python"):

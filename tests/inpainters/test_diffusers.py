@@ -148,6 +148,17 @@ def test_text_encoders_are_dropped(tiny):
     assert alive() == before
 
 
+def test_a_gpu_that_is_too_small_is_told_what_helps(tiny):
+    inpainter = make(tiny("sd15"))
+
+    def full(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    inpainter.backbone.network.forward = full
+    with pytest.raises(AmodalError, match=r"out of memory; set inpainter.batch=1.*offload=model"):
+        inpainter.paint(*inputs(1), [1], SAMPLING)
+
+
 def test_names_folders_and_native_size(tiny):
     by_folder = create_inpainter(str(tiny("sd15")), device="cpu")
     assert (by_folder.name, by_folder.size) == ("diffusers", 32)

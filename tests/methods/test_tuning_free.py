@@ -254,6 +254,21 @@ def test_end_to_end_with_every_backbone_class(tiny, photo, disc_visible, family)
     assert result.provenance["inpainter"]["name"] == "diffusers"
 
 
+def test_extraction_asks_the_segmenter_in_use_or_one_of_its_own(tmp_path, photo, disc_visible):
+    pytest.importorskip("transformers")
+    from tiny_sam import save_sam
+
+    sam = str(save_sam(tmp_path / "sam"))
+    given = load("tuning-free", inpainter="classical", segmenter=sam, device="cpu")
+    own = load("tuning-free", inpainter="classical", options={"extractor": sam}, device="cpu")
+    first, second = (model(photo, mask=disc_visible, seed=2) for model in (given, own))
+    assert first.score is not None
+    assert first.amodal == second.amodal
+    assert first.amodal.contains(first.visible)
+    without = load("tuning-free", inpainter="classical", segmenter=sam, options={"extractor": "grabcut"}, device="cpu")
+    assert without(photo, mask=disc_visible, seed=2).score is None
+
+
 def test_on_real_photographs(tiny, shared_data):
     folder = shared_data / "composites_dev"
     row = json.loads((folder / "rows.json").read_text())[40]["id"]

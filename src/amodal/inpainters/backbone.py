@@ -49,7 +49,7 @@ class Placement:
         if self.offload == "layers":
             from accelerate import cpu_offload
 
-            return cpu_offload(network, self.device)
+            return cpu_offload(network, self.device, offload_buffers=True)  # 8-bit weights are buffers
         return network.to(self.device)
 
     @contextmanager

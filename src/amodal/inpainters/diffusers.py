@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..devices import Dtype, pick_device, pick_dtype
-from ..errors import OptionError
+from ..errors import AmodalError, OptionError
 from ..options import Options
 from ..protocols import Inpainter, Sampling, Tick, no_tick
 from .backbone import Offload, Placement
@@ -93,7 +94,8 @@ class Diffusers(Inpainter):
         checkpoint = Checkpoint(chosen.model)
         self.revision = checkpoint.revision
         placement = Placement(place, pick_dtype(chosen.dtype, place), chosen.offload)
-        self.backbone = checkpoint.backbone(placement, blank=chosen.blank, int8=chosen.int8)
+        with _memory_told(place):
+            self.backbone = checkpoint.backbone(placement, blank=chosen.blank, int8=chosen.int8)
         if hasattr(chosen, "guidance"):
             self.backbone.guidance = chosen.guidance  # type: ignore[attr-defined]
         self.size = self.backbone.check_size(chosen.size or self.backbone.native_size)
@@ -115,17 +117,32 @@ class Diffusers(Inpainter):
         soft = torch.from_numpy(np.ascontiguousarray(areas, np.float32))[:, None]
         at_once = self.options.batch or (1 if self.backbone.placement.device.type == "cpu" else GPU_BATCH)
         bar = Progress(tick, len(seeds), at_once, sampling)
-        parts = [
-            self.backbone.paint(
-                pictures[first : first + at_once],
-                soft[first : first + at_once],
-                seeds[first : first + at_once],
-                sampling,
-                bar.advance,
-            )
-            for first in range(0, len(seeds), at_once)
-        ]
+        with _memory_told(self.backbone.placement.device):
+            parts = [
+                self.backbone.paint(
+                    pictures[first : first + at_once],
+                    soft[first : first + at_once],
+                    seeds[first : first + at_once],
+                    sampling,
+                    bar.advance,
+                )
+                for first in range(0, len(seeds), at_once)
+            ]
         return np.ascontiguousarray(np.moveaxis(torch.cat(parts).numpy(), 1, -1))
+
+
+@contextmanager
+def _memory_told(device: Any) -> Iterator[None]:
+    """A GPU that is too small is told what would help."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise AmodalError(
+            f"{device} is out of memory; set inpainter.batch=1, inpainter.dtype=fp16, inpainter.int8=true or "
+            "inpainter.offload=model (then layers), or take a smaller inpainter (sd15)"
+        ) from error
 
 
 class Progress:

@@ -67,11 +67,12 @@ class SchedulerSteps:
         timing: dict[str, Any] | None = None,
     ) -> None:
         timing = timing or {}
-        scheduler.set_timesteps(
-            **timing, **({} if "sigmas" in timing else {"num_inference_steps": steps}), device=device
-        )
+        if "sigmas" not in timing:
+            timing = {"num_inference_steps": steps, **timing}
+        scheduler.set_timesteps(**timing, device=device)
         first = steps - steps_run(steps, strength)
-        scheduler.set_begin_index(first) if hasattr(scheduler, "set_begin_index") else None
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
         self.scheduler = scheduler
         self.times = scheduler.timesteps[first:]
         self.steps = len(self.times)

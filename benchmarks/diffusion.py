@@ -1,0 +1,189 @@
+"""On a GPU: seconds and peak memory per object for SD 1.5, SD 2 and SDXL at full size, next to diffusers' own pipelines.
+
+The networks have random weights (speed does not depend on them) and bf16 arithmetic; both sides run the same networks, the
+same scheduler and the same number of steps in one process, in turns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.measure import Skip, side_by_side
+
+STEPS = 20
+SIDES = {"sd15": 512, "sd2": 512, "sdxl": 1024}
+PIPELINES = {
+    "sd15": "StableDiffusionInpaintPipeline",
+    "sd2": "StableDiffusionInpaintPipeline",
+    "sdxl": "StableDiffusionXLInpaintPipeline",
+}
+SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+SD2 = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+SDXL = {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+UNETS: dict[str, dict[str, Any]] = {
+    "sd15": {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
+    "sd2": {"sample_size": 64, **SD2},
+    "sdxl": SDXL,
+}
+
+
+def run() -> dict[str, object]:
+    """Per network: parameters, seconds a picture alone and in a batch of 8, peak memory, and the plain pipeline's."""
+    try:
+        import torch
+    except ImportError as error:
+        raise Skip('torch is not installed; pip install "amodal[diffusion]"') from error
+    if not torch.cuda.is_available():
+        raise Skip("no CUDA GPU here; full-size networks take minutes a picture on a CPU")
+    device = torch.device("cuda")
+    results: dict[str, object] = {"gpu": torch.cuda.get_device_name(device), "dtype": "bf16", "steps": STEPS}
+    for family in UNETS:
+        results[family] = compare(family, device, torch.bfloat16)
+        torch.cuda.empty_cache()
+    return results
+
+
+def compare(
+    family: str, device: Any, dtype: Any, *, quarter: bool = False, steps: int = STEPS, times: int = 5
+) -> dict[str, object]:
+    """One network: ours with leakage against diffusers' pipeline without guidance (one evaluation a step, as ours) and with."""
+    import torch
+
+    from amodal.protocols import Sampling
+
+    side = SIDES[family] // (4 if quarter else 1)
+    backbone = network_of(family, device, dtype, quarter=quarter)
+    plain = pipeline_of(family, backbone)
+    sampling = Sampling(steps, (0.3, 0.0), 1.0)
+
+    def ours(count: int) -> None:
+        backbone.paint(*inputs(count, side), list(range(count)), sampling, lambda: None)
+        _finish(device)
+
+    def theirs(count: int, guidance: float = 1.0) -> None:
+        conditions, areas = inputs(count, side)
+        prompt = {"prompt_embeds": backbone.text["prompt"].expand(count, -1, -1)}
+        if "pooled" in backbone.text:
+            prompt["pooled_prompt_embeds"] = backbone.text["pooled"].expand(count, -1)
+        if guidance > 1:
+            prompt |= {f"negative_{name}": value for name, value in prompt.items()}
+        plain(
+            **prompt,
+            image=(conditions + 1) / 2,
+            mask_image=areas,
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            strength=1.0,
+            guidance_scale=guidance,
+            generator=[torch.Generator().manual_seed(seed) for seed in range(count)],
+            output_type="pt",
+        )
+        _finish(device)
+
+    return {
+        "side": side,
+        "parameters": sum(p.numel() for p in backbone.network.parameters()),
+        "one_ours_over_plain": side_by_side(lambda: ours(1), lambda: theirs(1), times),
+        "one_ours_over_plain_with_guidance": side_by_side(lambda: ours(1), lambda: theirs(1, 7.5), times),
+        "eight_at_once_over_eight_calls": side_by_side(lambda: ours(8), lambda: [ours(1) for _ in range(8)], times),
+        "peak_bytes_ours_1": peak(device, lambda: ours(1)),
+        "peak_bytes_ours_8": peak(device, lambda: ours(8)),
+        "peak_bytes_plain_1": peak(device, lambda: theirs(1)),
+        "peak_bytes_plain_with_guidance_1": peak(device, lambda: theirs(1, 7.5)),
+    }
+
+
+def network_of(family: str, device: Any, dtype: Any, *, quarter: bool = False) -> Any:
+    """The backbone of a family with random weights; the empty prompt's embeddings are random too.
+
+    Args:
+        family: "sd15", "sd2" or "sdxl".
+        device: where it runs.
+        dtype: its precision.
+        quarter: all widths by four, for machines without a GPU.
+    """
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+
+    from amodal.inpainters.backbone import Placement
+    from amodal.inpainters.unet import UNetBackbone
+
+    torch.manual_seed(0)
+    width = 4 if quarter else 1
+    with torch.device(device):
+        config = {"block_out_channels": (320, 640, 1280, 1280), **UNETS[family]}
+        config["block_out_channels"] = tuple(n // width for n in config["block_out_channels"])
+        unet = UNet2DConditionModel(in_channels=9, norm_num_groups=32 // width, **config)
+        vae = AutoencoderKL(
+            block_out_channels=tuple(n // width for n in (128, 256, 512, 512)),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        )
+        text = {"prompt": torch.randn(1, 77, UNETS[family]["cross_attention_dim"], dtype=dtype)}
+        if family == "sdxl":
+            text["pooled"] = torch.randn(1, 1280, dtype=dtype)
+    for network in (unet, vae):
+        torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns about parts that are not there
+    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False)
+    return UNetBackbone(vae, unet, scheduler, text, Placement(device, dtype), blank=False)
+
+
+def pipeline_of(family: str, backbone: Any) -> Any:
+    """diffusers' own pipeline around the same networks."""
+    import diffusers
+
+    more = {"text_encoder_2": None, "tokenizer_2": None} if family == "sdxl" else {}
+    more |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False} if not more else {}
+    pipeline = getattr(diffusers, PIPELINES[family])(
+        vae=backbone.autoencoder.network,
+        unet=backbone.network,
+        scheduler=type(backbone.own_scheduler).from_config(backbone.own_scheduler.config),
+        text_encoder=None,
+        tokenizer=None,
+        **more,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def inputs(count: int, side: int) -> tuple[Any, Any]:
+    """Random conditions (N, 3, side, side) in [-1, 1] and a square area (N, 1, side, side)."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    areas = torch.zeros(count, 1, side, side)
+    areas[:, :, side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 1
+    return torch.rand(count, 3, side, side, generator=generator) * 2 - 1, areas
+
+
+def peak(device: Any, work: Any) -> int | None:
+    """The most GPU memory that torch held during `work()`, in bytes; None on a CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+def _finish(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
