@@ -12,11 +12,14 @@ from pycocotools.cocoeval import COCOeval
 from skimage.metrics import hausdorff_distance
 from skimage.segmentation import find_boundaries
 
+from amodal import rle
 from amodal.data.sample import Sample
+from amodal.errors import MaskError
 from amodal.evaluation import metrics
 from amodal.evaluation.detection import OCCLUSION_BINS, Picture, average_precision
 from amodal.evaluation.metrics import Counts, Ratio
 from amodal.evaluation.order import order_accuracy, order_from_masks, order_of
+from amodal.evaluation.runs import count_rles
 from amodal.mask import Mask
 
 SIZE = (24, 30)
@@ -214,3 +217,42 @@ def test_order_from_growth() -> None:
     implied = order_from_masks([front, rear, far], [front, seen, far])
     assert order_accuracy(implied, truth) == (1, 1)
     assert order_accuracy(order_from_masks([front, seen, far], [front, seen, far]), truth) == (0, 1)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_counts_from_run_lengths(seed: int) -> None:
+    """Text, bytes and lists of counts; empty, full and speckled masks; pictures of different sizes in one batch."""
+    rng = np.random.default_rng(seed)
+    columns: list[list[dict[str, object]]] = [[], [], []]
+    expected = []
+    for number in range(6):
+        size = rng.integers(1, 14, 2)
+        arrays = [rng.random(size) < rng.choice([0, 0.1, 0.5, 0.95, 1]) for _ in range(3)]
+        for column, bits in zip(columns, arrays, strict=True):
+            encoded = rle.encode(bits)
+            forms = (encoded["counts"], encoded["counts"].encode(), rle.runs_of(bits).tolist())
+            column.append({"size": encoded["size"], "counts": forms[number % 3]})
+        expected.append(metrics.count(*map(Mask.from_array, arrays)))
+    got = count_rles(*columns)
+    for name, value in zip(Counts.__dataclass_fields__, np.array(expected).T, strict=True):
+        assert np.array_equal(getattr(got, name), value), name
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        ({"size": [4, 4], "counts": "x1"}, "object 1: .*character outside"),
+        ({"size": [4, 4], "counts": "0P"}, "object 1: .*end within a number"),
+        ({"size": [4, 4], "counts": [3]}, "object 1: .*do not add up to its 16"),
+        ({"size": [4, 4], "counts": [20, -4]}, "object 1: .*do not add up to its 16"),
+        ({"size": [4, 5], "counts": [20]}, "object 1: RLEs of the sizes"),
+        ({"size": [4, 4], "counts": ""}, "object 1: the RLE has no counts"),
+        ({"size": [4, 4], "counts": None}, "object 1: .*neither text nor numbers"),
+        ("abc", "object 1: an RLE is"),
+    ],
+)
+def test_bad_run_lengths_name_their_object(bad: object, text: str) -> None:
+    good = {"size": [4, 4], "counts": [3, 5, 8]}
+    with pytest.raises(MaskError, match=text):
+        count_rles([good, good], [good, good], [good, bad])

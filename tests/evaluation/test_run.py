@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import amodal
+from amodal import registry
 from amodal.cli import run as command
 from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
 from amodal.errors import DataError, OutputError, UsageError
-from amodal.evaluation import Predictions, compare, evaluate_predictions
+from amodal.evaluation import Predictions, compare, evaluate_predictions, score
+from amodal.evaluation.metrics import METRICS
 from amodal.evaluation.run import prompt_for
 from amodal.image import encode_png
 from amodal.mask import Mask
@@ -283,3 +285,58 @@ def test_command_line(data: amodal.Dataset, tmp_path: Path, capsys: pytest.Captu
     assert "--ablate is for the method tuning-free" in capsys.readouterr().err
     assert command([*base, "--method", "hull", "--predictions", "x", "-o", str(tmp_path / "a")]) == 2
     capsys.readouterr()
+
+
+def test_quick_scores_equal_the_run(data: amodal.Dataset, tmp_path: Path) -> None:
+    rows = results(data, names=True)
+    rows[0]["segmentation"] = [[1, 1, 20, 1, 20, 30]]
+    del rows[3]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    predictions = Predictions(tmp_path / "p.json")
+    counts, report = score(predictions, data), evaluate_predictions(predictions, data)
+    for name, metric in METRICS.items():
+        assert metric(counts).value == pytest.approx(report[name]), name
+    (tmp_path / "q.json").write_text(json.dumps(results(data, names=False)))
+    with pytest.raises(DataError, match="entries without an object's id"):
+        score(Predictions(tmp_path / "q.json"), data)
+
+
+@pytest.mark.parametrize("page", ["evaluate.md", "metrics.md", "datasets/README.md"])
+def test_documented_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sample in amodal.dataset("folder", build(tmp_path / "own")):
+        for part, content in (
+            ("images", sample.image),
+            ("visible", sample.visible.to_array(SIZE)),
+            ("amodal", sample.amodal.to_array(SIZE)),
+        ):
+            (tmp_path / "set" / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / part / f"{sample.id.replace('/', '_')}.png").write_bytes(encode_png(content))
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), {})
+
+
+def test_report_keys_are_documented(data: amodal.Dataset) -> None:
+    content = amodal.evaluate(amodal.load("visible"), data).content
+    text = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text()
+    undocumented = [key for key in content if f"`{key}`" not in text and key != "format"]
+    assert not undocumented
+    metrics_page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert not [key for key in content["metrics"] if f"`{key}`" not in metrics_page]
+
+
+def test_every_reader_has_a_page() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "datasets"
+    for name in registry.names("datasets"):
+        assert f"--dataset {name} " in (folder / f"{name}.md").read_text()
+        assert f"({name}.md)" in (folder / "README.md").read_text()
+
+
+def test_results_page_is_what_the_reports_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from benchmarks.tables import main
+
+    assert main(["--check"]) == 0, "run: python -m benchmarks.tables"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from ..errors import AmodalError, DataError, OutputError
 from ..files import read_json, write_bytes, write_json
 from ..image import encode_png
 from ..mask import Mask, Size
-from .sample import Dataset, Entry, Sample
+from .sample import Dataset, Encoded, Entry, Sample
 
 __all__ = ["FORMAT", "Folder", "FolderWriter"]
 
@@ -49,16 +49,26 @@ class Folder(Dataset):
                 f"{file} is not laid out as COCO: every image, annotation and category needs an id"
             ) from error
         entries = []
+        self._rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for row in content["annotations"]:
             name = names[row["id"]]
             if row.get("image_id") not in images:
                 self.bad(file, name, f"its image {row.get('image_id')!r} is not in the list of images")
                 continue
             image = images[row["image_id"]]
+            self._rows.append((row, image))
             load = loader(row, image, root, str(file), names, categories, beyond)
             picture = root / "images" / str(image.get("file_name"))
             entries.append(Entry(name, image_name(image), str(file), picture, load))
         return entries
+
+    def encoded(self, limit: int | None = None) -> Iterator[Encoded]:
+        """As `Dataset.encoded`, straight from the file."""
+        for row, image in self._rows[:limit]:
+            size = (int(image["height"]), int(image["width"]))
+            numbers = (row["id"], image["id"])
+            name = str(row.get("name", row["id"]))
+            yield Encoded(name, image_name(image), size, row["segmentation"], row["visible_mask"], numbers)
 
 
 def image_name(image: Mapping[str, Any]) -> str:

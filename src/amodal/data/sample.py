@@ -107,6 +107,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """An object whose masks stay COCO RLEs of the frame `size` (H, W); `coco` as in `Sample`."""
+
+    id: str
+    image_id: str
+    size: Size
+    amodal: Any
+    visible: Any
+    coco: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Problem:
     """Something bad in a data set: the file, the object's (or image's) id, and what is wrong."""
 
@@ -196,6 +208,12 @@ class Dataset(ABC):
         if sample is None:
             raise DataError(f"{entry.source}: {entry.id} is left out by the options of {self.name}")
         return sample
+
+    def encoded(self, limit: int | None = None) -> Iterator[Encoded]:
+        """The objects with their masks as COCO RLEs of the frame, for scoring without decoding; what is beyond the frame is cut off."""
+        for sample in (sample for scene in self.scenes(limit) for sample in scene):
+            masks = sample.amodal.to_rle(sample.size), sample.visible.to_rle(sample.size)
+            yield Encoded(sample.id, sample.image_id, sample.size, *masks, sample.coco)
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Sample]:
         """Some objects by their ids, decoded."""

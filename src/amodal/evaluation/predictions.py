@@ -18,11 +18,13 @@ from ..errors import AmodalError, DataError
 from ..files import read_json
 from ..mask import Mask
 from ..protocols import Tick, no_tick
+from .metrics import Counts
 from .report import Report
 from .rows import RowFile, make_row
 from .run import NOTHING, check_truth, scene_order, versions
+from .runs import count_rles
 
-__all__ = ["Found", "Predictions", "evaluate_predictions"]
+__all__ = ["Found", "Predictions", "evaluate_predictions", "score"]
 
 JOIN_KEYS = ("sample", "name", "annotation_id", "ann_id", "id")
 """Fields of an entry that name the object, first found first; an entry without any is matched within its image."""
@@ -212,6 +214,35 @@ def evaluate_predictions(
                     rows.add(row)
                     tick("object", len(rows.rows), total)
     return Report.build(rows.settings, rows.rows, data)
+
+
+def score(predictions: Predictions, data: Dataset, limit: int | None = None) -> Counts:
+    """The pixel counts alone, from run lengths, without rows, baselines and pictures: the quick way to `metrics.METRICS`.
+
+    What is beyond the frame is cut off on both sides. Objects without a prediction count as empty masks.
+
+    Raises:
+        DataError: predictions without an object's id (they must be matched, which `evaluate_predictions` does).
+        MaskError: a malformed mask.
+    """
+    if predictions.loose:
+        raise DataError(
+            f"{predictions.path} has entries without an object's id; score it with amodal evaluate --predictions"
+        )
+    columns: list[tuple[Any, Any, Any]] = []
+    for item in data.encoded(limit):
+        names = keys_of(item.id, item.coco and item.coco[0])
+        found = next((predictions.named[name][1]["segmentation"] for name in names if name in predictions.named), None)
+        if file := predictions.files.get(item.id) or predictions.files.get(flat(item.id)):
+            found = read_bits(file)[0].to_rle(item.size)
+        elif found is None:
+            found = NOTHING.to_rle(item.size)
+        elif not isinstance(found, Mapping) or "origin" in found:
+            mask = Mask.from_dict(dict(found)) if isinstance(found, Mapping) else decode(found, item.size)
+            found = mask.to_rle(item.size)
+        columns.append((found, item.amodal, item.visible))
+    predicted, amodal, visible = zip(*columns, strict=True) if columns else ((), (), ())
+    return count_rles(predicted, amodal, visible)
 
 
 def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[dict[str, Any]]:

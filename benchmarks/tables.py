@@ -1,0 +1,102 @@
+"""`python -m benchmarks.tables [--check]`: write docs/results.md from the committed JSON; `--check` only compares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from amodal.evaluation.tables import markdown, percent
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "results.md"
+ORDER = ("visible", "hull")
+SETS = {
+    "cocoa_demo": "COCO-A, the five demonstration images (48 regions, real annotation)",
+    "composites_dev": "Composites of photographs (300 objects, exact truth)",
+    "bookstore_dev": "Renders of a furnished bookstore (76 objects, exact truth, all occluded)",
+}
+COLUMNS = ("iou", "iou_pooled", "iou_occluded", "iou_occluded_pooled", "boundary_f")
+
+
+def reports() -> dict[str, dict[str, dict[str, Any]]]:
+    """The committed reports: set to method to content."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted((ROOT / "results").glob("*.*.json")):
+        content = json.loads(path.read_text())
+        if content.get("format") == "amodal/report/1" and "set" in content:
+            found.setdefault(content["set"], {})[path.name.split(".", 1)[1].removesuffix(".json")] = content
+    return found
+
+
+def page() -> str:
+    """docs/results.md."""
+    parts = [
+        "# Results",
+        "Made by `python -m benchmarks.tables` from the JSON in `results/` (each names the command that makes it) and in "
+        "`benchmarks/results/`; do not edit. Per cent; brackets are 95 % bootstrap intervals over images. Protocol of all rows: "
+        "the true visible mask is given (GT-V). [What the columns mean](metrics.md).",
+    ]
+    for name, methods in sorted(
+        reports().items(), key=lambda item: list(SETS).index(item[0]) if item[0] in SETS else 99
+    ):
+        parts.append(f"## {SETS.get(name, name)}")
+        names = sorted(methods, key=lambda m: (ORDER.index(m) if m in ORDER else 99, m))
+        rows = [["method", *COLUMNS]]
+        for method in names:
+            metrics = methods[method]["metrics"]
+            rows.append(
+                [method, *(percent(metrics[c]["method"], bounds=c in ("iou", "iou_occluded")) for c in COLUMNS)]
+            )
+        parts.append(markdown(rows))
+        bins = methods[names[0]]["bins"]
+        labels = [label for label in bins if label != "<50" and bins[label]["objects"]]
+        table = [["IoU by share occluded, %", *(f"{label} ({bins[label]['objects']})" for label in labels)]]
+        table += [[m, *(percent(methods[m]["bins"][label]["iou"]["method"]) for label in labels)] for m in names]
+        parts.append(markdown(table))
+    return "\n\n".join([*parts, *scoring()]) + "\n"
+
+
+def scoring() -> list[str]:
+    """The speed of scoring, if it was measured."""
+    path = ROOT / "benchmarks" / "results" / "scoring.json"
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    result, machine = content["result"], content["machine"]
+    words = {
+        "loop": "full masks decoded by pycocotools, NumPy in a loop",
+        "ours": "`amodal.evaluation.score`, the same numbers from run lengths",
+        "whole": "`evaluate_predictions`: rows, baselines, boundary F, AP, intervals",
+    }
+    rows = [["what", "seconds", "processor seconds", "peak memory, MB"]]
+    for key, text in words.items():
+        entry = result[key]
+        rows.append(
+            [text, f"{entry['median_s']:.1f}", f"{entry['median_cpu_s']:.1f}", f"{entry['peak_bytes'] / 1e6:.0f}"]
+        )
+    return [
+        "## Scoring speed",
+        f"{result['objects']:,} objects at {result['size'][1]} x {result['size'][0]}, COCO results against the project's format, one "
+        f"process each, on {machine['cpu']} ({machine['cores']} cores, load {machine['load']:.1f}): `python -m benchmarks scoring`. "
+        f"By processor time the loop takes {result['loop_over_ours_cpu']:.1f} times as long as scoring from run lengths.",
+        markdown(rows),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or say that it is out of date."""
+    text = page()
+    if "--check" in arguments:
+        if not PAGE.exists() or PAGE.read_text() != text:
+            print("docs/results.md is out of date; run: python -m benchmarks.tables", file=sys.stderr)
+            return 1
+        return 0
+    PAGE.write_text(text)
+    print(PAGE.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
