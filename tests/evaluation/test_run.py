@@ -19,6 +19,7 @@ from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
 from amodal.errors import DataError, OutputError, UsageError
 from amodal.evaluation import Predictions, compare, evaluate_predictions, score
+from amodal.evaluation.ablation import variants
 from amodal.evaluation.metrics import METRICS
 from amodal.evaluation.run import prompt_for
 from amodal.image import encode_png
@@ -340,3 +341,34 @@ def test_results_page_is_what_the_reports_say(monkeypatch: pytest.MonkeyPatch) -
     from benchmarks.tables import main
 
     assert main(["--check"]) == 0, "run: python -m benchmarks.tables"
+
+
+def test_ablation_variants_are_the_other_choices() -> None:
+    options = registry.find("methods", "tuning-free").Options
+    made = variants(["leak", "background", "area"], options)
+    assert list(made)[:3] == ["full", "leak=0,1", "leak=0,0"]
+    assert made["leak=0,1"] == {"leak": (0.0, 1.0)}
+    for part in ("background", "area"):
+        choices = {change[part] for change in made.values() if part in change}
+        assert choices and options().model_dump()[part] not in choices
+    with pytest.raises(UsageError, match="no ablation named 'leek'; did you mean 'leak'"):
+        variants(["leek"], options)
+
+
+def test_ablation_runs(data: amodal.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The tuning-free method itself, driven by the inpainter that needs no weights."""
+    parts = ["--method", "tuning-free", "--inpainter", "classical", "--set", "steps=1", "--limit", "1"]
+    where = ["--dataset", "folder", "--root", str(data.root), "-o", str(tmp_path / "table2")]
+    assert command(["evaluate", *parts, *where, "--ablate", "leak"]) == 0
+    assert "without leak -37.6" in capsys.readouterr().out
+    content = json.loads((tmp_path / "table2" / "ablation.json").read_text())
+    names = [run["folder"] for run in content["runs"]]
+    assert names == ["full", "leak-0-1", "leak-0-0"]
+    leaks = [
+        json.loads((tmp_path / "table2" / name / "run.json").read_text())["method"]["options"]["leak"] for name in names
+    ]
+    assert leaks == [[0.3, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    assert all((tmp_path / "table2" / name / "report.html").is_file() for name in names)
+    assert len(content["metrics"]["iou"]["differences"]) == 2
+    assert command(["evaluate", *parts, *where, "--ablate", "leak"]) == 1
+    assert "is not empty; add --resume" in capsys.readouterr().err
