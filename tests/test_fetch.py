@@ -238,6 +238,22 @@ def test_check_replaces_a_damaged_file(monkeypatch: pytest.MonkeyPatch, server: 
         fetching.check("net")
 
 
+def test_weights_that_do_not_fit_say_whether_the_file_is_altered(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+    torch = pytest.importorskip("torch")
+    given(monkeypatch, sources=(f"{server.url}/file",))
+    path = fetching.fetch("net")
+    network = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        WeightsError, match=r"2 missing \(weight, bias\)\. The file is the one on record \(sha256 \w{12}\.\.\.\)"
+    ):
+        weights.fit_state(network, {}, "net")
+    path.write_bytes(b"altered")
+    with pytest.raises(
+        WeightsError, match=r"The file has sha256 \w{12}\.\.\., the record says .*; run: amodal fetch net --check"
+    ):
+        weights.fit_state(network, {}, "net")
+
+
 def test_a_small_disk(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path) -> None:
     given(monkeypatch, sources=(f"{server.url}/file",))
     usage = namedtuple("usage", "total used free")

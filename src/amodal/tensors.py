@@ -104,8 +104,7 @@ def fit_state(
     ]
     if faults:
         raise WeightsError(
-            f"weights {name!r} do not fit this network: of {len(own)} tensors, {'; '.join(faults)}. "
-            "They were made for another network or version"
+            f"weights {name!r} do not fit this network: of {len(own)} tensors, {'; '.join(faults)}. {_verdict(name)}"
         )
     on_meta = any(value.is_meta for value in own.values())
     module.load_state_dict({key: state[key] for key in own if key in state}, strict=False, assign=on_meta)
@@ -199,6 +198,22 @@ def _unwrap(content: Any, file: Path) -> dict[str, torch.Tensor]:
     if not tensors:
         raise WeightsError(f"{file} holds no tensors by name; it is not a checkpoint of a network")
     return tensors
+
+
+def _verdict(name: str) -> str:
+    """Whether a fetched file is the one on record, for the error of one that does not fit."""
+    from . import weights
+
+    entry = weights.catalogue().get(name)
+    path = weights.cached(entry) if entry is not None and entry.kind == "file" else None
+    if entry is None or path is None:
+        return "They were made for another network or version"
+    found = weights.sha256(path)
+    record = entry.sha256 or weights.record_of(entry).get("sha256", "")
+    if found == record:
+        return f"The file is the one on record (sha256 {found[:12]}...), so it was made for other options or another version"
+    says = f"the record says {record[:12]}..." if record else "no record of it exists"
+    return f"The file has sha256 {found[:12]}..., {says}; run: amodal fetch {name} --check"
 
 
 def _shape(tensor: torch.Tensor) -> str:

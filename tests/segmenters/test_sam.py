@@ -14,6 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from safetensors.torch import save_file  # noqa: E402
+
 import amodal  # noqa: E402
 import tiny_sam  # noqa: E402
 from amodal import Prompt, weights  # noqa: E402
@@ -22,6 +24,7 @@ from amodal.mask import Mask  # noqa: E402
 from amodal.registry import create_segmenter  # noqa: E402
 from amodal.segmenters.everything import grid_points, stability, unlike  # noqa: E402
 from amodal.segmenters.sam import ALIASES, Sam, Sam2, Sam3, disagreement  # noqa: E402
+from amodal.tensors import load_tensors  # noqa: E402
 
 KINDS = ("sam", "sam2", "sam3")
 PROMPTS = {
@@ -144,16 +147,56 @@ def test_half_precision_is_of_the_encoder_alone(
 def test_both_halves_of_sam3_share_the_encoder(
     models: dict[str, Sam], folders: dict[str, Path], photo: np.ndarray
 ) -> None:
-    """The tracker's embedding from the shared run equals what the tracker makes alone from the pixels."""
-    from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
+    """The tracker's embedding from the shared run equals what transformers' video model makes of the pixels."""
+    from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
     sam = models["sam3"]
-    tracker = Sam3TrackerModel.from_pretrained(folders["sam3"]).eval()
-    with torch.no_grad():
-        levels = tracker.vision_encoder(torch.from_numpy(sam.networks.preprocess.pixels(photo))).fpn_hidden_states
-    fine = tracker.mask_decoder.conv_s0(levels[0])
-    torch.testing.assert_close(sam.embed(photo).points[0], fine, atol=1e-5, rtol=1e-5)
     assert not hasattr(sam.networks.points.model.vision_encoder, "backbone")
+    theirs = load_state(Sam3VideoModel, folders["sam3"])
+    with torch.no_grad():
+        vision = theirs.detector_model.get_vision_features(torch.from_numpy(sam.networks.preprocess.pixels(photo)))
+        maps, _ = theirs.get_vision_features_for_tracker(vision)
+    maps[-1] = maps[-1] + theirs.tracker_model.no_memory_embedding
+    for ours, flat in zip(sam.embed(photo).points, maps, strict=True):
+        torch.testing.assert_close(ours.flatten(2).permute(2, 0, 1), flat, atol=1e-5, rtol=1e-5)
+
+
+def load_state(cls: type, folder: Path) -> torch.nn.Module:
+    """A model with exactly the tensors of its file, by their own names."""
+    model = cls(cls.config_class.from_pretrained(folder)).eval()
+    model.load_state_dict(load_tensors(folder / "model.safetensors"))
+    return model
+
+
+def test_half_a_sam3(folders: dict[str, Path], models: dict[str, Sam], tmp_path: Path, photo: np.ndarray) -> None:
+    """A folder with the tracker alone takes clicks and answers as the whole does; one with the detector alone takes words."""
+    whole = models["sam3"]
+    config = json.loads((folders["sam3"] / "config.json").read_text())
+    for part, prefixes in {
+        "tracker": {
+            "detector_model.vision_encoder.backbone": "vision_encoder.backbone",
+            "tracker_neck": "vision_encoder.neck",
+        }
+        | {"tracker_model": ""},
+        "detector": {"detector_model": ""},
+    }.items():
+        folder = copy(folders["sam3"], tmp_path / part)
+        (folder / "config.json").write_text(json.dumps(config[f"{part}_config"]))
+        state = {}
+        for name, value in load_tensors(folders["sam3"] / "model.safetensors").items():
+            for old, new in prefixes.items():
+                if name.startswith(f"{old}."):
+                    state[f"{new}.{name[len(old) + 1 :]}".lstrip(".")] = value.clone()
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    clicks = create_segmenter(str(tmp_path / "tracker"), device="cpu")
+    ours, alone = (s.segment(s.embed(photo), PROMPTS["box"]) for s in (whole, clicks))
+    assert [p.score for p in alone] == pytest.approx([p.score for p in ours], abs=1e-4)
+    with pytest.raises(PromptError, match="does not understand words"):
+        clicks.segment(clicks.embed(photo), Prompt.make(text="cup"))
+    words = create_segmenter("sam3", {"model": str(tmp_path / "detector"), "threshold": 0}, "cpu")
+    assert len(words.segment(words.embed(photo), Prompt.make(text="cup"))) == 8
+    with pytest.raises(PromptError, match="understand words only"):
+        words.segment(words.embed(photo), PROMPTS["click"])
 
 
 def test_words(folders: dict[str, Path], models: dict[str, Sam], photo: np.ndarray) -> None:

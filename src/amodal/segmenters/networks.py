@@ -61,6 +61,11 @@ class PointNetwork:
 
     def embed(self, pixels: torch.Tensor) -> Any:
         """What the mask decoder needs of a picture (1, 3, side, side)."""
+        import torch
+
+        if self.model.config.model_type.startswith("sam3"):
+            with torch.no_grad():
+                return tracker_embedding(self.model, self.model.vision_encoder(pixels))
         return self.model.get_image_embeddings(pixels)
 
     def predict(
@@ -163,9 +168,10 @@ class Networks:
 
 
 def tracker_embedding(model: Any, vision: Any) -> list[torch.Tensor]:
-    """Sam3TrackerModel's image embeddings from the detector's run of the encoder that both halves share.
+    """Sam3TrackerModel's image embeddings from a run of the encoder, which the detector shares.
 
-    The same as `model.get_image_embeddings(pixels)`, but for the encoder's run.
+    As SAM 3's own program and transformers' Sam3VideoModel do it: the neck's coarsest level is not used, and the embedding for
+    "no memory" goes on the coarsest of the rest. (`Sam3TrackerModel.get_image_embeddings` puts it on the level that is not used.)
     """
     import torch
 
