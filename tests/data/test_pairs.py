@@ -1,6 +1,7 @@
 """Pairs: the depth rule on depths known in closed form, the layout, resuming, shards, real depth classes, bad folders."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,19 @@ import torch
 
 from amodal.cli import run
 from amodal.data import dataset
-from amodal.data.pairs.build import PairsConfig, Whole, build_pairs, find_wholes, on_backgrounds, wholes_of_dataset
+from amodal.data.pairs.build import build_pairs
 from amodal.data.pairs.compose import cutout, paste, superimpose
 from amodal.data.pairs.depth import DepthEstimator
 from amodal.data.pairs.reader import FOLDERS
+from amodal.data.pairs.source import (
+    PairsConfig,
+    Source,
+    Whole,
+    find_wholes,
+    in_this_process,
+    on_backgrounds,
+    wholes_of_dataset,
+)
 from amodal.data.pairs.wholes import Rule, closer_share, is_candidate, outline_map, whole_objects
 from amodal.errors import DataError, OutputError, WeightsError
 from amodal.image import encode_png, read
@@ -155,17 +165,22 @@ def test_photos_are_asked_once_and_sharded(tmp_path, wholes):
         red = Mask.from_array(image[..., 0] > 150)
         return [red], np.where(red.to_array(image.shape[:2]), 1.0, 0.0).astype(np.float32)
 
-    found, failures = find_wholes(photos, tmp_path / "out", finder, PairsConfig())
+    def find(shard=(0, 1)):
+        config = PairsConfig(shard=shard)
+        failures = find_wholes(photos, tmp_path / "out", in_this_process(finder, config.rule), config)
+        return Source(str(photos)).open(tmp_path / "out", config), failures
+
+    found, failures = find()
     assert [whole.mask for whole in found] == [whole.mask for whole in wholes]
     assert len(failures) == 1 and "broken.png" in failures[0] and len(asked) == 3
-    again, _ = find_wholes(photos, tmp_path / "out", finder, PairsConfig())
+    again, _ = find()
     assert [w.mask for w in again] == [w.mask for w in found] and len(asked) == 3
-    parts = [find_wholes(photos, tmp_path / "out", finder, PairsConfig(shard=(k, 2)))[0] for k in range(2)]
+    parts = [find((k, 2))[0] for k in range(2)]
     assert sorted(w.image_id for part in parts for w in part) == sorted(w.image_id for w in found)
     with pytest.raises(DataError, match="shard 2/2 does not exist"):
-        find_wholes(photos, tmp_path / "out", finder, PairsConfig(shard=(2, 2)))
+        find((2, 2))
     with pytest.raises(DataError, match="holds no photographs"):
-        find_wholes(tmp_path / "out", tmp_path / "x", finder, PairsConfig())
+        Source(str(tmp_path / "out")).open(tmp_path / "x", PairsConfig())
 
 
 def test_on_other_photos(tmp_path, wholes):
@@ -201,17 +216,21 @@ def test_command_line_from_given_masks(tmp_path, wholes, capsys):
 def test_command_line_from_photos_without_weights(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
-    rows, columns = np.indices((72, 96))
-    for number, x in enumerate((40, 52, 47)):
-        image = np.random.default_rng(number).integers(40, 60, (72, 96, 3), dtype=np.uint8)
-        image[(columns - x) ** 2 + (rows - 36) ** 2 < 18**2] = (220, 60 * number, 20)
+    rows, columns = np.indices((40, 52))
+    for number, x in enumerate((24, 28)):
+        image = np.random.default_rng(number).integers(40, 60, (40, 52, 3), dtype=np.uint8)
+        image[(columns - x) ** 2 + (rows - 20) ** 2 < 11**2] = (220, 60 * number, 20)
         (photos / f"{number}.png").write_bytes(encode_png(image))
     out = tmp_path / "pairs"
-    command = ["data", "build", "pairs", str(photos), "-o", str(out), "--depth", "none", "--segmenter", "grabcut"]
-    assert run([*command, "--side", "0", "--json"]) == 0
+    command = ["data", "build", "pairs", str(photos), "--depth", "none", "--segmenter", "grabcut", "--side", "0"]
+    assert run([*command, "-o", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["written"] >= 2
     for sample in dataset("pairs", out, "all"):
         assert 0.03 < sample.occlusion_rate < 0.75
+    shutil.copytree(out / "wholes", tmp_path / "pooled" / "wholes")  # so that the photos are not asked again
+    assert run([*command, "-o", str(tmp_path / "pooled"), "--workers", "2"]) == 0  # the same bytes from two processes
+    for file in out.rglob("*.png"):
+        assert (tmp_path / "pooled" / file.relative_to(out)).read_bytes() == file.read_bytes()
 
 
 def tiny_depth(folder: Path, kind: str) -> Path:

@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 from amodal import load  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.data.pairs.build import PairsConfig, Whole, build_pairs  # noqa: E402
+from amodal.data.pairs.build import build_pairs  # noqa: E402
+from amodal.data.pairs.source import PairsConfig, Whole  # noqa: E402
 from amodal.mask import Mask  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
 from amodal.training.loop import Trainer  # noqa: E402

@@ -11,15 +11,7 @@ from ..errors import UsageError
 from .common import hint, print_json, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ..data.pairs.build import Finder, PairsConfig, Whole
-    from ..image import Image
-    from ..mask import Mask
-    from ..protocols import Tick
+    from ..scale.pairs import Runner
 
 __all__ = ["register"]
 
@@ -37,6 +29,8 @@ Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one obje
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same pairs.")]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Only every N-th picture, from the I-th.")]
+Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
+RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done on stdout.")]
@@ -62,13 +56,17 @@ def pairs(
     side: Side = 256,
     seed: Seed = 0,
     shard: Shard = "0/1",
+    workers: Workers = 1,
+    ray: RayAddress = None,
     resume: Resume = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Photographs or whole objects to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
-    from ..data.pairs.build import PairsConfig, build_pairs
+    from ..data.pairs.build import build_pairs
+    from ..data.pairs.source import PairsConfig, Source, find_wholes
     from ..data.pairs.wholes import Rule
+    from ..scale.pairs import finding, making
 
     low, high = numbers(hidden, ",", "--hidden takes LOW,HIGH such as 0.05,0.7")
     number, count = numbers(shard, "/", "--shard takes I/N such as 0/8")
@@ -76,15 +74,17 @@ def pairs(
     config = PairsConfig(rule, (low, high), per_object, side, seed, (int(number), int(count)))
     if (photos is None) == (dataset is None):
         raise UsageError("give either a folder of photographs or --dataset NAME --root DIR")
+    if dataset is not None and root is None:
+        raise UsageError(f"--dataset {dataset} needs its folder: --root DIR")
+    folders = [None if folder is None else str(folder) for folder in (photos, root, backgrounds)]
+    source = Source(folders[0], dataset or "", folders[1] or "", split, folders[2])
+    run = choose_runner(workers, ray)
     failures: list[str] = []
     with progress("pairs") as tick:
         if photos is not None:
-            wholes, failures = from_photos(photos, output, config, (segmenter, depth, device), tick)
-        else:
-            wholes = from_dataset(str(dataset), root, split, config)
-        if backgrounds is not None:
-            wholes = on_other_photos(wholes, backgrounds, seed)
-        report = build_pairs(wholes, output, config, resume=resume, tick=tick)
+            failures = find_wholes(photos, output, finding(run, segmenter, depth, device, rule), config, tick)
+        maker = making(run, source, output, config)
+        report = build_pairs(source.open(output, config), output, config, maker=maker, resume=resume, tick=tick)
     failures.extend(report.failures)
     for failure in failures:
         hint(f"amodal: {failure}")
@@ -109,54 +109,12 @@ def numbers(text: str, sign: str, help: str) -> tuple[float, float]:
     return first, second
 
 
-def from_photos(
-    photos: Path, output: Path, config: PairsConfig, parts: tuple[str, str, str], tick: Tick
-) -> tuple[list[Whole], list[str]]:
-    """Whole objects of raw photographs; the networks are loaded only if a photo is left to do."""
-    from ..data.pairs.build import find_wholes
+def choose_runner(workers: int, ray: str | None) -> Runner:
+    """In this process, a pool, or Ray."""
+    from ..scale.local import run_local
 
-    finder: list[Finder] = []
+    if ray is None:
+        return lambda spec, rows: run_local(spec, rows, workers)
+    from ..scale.ray import run_ray
 
-    def find(image: Image) -> tuple[Sequence[Mask], NDArray[np.float32] | None]:
-        if not finder:
-            finder.append(make_finder(*parts))
-        return finder[0](image)
-
-    return find_wholes(photos, output, find, config, tick)
-
-
-def make_finder(segmenter: str, depth: str, device: str) -> Finder:
-    """Masks of all objects and nearness of a photo."""
-    from ..data.pairs.depth import DepthEstimator
-    from ..everything import find_objects
-    from ..pipeline import load
-
-    model = load("visible", segmenter=segmenter, device=device)
-    estimate = None if depth == "none" else DepthEstimator(depth, device)
-
-    def find(image: Image) -> tuple[list[Mask], NDArray[np.float32] | None]:
-        return [proposal.mask for proposal in find_objects(model.open(image))], None if estimate is None else estimate(
-            image
-        )
-
-    return find
-
-
-def from_dataset(name: str, root: Path | None, split: str | None, config: PairsConfig) -> list[Whole]:
-    """Whole objects of a data set."""
-    from ..data import dataset
-    from ..data.pairs.build import wholes_of_dataset
-
-    if root is None:
-        raise UsageError(f"--dataset {name} needs its folder: --root DIR")
-    return wholes_of_dataset(dataset(name, root, split, skip_bad=True), config)
-
-
-def on_other_photos(wholes: list[Whole], backgrounds: Path, seed: int) -> list[Whole]:
-    """The objects on other photographs."""
-    from ..data.pairs.build import PICTURES, on_backgrounds
-
-    paths = sorted(path for path in backgrounds.rglob("*") if path.suffix.lower() in PICTURES)
-    if not paths:
-        raise UsageError(f"{backgrounds} holds no photographs")
-    return on_backgrounds(wholes, paths, seed)
+    return lambda spec, rows: run_ray(spec, rows, ray, workers)

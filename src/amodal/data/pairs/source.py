@@ -1,0 +1,230 @@
+"""Where whole objects come from: raw photographs (by networks, kept on disk) or a data set that is known to hold whole ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import AmodalError, DataError
+from ...files import read_json, write_json
+from ...image import Image, read
+from ...mask import Mask
+from ...protocols import Tick, no_tick
+from ..sample import Dataset, Sample, dataset
+from .compose import cutout, paste
+from .wholes import Rule, is_candidate, whole_objects
+
+__all__ = ["Finder", "Mapper", "PairsConfig", "Source", "Whole", "find_wholes", "in_this_process", "wholes_of_dataset"]
+
+Finder = Callable[[Image], tuple[Sequence[Mask], "NDArray[np.float32] | None"]]
+"""Image to object masks and nearness (H, W), or None where the masks are known to be whole."""
+Mapper = Callable[[Sequence[Path]], Iterable[tuple[Path, "list[Mask] | str"]]]
+"""Photos to their whole objects (or why they failed), in any order: in this process, a pool or a cluster."""
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """What the pairs depend on.
+
+    Attributes:
+        rule: what counts as a whole object.
+        hidden: smallest and largest share of the object that the occluder hides.
+        per_object: pairs made of one whole object.
+        side: pictures are squeezed to this square (256 is what pix2gestalt trains on); 0 keeps their size.
+        seed: of all chance.
+        shard: (number, count): this process takes every count-th picture, from the number-th.
+    """
+
+    rule: Rule = field(default_factory=Rule)
+    hidden: tuple[float, float] = (0.05, 0.7)
+    per_object: int = 1
+    side: int = 256
+    seed: int = 0
+    shard: tuple[int, int] = (0, 1)
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> PairsConfig:
+        """The inverse of `dataclasses.asdict`, also after a journey through JSON."""
+        low, high = record["hidden"]
+        number, count = record["shard"]
+        plain = {key: record[key] for key in ("per_object", "side", "seed")}
+        return cls(rule=Rule(**record["rule"]), hidden=(low, high), shard=(number, count), **plain)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole object: the id and the file of its picture (or a function that gives the picture), and its mask."""
+
+    image_id: str
+    picture: Path | Callable[[], Image]
+    mask: Mask
+
+    def image(self) -> Image:
+        """(H, W, 3) uint8."""
+        return read(self.picture) if isinstance(self.picture, Path) else self.picture()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the objects of a build come from; JSON-ready, so that every process can open it.
+
+    Attributes:
+        photos: folder of raw photographs whose whole objects `find_wholes` has found, or None.
+        name, root, split: a data set instead.
+        backgrounds: folder of photographs that the objects are laid on, or None.
+    """
+
+    photos: str | None = None
+    name: str = ""
+    root: str = ""
+    split: str | None = None
+    backgrounds: str | None = None
+
+    def open(self, out: Path, config: PairsConfig) -> list[Whole]:
+        """The whole objects of the shard, always in the same order.
+
+        Raises:
+            DataError: a folder holds no pictures, or the data set cannot be read.
+        """
+        if self.photos is not None:
+            wholes = read_wholes(Path(self.photos), out, config)
+        else:
+            wholes = wholes_of_dataset(dataset(self.name, self.root, self.split, skip_bad=True), config)
+        if self.backgrounds is not None:
+            wholes = on_backgrounds(wholes, photographs(Path(self.backgrounds)), config.seed)
+        return wholes
+
+
+def in_shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:
+    """Every `count`-th item from the `number`-th. Raises DataError for a shard that does not exist."""
+    number, count = shard
+    if not 0 <= number < count:
+        raise DataError(
+            f"shard {number}/{count} does not exist; shards of {count} are 0/{count} to {count - 1}/{count}"
+        )
+    return list(items[number::count])
+
+
+def photographs(folder: Path) -> list[Path]:
+    """All pictures below a folder, sorted. Raises DataError if there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise DataError(f"{folder} holds no photographs ({', '.join(sorted(PICTURES))})")
+    return paths
+
+
+def record_of(out: Path, name: str) -> Path:
+    """Where the whole objects of a photo are kept."""
+    return out / "wholes" / f"{safe(name)}.json"
+
+
+def find_wholes(photos: Path, out: Path, mapper: Mapper, config: PairsConfig, tick: Tick = no_tick) -> list[str]:
+    """Find the whole objects of a folder of photographs; each photo's answer is kept in `out/wholes/` and not asked again.
+
+    Args:
+        photos: searched recursively.
+        out: the data set's folder.
+        mapper: asks the networks.
+        config: the shard.
+        tick: called once per photo.
+
+    Returns:
+        "file: reason" for photos that failed.
+
+    Raises:
+        DataError: there is no photo.
+    """
+    names = {path: str(path.relative_to(photos)) for path in in_shard(photographs(photos), config.shard)}
+    todo = [path for path, name in names.items() if not record_of(out, name).is_file()]
+    failures: list[str] = []
+    for done, (path, answer) in enumerate(mapper(todo), 1):
+        if isinstance(answer, str):
+            failures.append(f"{names[path]}: {answer}")
+        else:
+            record = {"image": names[path], "masks": [mask.to_dict() for mask in answer]}
+            write_json(record_of(out, names[path]), record)
+        tick("photo", done, len(todo))
+    return failures
+
+
+def in_this_process(finder: Finder, rule: Rule) -> Mapper:
+    """A mapper that takes photo by photo."""
+
+    def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
+        for path in paths:
+            try:
+                image = read(path)
+                yield path, whole_objects(*finder(image), image.shape[:2], rule)
+            except AmodalError as error:
+                yield path, str(error)
+
+    return work
+
+
+def read_wholes(photos: Path, out: Path, config: PairsConfig) -> list[Whole]:
+    """What `find_wholes` has found in the photos of the shard."""
+    wholes = []
+    for path in in_shard(photographs(photos), config.shard):
+        name = str(path.relative_to(photos))
+        if record_of(out, name).is_file():
+            masks = read_json(record_of(out, name), DataError)["masks"]
+            wholes += [Whole(name, path, Mask.from_dict(mask)) for mask in masks]
+    return wholes
+
+
+def wholes_of_dataset(data: Dataset, config: PairsConfig) -> list[Whole]:
+    """The whole objects of a data set with amodal truth: those that nothing hides and that pass the rule's shape test."""
+    samples = in_shard([s for s in data if s.visible == s.amodal], config.shard)
+    return [
+        Whole(sample.id, sample.picture if isinstance(sample.picture, Path) else picture_of(sample), sample.amodal)
+        for sample in samples
+        if is_candidate(sample.amodal, sample.size, config.rule)
+    ]
+
+
+def picture_of(sample: Sample) -> Callable[[], Image]:
+    """A function that gives the sample's image."""
+    return lambda: sample.image
+
+
+def on_backgrounds(wholes: Iterable[Whole], backgrounds: Sequence[Path], seed: int) -> list[Whole]:
+    """The objects cut out and laid on other photographs, each at its own size; those that do not fit are left out."""
+    import cv2
+
+    def make(whole: Whole, path: Path, size: tuple[int, int], corner: tuple[int, int]) -> Callable[[], Image]:
+        def load() -> Image:
+            ground = cv2.resize(read(path), size, interpolation=cv2.INTER_AREA)
+            return paste(ground, cutout(whole.image(), whole.mask), corner)[0]
+
+        return load
+
+    out = []
+    for whole in wholes:
+        random = generator(seed, whole.image_id, "ground")
+        height, width = whole.mask.bits.shape
+        stretch = random.uniform(1.2, 2.2, 2)
+        size = (max(width + 4, int(width * stretch[0])), max(height + 4, int(height * stretch[1])))
+        corner = tuple(int(random.integers(1, big - small)) for big, small in zip(size, (width, height), strict=True))
+        path = backgrounds[int(random.integers(len(backgrounds)))]
+        moved = whole.mask.shift(corner[0] - whole.mask.origin[0], corner[1] - whole.mask.origin[1])
+        out.append(Whole(whole.image_id, make(whole, path, size, (corner[0], corner[1])), moved))
+    return out
+
+
+def generator(seed: int, name: str, what: str) -> np.random.Generator:
+    """Chance that depends on the seed and the names alone."""
+    digest = hashlib.sha256(f"{seed}/{name}/{what}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def safe(name: str) -> str:
+    """A file name for an id; ids that differ get names that differ."""
+    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]
+    return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,112 @@
+"""Training pairs through the batch engine: finding whole objects and laying occluders, in processes or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..data.pairs.build import Maker, PairFiles
+from ..data.pairs.depth import DepthEstimator
+from ..data.pairs.reader import FOLDERS
+from ..data.pairs.source import Finder, Mapper, PairsConfig, Source
+from ..data.pairs.wholes import Rule, whole_objects
+from ..image import Image, read
+from ..mask import Mask
+from .worker import Result, Row, Spec
+
+__all__ = ["FindWholes", "MakePairs", "finding", "making"]
+
+Runner = Callable[[Spec, Sequence[Row]], Iterator[tuple[Row, list[Result]]]]
+"""`run_local` or `run_ray` with their number of workers."""
+
+
+class FindWholes:
+    """A photo's file to its whole objects."""
+
+    def __init__(self, segmenter: str, depth: str, device: str, rule: dict[str, Any]) -> None:
+        """
+        Args:
+            segmenter: finds the objects.
+            depth: a depth model, or "none" to trust the masks.
+            device: of both.
+            rule: the fields of `Rule`.
+        """
+        self.names, self.rule = (segmenter, depth, device), Rule(**rule)
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Masks of all objects and nearness; the networks load at the first photo."""
+        from ..everything import find_objects
+        from ..pipeline import load
+
+        segmenter, depth, device = self.names
+        model = load("visible", segmenter=segmenter, device=device)
+        estimate = None if depth == "none" else DepthEstimator(depth, device)
+
+        def find(image: Image) -> Any:
+            masks = [proposal.mask for proposal in find_objects(model.open(image))]
+            return masks, None if estimate is None else estimate(image)
+
+        return find
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        image = read(row.content["image"])
+        wholes = whole_objects(*self.finder(image), image.shape[:2], self.rule)
+        masks = [mask.to_dict() for mask in wholes]
+        return [Result({"id": row.id, "status": "done", "error": None, "masks": masks})]
+
+
+class MakePairs:
+    """The number of a pair to its four pictures."""
+
+    def __init__(self, source: dict[str, Any], out: str, config: dict[str, Any]) -> None:
+        """
+        Args:
+            source: the fields of `Source`.
+            out: the data set's folder, where the found objects lie.
+            config: the fields of `PairsConfig`.
+        """
+        self.source, self.out, self.config = Source(**source), Path(out), PairsConfig.from_dict(config)
+
+    @cached_property
+    def files(self) -> PairFiles:
+        """The shard's objects, opened at the first pair."""
+        return PairFiles(self.source.open(self.out, self.config), self.config)
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        index, number = row.content["task"]
+        pictures = dict(zip(FOLDERS, self.files.one(index, number), strict=True))
+        return [Result({"id": row.id, "status": "done", "error": None}, pictures)]
+
+
+def finding(run: Runner, segmenter: str, depth: str, device: str, rule: Rule) -> Mapper:
+    """A mapper for `find_wholes` that works through the engine."""
+    settings = {"segmenter": segmenter, "depth": depth, "device": device, "rule": asdict(rule)}
+    spec = Spec("amodal.scale.pairs:FindWholes", settings)
+
+    def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
+        rows = [Row(str(number), {"image": str(path)}) for number, path in enumerate(paths)]
+        for row, results in run(spec, rows) if rows else ():
+            record = results[0].record
+            error = record["error"]
+            answer = [Mask.from_dict(mask) for mask in record["masks"]] if error is None else error
+            yield paths[int(row.id)], answer
+
+    return work
+
+
+def making(run: Runner, source: Source, out: Path, config: PairsConfig) -> Maker:
+    """A maker for `build_pairs` that works through the engine."""
+    settings = {"source": asdict(source), "out": str(out), "config": asdict(config)}
+    spec = Spec("amodal.scale.pairs:MakePairs", settings)
+
+    def work(tasks: Sequence[tuple[int, int]]) -> Iterable[tuple[tuple[int, int], list[bytes] | str]]:
+        rows = [Row(str(number), {"task": list(task)}) for number, task in enumerate(tasks)]
+        for row, results in run(spec, rows) if rows else ():
+            error = results[0].record["error"]
+            yield tasks[int(row.id)], error if error is not None else [results[0].files[folder] for folder in FOLDERS]
+
+    return work
