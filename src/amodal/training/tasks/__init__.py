@@ -16,6 +16,7 @@ __all__ = ["TASKS", "open_task"]
 TASKS = {
     "occamodal": "occamodal:OccAmodalTask",
     "pix2gestalt": "pix2gestalt:Pix2GestaltTask",
+    "pocket-inpainter": "pocket_inpainter:PocketInpainterTask",
     "pocket-segmenter": "pocket_segmenter:PocketSegmenterTask",
 }
 
