@@ -55,7 +55,11 @@ def paint_occluded(
         conditions.append(condition_picture(crop.image(image, "edge"), known))
         areas.append((~known).astype(np.float32))
     painted = inpainter.paint(
-        np.stack(conditions), np.stack(areas), [seeds[i] for i in todo], sampling or Sampling(), tick
+        np.stack(conditions),
+        np.stack(areas),
+        [seeds[i] for i in todo],
+        sampling or Sampling(inpainter.default_steps),
+        tick,
     )
     for index, crop, picture in zip(todo, crops, painted, strict=True):
         rgb = np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8)
@@ -96,7 +100,7 @@ def paint_behind(
     conditions = [condition_picture(crop.image(image, "edge"), bits) for crop, bits in zip(crops, known, strict=True)]
     areas = [(~bits).astype(np.float32) for bits in known]
     seeds = [seed * 1_000_003 + number for number in range(len(masks))]
-    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, Sampling(), tick)
+    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, Sampling(inpainter.default_steps), tick)
     for mask, crop, picture in zip(masks, crops, painted, strict=True):
         full = crop.image_back(np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8))
         x0, y0, x1, y1 = mask.box

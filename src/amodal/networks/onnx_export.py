@@ -31,7 +31,7 @@ def export(
 
     Args:
         network: in evaluation mode, on the CPU.
-        examples: one tensor per input, (B, C, H, W).
+        examples: one tensor per input, (B, C, H, W) or (B,).
         inputs: their names.
         output: the answer's name.
         path: the file, written atomically.
@@ -46,7 +46,11 @@ def export(
     """
     import onnx
 
-    axes = {name: {0: "batch", 2: f"{name}_height", 3: f"{name}_width"} for name in (*inputs, output)}
+    maps = {name for name, example in zip(inputs, examples, strict=True) if example.ndim == 4} | {output}
+    axes = {
+        name: {0: "batch"} | ({2: f"{name}_height", 3: f"{name}_width"} if name in maps else {})
+        for name in (*inputs, output)
+    }
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations and trace remarks
         torch.onnx.export(

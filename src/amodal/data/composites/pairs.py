@@ -46,7 +46,9 @@ class PairStream:
 
     def __init__(self, library: Library, config: PairConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
-        wholes = {name: weight for name, weight in OBJECT_TARGETS.items() if name == "photo" or library.wholes.get(name)}
+        wholes = {
+            name: weight for name, weight in OBJECT_TARGETS.items() if name == "photo" or library.wholes.get(name)
+        }
         self.placer = Placer(library, wholes, KINDS)
 
     def sample(self, index: int) -> tuple[Array, Array, Array]:
@@ -68,9 +70,15 @@ class PairStream:
             return self._object(rng, layout, view, painted)
         return self._photo(rng, painted)
 
-    def _object(self, rng: np.random.Generator, layout: Layout, view: NDArray[np.float64], painted: Painted) -> tuple[Array, Array, Array]:
+    def _object(
+        self, rng: np.random.Generator, layout: Layout, view: NDArray[np.float64], painted: Painted
+    ) -> tuple[Array, Array, Array]:
         size = (self.config.size, self.config.size)
-        alone = replace(layout, layers=() if layout.photo is not None else (layout.layers[layout.target],), target=-1 if layout.photo is not None else 0)
+        alone = replace(
+            layout,
+            layers=() if layout.photo is not None else (layout.layers[layout.target],),
+            target=-1 if layout.photo is not None else 0,
+        )
         whole = paint(alone, view, size)
         both = unit(wear(rng, np.hstack([painted.image, whole.image])))
         seen, complete = both[:, : size[1]], both[:, size[1] :]
@@ -106,7 +114,7 @@ class PairStream:
 
 def unit(image: NDArray[np.uint8]) -> Array:
     """uint8 to float32 in [-1, 1]."""
-    return np.asarray(image, np.float32) / np.float32(127.5) - 1
+    return np.asarray(image / np.float32(127.5) - 1, np.float32)
 
 
 def planes(target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits) -> tuple[Array, Array, Array]:

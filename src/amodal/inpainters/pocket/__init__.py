@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ...networks.onnx_session import open_session
 from ...options import Options
 from ...protocols import Inpainter, Sampling, Tick, no_tick
 from ...weights import embedded
@@ -25,7 +26,12 @@ Array = NDArray[np.float32]
 class PocketOptions(Options):
     """Options of the pocket inpainter."""
 
-    steps: int = Field(8, ge=1, le=200, description="network evaluations where the method does not say how many")
+    steps: int = Field(
+        8,
+        ge=1,
+        le=200,
+        description="network evaluations when it paints occluded pixels; methods that drive it have their own",
+    )
     batch: int = Field(8, ge=1, le=256, description="pictures per network evaluation; bounds the memory")
     weights: str | None = Field(None, description="an ONNX file of your own in place of the embedded one")
 
@@ -46,6 +52,7 @@ class Pocket(Inpainter):
         self._path = Path(own) if own else embedded("pocket-inpainter")
         self._lock = threading.Lock()
         self._session: Any = None
+        self.default_steps = self.options.steps
 
     def paint(
         self,
@@ -56,7 +63,7 @@ class Pocket(Inpainter):
         tick: Tick = no_tick,
     ) -> NDArray[np.float32]:
         out = np.empty(conditions.shape, np.float32)
-        steps = CosineSteps(sampling.steps or self.options.steps, sampling.strength).steps
+        steps = CosineSteps(sampling.steps, sampling.strength).steps
         chunks = range(0, len(conditions), self.options.batch)
         total, done = steps * len(chunks), 0
 
@@ -75,7 +82,7 @@ class Pocket(Inpainter):
         known = np.ascontiguousarray(np.clip(conditions, -1, 1).transpose(0, 3, 1, 2), np.float32)
         area = np.ascontiguousarray(areas[:, None], np.float32)
         noise = np.stack([np.random.default_rng(seed).standard_normal(known.shape[1:], np.float32) for seed in seeds])
-        schedule = CosineSteps(sampling.steps or self.options.steps, sampling.strength)
+        schedule = CosineSteps(sampling.steps, sampling.strength)
 
         def predict(latent: Array, index: int) -> Array:
             time = np.full(len(latent), schedule.times[index], np.float32)
@@ -90,9 +97,5 @@ class Pocket(Inpainter):
     def _open(self) -> Any:
         with self._lock:
             if self._session is None:
-                import onnxruntime
-
-                settings = onnxruntime.SessionOptions()
-                settings.log_severity_level = 3
-                self._session = onnxruntime.InferenceSession(str(self._path), settings, providers=["CPUExecutionProvider"])
+                self._session = open_session(str(self._path))
             return self._session

@@ -5,6 +5,7 @@ The shipped inpainter runs the exported ONNX file and never imports this.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -29,7 +30,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.film(time)[..., None, None].chunk(2, 1)
-        return x + self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        change: Tensor = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        return x + change
 
 
 class Attention(nn.Module):
@@ -48,7 +50,8 @@ class Attention(nn.Module):
         shape = (batch, 3, self.heads, width // self.heads, height * breadth)
         q, k, v = self.qkv(self.norm(x)).reshape(shape).transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, width, height, breadth)
-        return x + self.out(mixed)
+        change: Tensor = self.out(mixed)
+        return x + change
 
 
 class PocketInpainter(nn.Module):
@@ -69,8 +72,8 @@ class PocketInpainter(nn.Module):
         self.frequencies = 32
         self.time = nn.Sequential(nn.Linear(2 * self.frequencies, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
         self.stem = nn.Conv2d(INPUTS * fold**2, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.encoder = nn.ModuleList(
             nn.ModuleList(Block(w, time) for _ in range(n)) for w, n in zip(widths, depths, strict=True)
         )
@@ -82,6 +85,12 @@ class PocketInpainter(nn.Module):
         self.out = nn.Conv2d(widths[0], 3 * fold**2, 3, padding=1)
         nn.init.zeros_(self.out.weight)
 
+    def _stage(self, blocks: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
+        assert isinstance(blocks, nn.ModuleList)
+        for block in blocks:
+            x = block(x, embedded)
+        return x
+
     def forward(self, noisy: Tensor, area: Tensor, condition: Tensor, time: Tensor) -> Tensor:
         """v (B, 3, S, S) from noisy (B, 3, S, S), area (B, 1, S, S), condition (B, 3, S, S) and time (B,) in [0, 1]."""
         steps = torch.arange(self.frequencies, device=time.device, dtype=torch.float32)
@@ -90,14 +99,12 @@ class PocketInpainter(nn.Module):
         x = self.stem(F.pixel_unshuffle(torch.cat([noisy, area, condition], 1), self.fold))
         skips = []
         for level, stage in enumerate(self.encoder):
-            for block in stage:
-                x = block(x, embedded)
+            x = self._stage(stage, x, embedded)
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
         x = self.middle[2](self.middle[1](self.middle[0](x), embedded))
         for level in reversed(range(len(self.down))):
             x = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest") + skips[level]
-            for block in self.decoder[level]:
-                x = block(x, embedded)
+            x = self._stage(self.decoder[level], x, embedded)
         return F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.fold)

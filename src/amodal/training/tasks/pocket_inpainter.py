@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from amodal.data.composites.build import LibraryConfig, open_library
-from amodal.data.composites.pairs import PairConfig, PairStream
-from amodal.inpainters.leak import sample
-from amodal.inpainters.pocket.network import PocketInpainter
-from amodal.inpainters.pocket.schedule import LAST, CosineSteps
-
+from ...data.composites.build import LibraryConfig, open_library
+from ...data.composites.pairs import PairConfig, PairStream
+from ...inpainters.leak import sample
+from ...inpainters.pocket.network import PocketInpainter
+from ...inpainters.pocket.schedule import LAST, CosineSteps
+from ...networks.onnx_export import export
 from ..recipe import Recipe, section
 
 Array = NDArray[np.float32]
@@ -113,6 +114,15 @@ class PocketInpainterTask:
         rows = [np.hstack([_rgb(p[i]) for p in (condition, made, target)]) for i in range(24)]
         columns = [np.vstack(rows[i : i + 8]) for i in range(0, 24, 8)]
         return scores, np.hstack(columns)
+
+    def export(self, network: nn.Module, folder: Path) -> list[Path]:
+        """`pocket-inpainter.onnx`: noisy, area, condition and time in, v out."""
+        side = self.data.size
+        ramp = torch.linspace(-1, 1, side).expand(2, 3, side, side)
+        examples = [ramp, torch.ones(2, 1, side, side), -ramp, torch.tensor([0.3, 0.9])]
+        path = folder / "pocket-inpainter.onnx"
+        export(network.eval(), examples, ["noisy", "area", "condition", "time"], "v", path, {"size": str(side)})
+        return [path]
 
 
 @torch.inference_mode()
