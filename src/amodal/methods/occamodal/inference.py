@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...image import Image
-from ...mask import Box, Mask, SoftMask
+from ...mask import Box, Mask, SoftMask, bounding_box
 
 __all__ = ["Look", "Runner", "Window", "network_input", "predict"]
 
@@ -27,13 +27,14 @@ class Look:
         size: side of the crop that the network sees, in pixels.
         factors: sides of the crops as multiples of the visible box's longer side; their logits are averaged.
         flip: average with the mirrored crop.
-        again: if positive, a second crop is this many times the longer side of the first answer, about its centre.
+        again: sides of further crops as multiples of the longer side of the first answer, about its centre; they join
+            the average.
     """
 
     size: int = 160
     factors: tuple[float, ...] = (2.0,)
     flip: bool = False
-    again: float = 0.0
+    again: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,33 @@ def predict(run: Runner, image: Image, visible: Mask, look: Look) -> tuple[SoftM
         look: how to crop.
     """
     windows = [Window.around(visible.box, f) for f in look.factors]
-    logits, box = _average(run, image, visible, windows, look)
-    if look.again > 0:
+    crops = _ask(run, image, visible, windows, look)
+    logits, box = _average(crops, windows)
+    if look.again:
         grown = SoftMask(np.ascontiguousarray(logits[..., 0]), (box[0], box[1])).threshold(0.0) | visible
-        window = Window.around(grown.box, look.again)
-        logits, box = _average(run, image, visible, [window], look)
+        closer = [Window.around(grown.box, f) for f in look.again]
+        crops = np.concatenate([crops, _ask(run, image, visible, closer, look)])
+        logits, box = _average(crops, [*windows, *closer])
     soft = 1 / (1 + np.exp(-logits))
     amodal, occluder = (np.ascontiguousarray(soft[..., i], np.float32) for i in (0, 1))
     return SoftMask(amodal, (box[0], box[1])), SoftMask(occluder, (box[0], box[1]))
 
 
-def _average(run: Runner, image: Image, visible: Mask, windows: list[Window], look: Look) -> tuple[Floats, Box]:
-    """Mean logits (h, w, 2) on the box of the largest window; where a smaller one does not reach, the others decide."""
+def _ask(run: Runner, image: Image, visible: Mask, windows: list[Window], look: Look) -> Floats:
+    """Logits (N, 2, S, S) of each window."""
     x = np.stack([network_input(image, visible, w, look.size) for w in windows])
-    y = run(np.concatenate([x, x[..., ::-1]]) if look.flip else x)
-    if look.flip:
-        y = np.asarray((y[: len(windows)] + y[len(windows) :, ..., ::-1]) / 2, np.float32)
-    box = max(windows, key=lambda w: w.side).box
+    if not look.flip:
+        return run(x)
+    y = run(np.concatenate([x, x[..., ::-1]]))
+    return np.asarray((y[: len(windows)] + y[len(windows) :, ..., ::-1]) / 2, np.float32)
+
+
+def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Box]:
+    """Mean logits (h, w, 2) on the box around all windows; where a window does not reach, the others decide."""
+    box = bounding_box(w.box for w in windows)
     total = np.zeros((box[3] - box[1], box[2] - box[0], 2), np.float32)
     weight = np.zeros((*total.shape[:2], 1), np.float32)
-    for crop, window in zip(y, windows, strict=True):
+    for crop, window in zip(crops, windows, strict=True):
         planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), window, box, -30.0)
         reach = (planes[..., :1] > -29).astype(np.float32)
         total += planes * reach

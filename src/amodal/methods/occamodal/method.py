@@ -29,11 +29,14 @@ class OccAmodalOptions(Options):
     threshold: float = Field(
         0.5, gt=0, lt=1, description="amodal probability above which a pixel belongs to the object"
     )
-    factor: float = Field(
-        2.2, ge=1.1, le=6, description="side of the first crop as a multiple of the visible box's longer side"
+    factors: tuple[float, ...] = Field(
+        (1.7, 2.4),
+        min_length=1,
+        max_length=4,
+        description="sides of the first crops as multiples of the visible box's longer side; their answers are averaged",
     )
-    again: float = Field(
-        1.5, ge=0, le=4, description="side of the second crop over the first answer's longer side; 0: no second look"
+    again: tuple[float, ...] = Field(
+        (1.5,), max_length=4, description="sides of further crops over the first answer's longer side; empty: one look"
     )
     flip: bool = Field(True, description="average with the mirrored picture: steadier, twice the time")
     rim: float = Field(
@@ -56,7 +59,7 @@ class OccAmodal(Method):
     def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
         o = self.options
         run, size, temperature = runner(o.threads)
-        look = Look(size, (o.factor,), o.flip, o.again)
+        look = Look(size, o.factors, o.flip, o.again)
         guesses = []
         for done, job in enumerate(jobs, 1):
             amodal, occluder = predict(run, image, job.visible, look)

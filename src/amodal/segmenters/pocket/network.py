@@ -60,9 +60,14 @@ class PocketHead(nn.Module):
 class PocketNetwork(nn.Module):
     """Encoder and head together, for training."""
 
-    def __init__(self, widths: tuple[int, ...] = (48, 80, 128, 176), head: tuple[int, ...] = (32, 64, 96, 128)) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (48, 80, 128, 176),
+        depths: tuple[int, ...] = (1, 1, 2, 1),
+        head: tuple[int, ...] = (32, 64, 96, 128),
+    ) -> None:
         super().__init__()
-        self.encoder = PocketEncoder(widths)
+        self.encoder = PocketEncoder(widths, depths)
         self.head = PocketHead(widths[0], head)
 
     def forward(self, x: Tensor, prompts: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class NetworkConfig:
     """See `PocketNetwork`."""
 
     widths: tuple[int, ...] = (48, 80, 128, 176)
+    depths: tuple[int, ...] = (1, 1, 2, 1)
     head: tuple[int, ...] = (32, 64, 96, 128)
 
 
@@ -66,7 +67,7 @@ class PocketSegmenterTask:
         self.seed = recipe.run.seed
 
     def network(self) -> nn.Module:
-        return PocketNetwork(self.network_config.widths, self.network_config.head)
+        return PocketNetwork(self.network_config.widths, self.network_config.depths, self.network_config.head)
 
     def source(self, seed: int, batch: int) -> CropBatches:
         return CropBatches(self.data, seed, batch)

@@ -1,0 +1,129 @@
+"""OccAmodal: crops and their way back, the shipped network, parity of torch and ONNX."""
+
+import numpy as np
+import pytest
+
+import amodal
+from amodal.errors import WeightsError
+from amodal.mask import Mask, SoftMask
+from amodal.methods.occamodal.inference import Look, Window, network_input, predict
+from amodal.methods.occamodal.method import amodal_mask, calibrated, runner
+
+
+def echo(x: np.ndarray) -> np.ndarray:
+    """A stand-in network with a known answer: amodal where it was given as visible, the occluder where the frame is."""
+    return np.stack([x[:, 3] * 20 - 10, x[:, 4] * 20 - 10], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def scene() -> tuple[np.ndarray, Mask]:
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    bits = np.zeros((120, 160), bool)
+    bits[20:70, 40:90] = True
+    return image, Mask.from_array(bits)
+
+
+@pytest.mark.parametrize(
+    "look", [Look(64), Look(96, (1.5, 2.5)), Look(64, (2.0,), True), Look(64, (2.0,), True, (1.4, 1.9))]
+)
+def test_what_goes_in_comes_back_in_place(scene, look):
+    image, visible = scene
+    amodal_soft, frame = predict(echo, image, visible, look)
+    assert amodal_soft.threshold().iou(visible) > 0.94
+    inside = frame.threshold().to_array((120, 160))
+    x0, y0, x1, y1 = frame.box
+    assert inside[max(0, y0 + 2) : y1 - 2, max(0, x0 + 2) : x1 - 2].mean() > 0.96
+
+
+def test_the_input_is_the_picture(scene):
+    image, visible = scene
+    window = Window(40, 20, 50)
+    planes = network_input(image, visible, window, 50)
+    assert np.abs((planes[:3].transpose(1, 2, 0) + 1) * 127.5 - image[20:70, 40:90]).max() < 1e-3
+    assert planes[3].all() and planes[4].all()
+    outside = network_input(image, visible, Window(-50, -50, 60), 30)
+    assert outside[4].sum() == 25
+    assert not outside[:3, :24].any()
+
+
+def test_objects_may_leave_the_frame(scene):
+    image, _ = scene
+    visible = Mask.from_box((0, 30, 20, 60))
+    everywhere = predict(lambda x: np.full((len(x), 2, *x.shape[2:]), 5, np.float32), image, visible, Look(64))[0]
+    assert everywhere.threshold().box[0] < 0
+
+
+def test_rims_are_dropped_and_parts_are_kept():
+    visible = Mask.from_box((0, 0, 100, 100))
+    values = np.zeros((120, 200), np.float32)
+    values[:102, :102] = 0.9
+    values[30:70, 100:160] = 0.9
+    soft = SoftMask(values)
+    rough, clean = amodal_mask(soft, visible), amodal_mask(soft, visible, rim=0.02)
+    assert rough.area - clean.area == pytest.approx(2 * 202 - 2 * 40, abs=30)
+    assert clean.contains(visible)
+    assert clean.contains(Mask.from_box((102, 35, 158, 65)))
+
+
+def test_temperature():
+    soft = SoftMask(np.array([[0.5, 0.9, 0.1]], np.float32))
+    assert calibrated(soft, 1.0) is soft
+    cooler = calibrated(soft, 2.0).values
+    assert cooler[0, 0] == pytest.approx(0.5)
+    assert cooler[0, 1] == pytest.approx(0.75)
+    assert cooler[0, 2] == pytest.approx(0.25)
+
+
+def test_the_shipped_network_completes_a_disc(photo, disc_visible):
+    result = amodal.load("occamodal")(photo, mask=disc_visible)
+    rows, columns = np.indices(photo.shape[:2])
+    disc = Mask.from_array((rows - 48) ** 2 + (columns - 60) ** 2 < 30**2)
+    visible = Mask.from_array(disc_visible)
+    assert result.amodal.iou(disc) > visible.iou(disc) + 0.03
+    assert result.probability is not None
+    whole = amodal.load("occamodal")(np.full_like(photo, 90), mask=disc)
+    assert whole.amodal.iou(disc) > 0.95
+
+
+def test_a_batch_equals_single_objects(photo, disc_visible):
+    scene = amodal.load("occamodal").open(photo)
+    other = Mask.from_box((5, 60, 40, 90))
+    one = scene.complete(mask=other)
+    assert scene.complete(mask=disc_visible) is not None
+    assert scene.complete(mask=other).amodal == one.amodal
+
+
+def test_altered_weights_are_told(tmp_path, monkeypatch):
+    import amodal.weights as weights
+
+    (tmp_path / "_weights").mkdir()
+    (tmp_path / "_weights" / "occamodal.onnx").write_bytes(b"not a network")
+    monkeypatch.setattr(weights, "PACKAGE", tmp_path)
+    runner.cache_clear()
+    with pytest.raises(WeightsError, match="occamodal"):
+        runner(7)
+    runner.cache_clear()
+
+
+def test_torch_and_onnx_agree(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from amodal.methods.occamodal.network import CompactOccAmodal
+    from amodal.networks.onnx_export import export
+    from amodal.networks.onnx_session import open_session
+
+    torch.manual_seed(0)
+    network = CompactOccAmodal((16, 24, 32), (1, 1, 1), 24)
+    with torch.no_grad():
+        network.train()(torch.randn(4, 5, 64, 64))  # batch statistics other than 0 and 1
+    network.eval()
+    example = torch.randn(2, 5, 64, 64)
+    path = tmp_path / "n.onnx"
+    assert export(network, [example], ["crop"], "logits", path, {"size": "64"}) < 0.02
+    session = open_session(str(path), 1)
+    assert session.get_modelmeta().custom_metadata_map == {"size": "64"}
+    other = torch.randn(1, 5, 96, 96)
+    with torch.inference_mode():
+        expected = network(other).numpy()
+    assert np.abs(session.run(None, {"crop": other.numpy()})[0] - expected).max() < 0.02 * expected.std()
+    assert path.stat().st_size < 2.4 * sum(p.numel() for p in network.parameters()) + 40_000
