@@ -21,6 +21,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
         "visible": "amodal.methods.baselines:Visible",
         "hull": "amodal.methods.baselines:Hull",
+        "occamodal": "amodal.methods.occamodal.method:OccAmodal",
         "inpaint": "amodal.methods.comparisons:Inpaint",
         "sam": "amodal.methods.comparisons:SegmentAgain",
         "tuning-free": "amodal.methods.tuning_free.method:TuningFree",
@@ -65,7 +66,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 KINDS = tuple(BUILTIN)
-DEFAULTS = {"methods": "hull", "inpainters": "classical", "segmenters": "grabcut"}
+DEFAULTS = {"methods": "occamodal", "inpainters": "classical", "segmenters": "grabcut"}
 """What `amodal.load()` uses: the best that ships inside the package."""
 
 FOLDERS: dict[str, str] = {"inpainters": "diffusers", "segmenters": "sam"}

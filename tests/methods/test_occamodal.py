@@ -127,3 +127,20 @@ def test_torch_and_onnx_agree(tmp_path):
         expected = network(other).numpy()
     assert np.abs(session.run(None, {"crop": other.numpy()})[0] - expected).max() < 0.02 * expected.std()
     assert path.stat().st_size < 2.4 * sum(p.numel() for p in network.parameters()) + 40_000
+
+
+def test_the_papers_network():
+    torch = pytest.importorskip("torch")
+    from amodal.methods.occamodal.paper import Predictor, TwoStageOccAmodal, boundary
+
+    assert Predictor(1).up0.conv.conv[0].in_channels == 1280, "facts: 512 + 256 from the picture + 512 from the skip"
+    network = TwoStageOccAmodal((4, 6, 8, 8, 8, 8), (4, 4, 4, 4), 4)
+    x = torch.randn(2, 5, 64, 64)
+    out = network(x)
+    assert out.shape == (2, 2, 64, 64)
+    out[:, 0].sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in network.occluder.parameters()), "stage 2 does not train stage 1"
+    visible, occluder = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    visible[..., :8], occluder[..., 8:] = 1, 1
+    columns = boundary(visible, occluder)[0, 0, 5].nonzero().ravel().tolist()
+    assert columns == [6, 7, 8, 9]

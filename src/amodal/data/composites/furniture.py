@@ -121,7 +121,7 @@ class Builder:
 def table(b: Builder) -> None:
     """A top on legs, side panels or one post; sometimes closed at the front like a counter."""
     r = b.rng
-    w, d, h = r.uniform(0.5, 2.6), r.uniform(0.4, 1.2), r.uniform(0.4, 1.1)
+    w, d, h = r.uniform(0.5, 3.6), r.uniform(0.4, 1.4), r.uniform(0.4, 1.1)
     t = r.uniform(0.02, 0.12)
     top, leg = b.material(), b.material()
     kind = r.integers(4)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...protocols import Tick, no_tick
-from .furniture import Builder, article
+from .furniture import Builder, article, stool
 from .paint import Painted
 from .raycast import TEXTURE, Camera, Floats, Mesh, join, shade, silhouette, trace
 from .sprites import Bits, Image, warp
@@ -143,7 +143,29 @@ def _furnish(
         top = float(high[2])
         if (high - low)[:2].min() > 0.35 and 0.3 < top < 1.3:
             pieces += _on_top(rng, pieces[-1], pictures, objects)
+            if rng.random() < 0.6:
+                pieces += _around(rng, piece.moved(to=(*place, 0.0)), pictures)
     return pieces[:60]
+
+
+def _around(rng: np.random.Generator, base: Mesh, pictures: list[Image]) -> list[Mesh]:
+    """A few equal seats close to a table or counter, where it hides their legs from one side and their tops from none."""
+    low, high = base.bounds
+    builder = Builder(rng, pictures)
+    stool(builder)
+    seat = builder.mesh()
+    seats = []
+    for _ in range(int(rng.integers(1, 5))):
+        x, y = low[:2] + (high - low)[:2] * rng.uniform(0, 1, 2)
+        away = float(rng.uniform(0.05, 0.6))
+        side = int(rng.integers(4))
+        at = [(low[0] - away, y), (high[0] + away, y), (x, low[1] - away), (x, high[1] + away)][side]
+        seats.append(
+            seat.moved(
+                float(rng.uniform(0.95, 1.05)), float(rng.uniform(0, 2 * np.pi)), (float(at[0]), float(at[1]), 0.0)
+            )
+        )
+    return seats
 
 
 def _free(

@@ -40,7 +40,7 @@ class OccAmodalOptions(Options):
     )
     flip: bool = Field(True, description="average with the mirrored picture: steadier, twice the time")
     rim: float = Field(
-        0.01, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
+        0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
     )
     threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
 

@@ -16,8 +16,9 @@ from ...data.composites.build import LibraryConfig, open_library, open_rooms
 from ...mask import Mask
 from ...methods.occamodal.inference import Look, predict
 from ...methods.occamodal.network import CompactOccAmodal
+from ...methods.occamodal.paper import TwoStageOccAmodal
 from ...networks.onnx_export import export
-from ..recipe import Recipe, section
+from ..recipe import Recipe, RecipeError, section
 from . import sets
 
 
@@ -43,8 +44,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """See `CompactOccAmodal`."""
+    """Which network, and its widths.
 
+    Attributes:
+        variant: "compact" (see `CompactOccAmodal`) or "paper" (see `TwoStageOccAmodal`; `widths` has six levels then).
+    """
+
+    variant: str = "compact"
     widths: tuple[int, ...] = (64, 128, 192, 288)
     depths: tuple[int, ...] = (1, 1, 2, 2)
     head: int = 96
@@ -112,9 +118,14 @@ class OccAmodalTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
+        variants = {"compact", "paper"}
+        if self.network_config.variant not in variants:
+            raise RecipeError(f"network.variant must be one of {sorted(variants)}, got {self.network_config.variant!r}")
 
     def network(self) -> nn.Module:
         c = self.network_config
+        if c.variant == "paper":
+            return TwoStageOccAmodal(c.widths)
         return CompactOccAmodal(c.widths, c.depths, c.head)
 
     def source(self, seed: int, batch: int) -> CropBatches:
