@@ -94,7 +94,7 @@ def test_a_batch_equals_single_objects(photo, disc_visible):
 
 
 def test_altered_weights_are_told(tmp_path, monkeypatch):
-    import amodal.weights as weights
+    from amodal import weights
 
     (tmp_path / "_weights").mkdir()
     (tmp_path / "_weights" / "occamodal.onnx").write_bytes(b"not a network")
@@ -139,7 +139,9 @@ def test_the_papers_network():
     out = network(x)
     assert out.shape == (2, 2, 64, 64)
     out[:, 0].sum().backward()
-    assert all(p.grad is None or not p.grad.any() for p in network.occluder.parameters()), "stage 2 does not train stage 1"
+    assert all(p.grad is None or not p.grad.any() for p in network.occluder.parameters()), (
+        "stage 2 does not train stage 1"
+    )
     visible, occluder = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
     visible[..., :8], occluder[..., 8:] = 1, 1
     columns = boundary(visible, occluder)[0, 0, 5].nonzero().ravel().tolist()
