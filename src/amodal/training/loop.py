@@ -94,6 +94,9 @@ class Trainer:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
+        if config.name == "sgd":
+            every = self.network.parameters()
+            return torch.optim.SGD(every, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
         rates: dict[str, float] = getattr(self.task, "rates", {})
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in self.network.named_parameters():

@@ -47,26 +47,40 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with warm-up and one of two schedules.
+    """The optimizer, with warm-up and one of three schedules.
 
     Attributes:
+        name: "adamw", or "sgd" with momentum.
+        momentum: Of "sgd".
         lr: Peak learning rate.
-        weight_decay: On weights with more than one dimension.
+        weight_decay: On weights with more than one dimension; with "sgd" on all, as the papers that use it do.
         warmup: Steps of linear warm-up.
-        schedule: "cosine" to zero, or "trapezoid": constant, then (1 - sqrt) to zero over the last `cooldown` steps, so
-            that a run can be lengthened or shortened by resuming it with another number of steps.
+        schedule: "cosine" to zero; "trapezoid": constant, then (1 - sqrt) to zero over the last `cooldown` steps, so
+            that a run can be lengthened or shortened by resuming it with another number of steps; or "steps": multiplied by
+            `drop` at each of `milestones`.
         cooldown: Steps of the trapezoid's end.
+        milestones: Steps at which the rate drops.
+        drop: What the rate is multiplied by there.
         clip: Largest norm of the gradient.
         ema: Decay of the moving average of the weights, which is what is validated and shipped.
     """
 
+    name: str = "adamw"
+    momentum: float = 0.9
     lr: float = 1e-3
     weight_decay: float = 0.02
     warmup: int = 300
     schedule: str = "cosine"
     cooldown: int = 0
+    milestones: tuple[int, ...] = ()
+    drop: float = 0.1
     clip: float = 1.0
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        for key, known in (("name", ("adamw", "sgd")), ("schedule", ("cosine", "trapezoid", "steps"))):
+            if getattr(self, key) not in known:
+                raise RecipeError(f"optimizer.{key} must be one of {', '.join(known)}, got {getattr(self, key)!r}")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from .recipe import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Learning rate of step 0 ... steps - 1: linear warm-up, then cosine or trapezoid."""
+    """Learning rate of step 0 ... steps - 1: linear warm-up, then cosine, trapezoid or steps."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.schedule == "steps":
+        return config.lr * config.drop ** sum(step >= milestone for milestone in config.milestones)
     if config.schedule == "trapezoid":
         left = steps - step
         if left >= config.cooldown:

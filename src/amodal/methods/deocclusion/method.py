@@ -169,8 +169,7 @@ def load_weights(method: str, weights: str, device: str, **more: Any) -> tuple[A
     """
     if not weights:
         raise OptionError(
-            f"{method} needs its weights: --set weights=FILE, from {RELEASE} or from "
-            f"amodal train recipes/{method.replace('-', '_')}.toml"
+            f"{method} needs its weights: --set weights=FILE, from {RELEASE} or from amodal train recipes/{method}.toml"
         )
     from ...networks.checkpoints import read_checkpoint
     from ...networks.unet import MaskUNet

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["TASKS", "open_task"]
 
 TASKS = {
+    "asbu": "deocclusion:ErasedTask",
+    "deocclusion": "deocclusion:ErasedTask",
+    "deocclusion-single": "deocclusion:SingleStageTask",
     "occamodal": "occamodal:OccAmodalTask",
     "pix2gestalt": "pix2gestalt:Pix2GestaltTask",
     "pocket-inpainter": "pocket_inpainter:PocketInpainterTask",
     "pocket-segmenter": "pocket_segmenter:PocketSegmenterTask",
+    "sdamodal": "sdamodal:SDAmodalTask",
 }
 
 

@@ -1,0 +1,230 @@
+"""PCNet-M, ASBU, the single-stage network and SDAmodal learn, at tiny sizes, through the project's training loop."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny_sd import write_tiny_diffusion
+
+torch = pytest.importorskip("torch")
+
+from amodal.data import dataset  # noqa: E402
+from amodal.data.crops import Augmentation, cut, random_crop  # noqa: E402
+from amodal.errors import DataError  # noqa: E402
+from amodal.image import encode_png  # noqa: E402
+from amodal.mask import Mask  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.recipe import OptimizerConfig, Recipe, RecipeError, RunConfig, read_recipe  # noqa: E402
+from amodal.training.schedule import learning_rate  # noqa: E402
+from amodal.training.tasks import open_task  # noqa: E402
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMODAL_HOME", str(tmp_path_factory.mktemp("amodal-home")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory) -> Path:
+    """Composites with exact truth: orange discs, each behind a grey bar from one side, 64 x 64 pixels."""
+    root = tmp_path_factory.mktemp("discs")
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((64, 64))
+    for part in ("images", "visible", "amodal"):
+        (root / part).mkdir()
+    for number in range(12):
+        x, y, radius = rng.integers(24, 40), rng.integers(24, 40), rng.integers(10, 16)
+        amodal = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+        side = number % 4
+        edge = radius // 3
+        bar = (columns > x + edge, columns < x - edge, rows > y + edge, rows < y - edge)[side]
+        image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+        image[amodal] = (230, 120, 20)
+        image[bar] = 128
+        for part, content in (("images", image), ("visible", amodal & ~bar), ("amodal", amodal)):
+            (root / part / f"{number}.png").write_bytes(encode_png(content))
+    return root
+
+
+@pytest.fixture(scope="module")
+def diffusion(tmp_path_factory) -> Path:
+    pytest.importorskip("diffusers")
+    return write_tiny_diffusion(tmp_path_factory.mktemp("diffusion"))
+
+
+def recipe_for(task: str, discs: Path, diffusion: Path | None, steps: int, **loss: object) -> Recipe:
+    sets = [{"name": "masks", "root": str(discs)}]
+    data: dict[str, object] = {"sets": sets, "validation": sets, "size": 32}
+    network: dict[str, object] = {"widths": (8, 8, 16, 16, 16)}
+    if task == "sdamodal":
+        data["features"] = {"model": str(diffusion), "image_size": 64, "draws": 1}
+        network = {"widths": (8, 8, 8, 16, 16, 16), "reduced": 4}
+    if task == "deocclusion-single":
+        network["image_widths"] = (4, 4, 8, 8)
+    run = RunConfig(
+        steps=steps, batch=8, device="cpu", precision="fp32", threads=1, workers=0,
+        log_every=5, validate_every=10**6, checkpoint_every=10**6,
+    )  # fmt: skip
+    rate = 0.05 if task == "asbu" else 0.1
+    optimizer = OptimizerConfig("sgd", lr=rate, weight_decay=1e-4, warmup=5, schedule="steps", clip=5.0, ema=0.0)
+    return Recipe(task, run, optimizer, data, network, dict(loss))
+
+
+@pytest.mark.parametrize("task", ["deocclusion", "asbu", "deocclusion-single", "sdamodal"])
+def test_it_learns(task, discs, diffusion, tmp_path):
+    recipe = recipe_for(task, discs, diffusion, steps=150 if task in ("deocclusion", "asbu") else 60)
+    trainer = Trainer(recipe, open_task(recipe), tmp_path)
+    before = trainer.task.validate(trainer.network, torch.device("cpu"))[0]
+    after = trainer.train()
+    with (tmp_path / "log.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert np.mean(losses[-3:]) < 0.6 * losses[0], losses
+    visible = np.mean([100 * sample.visible.iou(sample.amodal) for sample in dataset("masks", discs)])
+    assert after["iou"] > max(before["iou"], visible), (before, after, visible)
+    assert after["occluded_iou"] > before["occluded_iou"] + 10, (before, after)
+
+
+def test_trained_weights_serve_the_methods(discs, diffusion, tmp_path):
+    """What a run writes is what `weights=` takes."""
+    import amodal
+
+    image = next(iter(dataset("masks", discs))).image
+    visible = next(iter(dataset("masks", discs))).visible
+    features = {"model": str(diffusion), "image_size": 64, "draws": 1}
+    for task, options in (("deocclusion", {}), ("asbu", {}), ("deocclusion-single", {}), ("sdamodal", features)):
+        recipe = recipe_for(task, discs, diffusion, steps=1)
+        Trainer(recipe, open_task(recipe), tmp_path / task).train()
+        chosen = {"weights": str(tmp_path / task / "weights.safetensors"), "input_size": 32, **options}
+        result = amodal.load(task, options=chosen, device="cpu")(image, mask=visible)
+        assert result.amodal.contains(visible)
+
+
+def test_a_flipped_sample_is_the_mirrored_sample(discs, diffusion):
+    """Mask, truth and every feature map are mirrored together: the same chance with and without the flip."""
+    from dataclasses import replace
+
+    from amodal.training.tasks.sdamodal import FeatureConfig, Source
+
+    config = open_task(recipe_for("sdamodal", discs, diffusion, steps=1))
+    sources = [
+        Source(replace(config.data, crop={"flip": share}), FeatureConfig(**config.data.features, dtype="fp32"))
+        for share in (0.0, 1.0)
+    ]
+    mixture = sources[0].sets()
+    plain, mirrored = (source.make(mixture, np.random.default_rng(5)) for source in sources)
+    assert len(plain) == 6
+    for a, b in zip(plain, mirrored, strict=True):
+        assert np.array_equal(a[..., ::-1], b) and not np.array_equal(a, b)
+
+
+def test_batches_are_the_same_for_the_same_number(discs, diffusion):
+    for task in ("deocclusion", "deocclusion-single", "sdamodal"):
+        made = [open_task(recipe_for(task, discs, diffusion, 1)).source(3, 2)[7] for _ in range(2)]
+        other = open_task(recipe_for(task, discs, diffusion, 1)).source(4, 2)[7]
+        assert all(np.array_equal(a, b) for a, b in zip(*made, strict=True))
+        assert not all(np.array_equal(a, b) for a, b in zip(made[0], other, strict=True))
+
+
+def test_random_crop_by_hand():
+    """No chance at all: the crop of evaluation. A shift moves the centre by a share of the side; the scale divides the side."""
+    still = Augmentation(shift=0, scale=(1, 1), flip=0)
+    rng = np.random.default_rng(0)
+    crop, flip = random_crop((100, 50, 140, 70), 64, rng, still)
+    assert (crop.origin, crop.side, flip) == ((95, 35), 48, False)
+    crop, _ = random_crop((100, 50, 140, 70), 64, rng, Augmentation(shift=0, scale=(2, 2), flip=0))
+    assert (crop.origin, crop.side) == ((107, 47), 24)  # 48.99 / 2 = 24.49 about (120, 60)
+    origins = {random_crop((100, 50, 140, 70), 64, rng, Augmentation(scale=(1, 1)))[0].origin for _ in range(200)}
+    xs = [x for x, _ in origins]
+    assert 85 <= min(xs) < 89 and 101 < max(xs) <= 105, "within 0.2 of 48.99 about 95.5"
+    assert random_crop((100, 50, 140, 70), 64, rng, Augmentation(flip=1.0), shift=False)[1] is True
+    assert random_crop((5, 5, 7, 7), 64, rng, still) is None, "a square of 3.46 pixels is too small"
+    assert random_crop((0, 0, 0, 0), 64, rng, still) is None
+    bits = cut(Mask.from_box((95, 35, 100, 40)), crop, flip=True)
+    assert bits.shape == (64, 64)
+
+
+def test_erasers():
+    from amodal.methods.deocclusion.erasers import erase, place_eraser, slide
+
+    assert np.array_equal(slide(np.eye(3, dtype=bool), 1, 0), [[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    assert np.array_equal(slide(np.eye(3, dtype=bool), 0, -1), [[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    assert not slide(np.ones((3, 3), bool), 5, 0).any()
+    target = np.zeros((40, 40), bool)
+    target[12:28, 12:28] = True
+    shape = np.zeros((40, 40), bool)
+    shape[10:30, 15:25] = True
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        placed = place_eraser(target, shape, rng)
+        shares.append((target & placed).sum() / target.sum())
+    assert min(shares) >= 0.001 and max(shares) < 0.9
+    front, behind = erase(target, shape, rng, front=1.0), erase(target, shape, rng, front=0.0)
+    assert np.array_equal(front[0], target & ~shape) and np.array_equal(front[1], shape)
+    assert np.array_equal(behind[0], target) and np.array_equal(behind[1], shape & ~target)
+
+
+def test_losses_by_hand():
+    from amodal.methods.deocclusion.losses import mask_loss, uncertainty_loss
+
+    output = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    target, eraser = torch.tensor([[[1, 0]]]), torch.tensor([[[1.0, 0.0]]])
+    right, wrong = np.log(1 + np.exp(-1)), np.log(1 + np.exp(1))
+    assert mask_loss(output, target, eraser).item() == pytest.approx((5 * right + wrong) / 2)
+    # mu = 0.5, sigma = softplus(1) + 1e-6; two pixels weighing 5 and 1, over n + 1 = 3.
+    sigma = np.log(1 + np.e) + 1e-6
+    each = 0.5 * (0.5 / sigma) ** 2 + 0.5 * sigma**2
+    assert uncertainty_loss(output, target, eraser).item() == pytest.approx(6 * each / 3, rel=1e-5)
+    entropy = np.log(2) / sigma**2 + 0.5 * sigma**2
+    made = uncertainty_loss(output, target, eraser, "cross-entropy")
+    assert made.item() == pytest.approx(6 * entropy / 3, rel=1e-5)
+    edge = torch.tensor([[[1.0, 0.0]]])
+    extra = ((sigma - 1) ** 2 + sigma**2) / 2
+    made = uncertainty_loss(output, target, eraser, "gaussian", edge)
+    assert made.item() == pytest.approx(6 * each / 3 + extra, rel=1e-5)
+
+
+def test_mixture_of_two_sets(discs, diffusion, tmp_path):
+    from amodal.training.tasks.objects import Mixture, open_sets
+
+    sets = [{"name": "masks", "root": str(discs), "share": share} for share in (0.9, 0.1)]
+    mixture = Mixture(open_sets(tuple(sets), "data.sets"))
+    assert mixture.odds.tolist() == pytest.approx([0.9, 0.1])
+    for bad, error, text in (
+        ((), RecipeError, "names no data set"),
+        (({"name": "masks", "roots": "x"},), RecipeError, "roots"),
+        (({"name": "masks", "root": str(tmp_path / "none")},), DataError, "there is no folder"),
+    ):
+        with pytest.raises(error, match=text):
+            open_sets(bad, "data.sets")
+
+
+def test_schedule_of_the_papers():
+    config = OptimizerConfig("sgd", lr=1e-3, warmup=0, schedule="steps", milestones=(32_000, 48_000))
+    rates = [learning_rate(config, step, 56_000) for step in (0, 31_999, 32_000, 47_999, 48_000, 55_999)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+    with pytest.raises(RecipeError, match="optimizer.name must be one of adamw, sgd"):
+        OptimizerConfig("sgdm")
+
+
+@pytest.mark.parametrize("name", ["sdamodal", "deocclusion", "asbu", "deocclusion-single"])
+def test_recipes_are_the_papers(name):
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    assert recipe.task == name
+    how = recipe.optimizer
+    assert (how.name, how.momentum, how.lr, how.weight_decay) == ("sgd", 0.9, 1e-3, 1e-4)
+    assert (how.milestones, how.drop, recipe.run.steps, recipe.run.batch) == ((32_000, 48_000), 0.1, 56_000, 32)
+    assert recipe.data["size"] == (512 if name == "sdamodal" else 256)
+    json.dumps(recipe.to_dict()["data"])
+
+
+def test_bad_loss_settings(discs, diffusion):
+    with pytest.raises(RecipeError, match=r"loss\.kind must be one of gaussian, cross-entropy, got 'laplace'"):
+        open_task(recipe_for("asbu", discs, diffusion, 1, kind="laplace"))
