@@ -15,6 +15,7 @@ from ...networks.resnet import MEAN, STD, ResNet18
 from ...networks.unet import MaskUNet
 
 __all__ = [
+    "Kind",
     "SingleStageNet",
     "asbu_parts",
     "boundary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ...data.crops import cut
 from ...methods.deocclusion.erasers import erase, place_eraser
 from ...methods.deocclusion.losses import class_loss, mask_loss, uncertainty_loss
 from ...methods.deocclusion.network import (
+    Kind,
     SingleStageNet,
     boundary,
     mask_inputs,
@@ -143,7 +145,7 @@ class ErasedTask(_CropTask):
         self.asbu = recipe.task == "asbu"
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """What the network's second input and its outputs are; see `probabilities`."""
         return ("asbu" if self.weights.boundary else "asbu-eraser") if self.asbu else "pcnet-m"
 
@@ -161,8 +163,9 @@ class ErasedTask(_CropTask):
         if not self.asbu:
             return mask_loss(output, target, eraser, self.weights.inside), {}
         edge = None if self.weights.edge == "none" else boundary(given[:, None], eraser[:, None])[:, 0]
-        how = self.weights
-        return uncertainty_loss(output, target, eraser, how.kind, edge, how.edge, how.inside), {}
+        kind: Any = self.weights.kind  # both are checked in the constructor
+        edge_kind: Any = self.weights.edge
+        return uncertainty_loss(output, target, eraser, kind, edge, edge_kind, self.weights.inside), {}
 
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """Completion of real objects; the eraser is the true occluded region, as with all occluders given."""
