@@ -40,7 +40,7 @@ def build_options(cls: type[T], values: Mapping[str, Any] | Options | None) -> T
             raise OptionError(f"no option named {name!r}; {nearest(name, cls.model_fields)}")
         if isinstance(value, str) and _is_sequence(cls.model_fields[name].annotation):
             given[name] = [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
-        elif isinstance(value, str) and value.lower() == "none":
+        elif isinstance(value, str) and value.lower() == "none" and _may_be_none(cls.model_fields[name].annotation):
             given[name] = None
     try:
         return cls.model_validate(given)
@@ -85,6 +85,10 @@ def describe_options(cls: type[Options]) -> list[dict[str, str]]:
 def _is_sequence(annotation: Any) -> bool:
     origin = typing.get_origin(annotation)
     return origin in (tuple, list) or any(_is_sequence(part) for part in typing.get_args(annotation) if part is not str)
+
+
+def _may_be_none(annotation: Any) -> bool:
+    return type(None) in typing.get_args(annotation)
 
 
 def _type_text(schema: dict[str, Any]) -> str:

@@ -269,6 +269,21 @@ def test_extraction_asks_the_segmenter_in_use_or_one_of_its_own(tmp_path, photo,
     assert without(photo, mask=disc_visible, seed=2).score is None
 
 
+def test_like_repeats_it_from_the_command_line(tiny, tmp_path, photo, disc_visible, monkeypatch):
+    from PIL import Image as PillowImage
+
+    from amodal.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    PillowImage.fromarray(photo).save("photo.png")
+    PillowImage.fromarray(disc_visible).save("seen.png")
+    asked = "segment photo.png --mask seen.png --method tuning-free --set steps=1 --samples 2 --device cpu -o first"
+    assert run([*asked.split(), "--inpainter", str(tiny("text"))]) == 0
+    assert run(["segment", "--like", "first/photo.json", "--device", "cpu", "-o", "second"]) == 0
+    for name in ("photo.cutout.png", "photo.amodal.png"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
 def test_on_real_photographs(tiny, shared_data):
     folder = shared_data / "composites_dev"
     row = json.loads((folder / "rows.json").read_text())[40]["id"]
