@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .crop import Crop
 from .drawing import canvas
 from .image import Image
-from .mask import Bits, Box, Mask, bounding_box, union
+from .mask import Bits, Box, Mask, Size, bounding_box, union
 from .protocols import Inpainter, Sampling, Tick, no_tick
 
 __all__ = ["paint_behind", "paint_occluded"]
@@ -73,10 +73,10 @@ def paint_occluded(
 def paint_behind(
     image: Image, masks: Sequence[Mask], inpainter: Inpainter, seed: int = 0, tick: Tick = no_tick
 ) -> Image:
-    """The photo with the objects of `masks` removed: (H, W, 3) uint8, equal to the photo outside of them.
+    """The photo with the objects of `masks` removed: (H, W, 3) uint8.
 
-    Each object is painted in a window of its own, from what is known there and belongs to no object; a rim of a few
-    pixels around the objects is not trusted, because their colours bleed into it.
+    Each object is painted in a window of its own, from what is known there and belongs to no object. A rim of a few pixels
+    goes with each object (its colours bleed into it); outside of objects and rims the photo is unchanged.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -85,28 +85,37 @@ def paint_behind(
         seed: of the painting.
         tick: progress.
     """
-    import cv2
-
     out: Image = image.copy()
     if not masks:
         return out
     size = (image.shape[0], image.shape[1])
-    rim = max(3, round(max(size) / 160))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
-    grown = cv2.dilate(union(masks).to_array(size).astype(np.uint8), kernel)
-    free = Mask.from_array(grown == 0)
-    crops = [Crop.around(_grown(mask.box), inpainter.size, enlarge=2.5, margin=1.4) for mask in masks]
+    holes = [_dilate(mask, rim_of(size), size) for mask in masks]
+    free = Mask.from_array(~union(holes).to_array(size))
+    crops = [Crop.around(_grown(hole.box), inpainter.size, enlarge=2.5, margin=1.4) for hole in holes]
     known = [crop.mask(free) > 0.999 for crop in crops]
     conditions = [condition_picture(crop.image(image, "edge"), bits) for crop, bits in zip(crops, known, strict=True)]
     areas = [(~bits).astype(np.float32) for bits in known]
     seeds = [seed * 1_000_003 + number for number in range(len(masks))]
     painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, Sampling(inpainter.default_steps), tick)
-    for mask, crop, picture in zip(masks, crops, painted, strict=True):
+    for hole, crop, picture in zip(holes, crops, painted, strict=True):
         full = crop.image_back(np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8))
-        x0, y0, x1, y1 = mask.box
+        x0, y0, x1, y1 = hole.box
         left, top = x0 - crop.origin[0], y0 - crop.origin[1]
-        out[y0:y1, x0:x1][mask.bits] = full[top : top + y1 - y0, left : left + x1 - x0][mask.bits]
+        out[y0:y1, x0:x1][hole.bits] = full[top : top + y1 - y0, left : left + x1 - x0][hole.bits]
     return out
+
+
+def rim_of(size: Size) -> int:
+    """How far an object's colours bleed into its neighbourhood, in pixels, for a photo of `size` (H, W)."""
+    return max(3, round(max(size) / 160))
+
+
+def _dilate(mask: Mask, radius: int, size: Size) -> Mask:
+    import cv2
+
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    padded = np.pad(mask.bits, radius).astype(np.uint8)
+    return Mask.from_array(cv2.dilate(padded, kernel), (mask.origin[0] - radius, mask.origin[1] - radius)).clip(size)
 
 
 def _grown(box: Box) -> Box:

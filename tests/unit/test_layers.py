@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import amodal
 from amodal.completion import Completion
@@ -42,7 +42,8 @@ def test_the_photo_is_restored_behind(layers, photo):
         hole |= thing.visible.to_array(photo.shape[:2])
     error = np.abs(layers.background.astype(int) - gradient)[hole].mean()
     assert error < 0.2 * np.abs(photo.astype(int) - gradient)[hole].mean()
-    assert np.array_equal(layers.background[~hole], photo[~hole])
+    rim = np.asarray(Image.fromarray(hole).convert("L").filter(ImageFilter.MaxFilter(7))) > 0
+    assert np.array_equal(layers.background[~rim], photo[~rim])
 
 
 def test_openraster(layers, photo):

@@ -52,13 +52,14 @@ def describe(result: Completion | Layers) -> dict[str, Any]:
 
 def file_of(result: Completion | Layers, name: str) -> bytes | None:
     """The content of a result's file, or None if it has none of that name."""
-    numbered = re.fullmatch(r"(sample|object)-([0-9]{1,3})\.png", name)
+    numbered = re.fullmatch(r"(sample|object)-([0-9]{1,3})(\.mask)?\.png", name)
     if isinstance(result, Layers):
-        if numbered and numbered[1] == "object" and 1 <= int(numbered[2]) <= len(result.objects):
+        if numbered and numbered[1] == "object" and not numbered[3] and 1 <= int(numbered[2]) <= len(result.objects):
             return encode_png(result.objects[int(numbered[2]) - 1].rgba)
         return LAYERS[name](result) if name in LAYERS else None
     if numbered and numbered[1] == "sample" and int(numbered[2]) < len(result.samples):
-        return encode_png(result.samples[int(numbered[2])].rgba)
+        sample = result.samples[int(numbered[2])]
+        return encode_png(sample.amodal.to_array(result.size) if numbered[3] else sample.rgba)
     if name == "bundle.zip":
         return pack(result)
     return COMPLETION[name](result) if name in COMPLETION else None
