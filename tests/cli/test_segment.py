@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
+import amodal
 from amodal.cli import run
 from amodal.image import encode_png, read
 
@@ -211,3 +212,15 @@ def test_a_full_disk(files):
         path.name.endswith(".png") and cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None
         for path in (files / "out").iterdir()
     )
+
+
+def test_like_repeats_a_corrected_mask(files, disc_visible):
+    """A repainted result (the page's "Correct") is made again with the same bytes."""
+    photo = amodal.read(files / "photo.png")
+    visible = amodal.Mask.from_array(disc_visible)
+    done = amodal.load().open(photo).repaint(visible, amodal.Mask.from_box((20, 10, 100, 80)), seed=2)
+    done.provenance["image"] = {"file": str(files / "photo.png")}
+    first = done.save(files / "a", "photo")
+    assert run(["segment", "--like", str(first["json"]), "-o", str(files / "b")]) == 0
+    for what in ("amodal", "cutout"):
+        assert (files / "b" / first[what].name).read_bytes() == first[what].read_bytes()

@@ -83,6 +83,7 @@ def segment(
         "seed": seed if seed is not None else int(record.get("seed", 0)),
         "occluder": occluder,
         "recorded_occluder": record.get("occluder"),
+        "repainted": record.get("repainted"),
         "recorded_pixels": record.get("image", {}).get("sha256_pixels"),
     }
     records, failures = run_images(model, images, prompts, mask or [], invert_mask, how, (output, force, as_json))
@@ -169,13 +170,18 @@ def complete_image(
     elif how["recorded_occluder"] is not None:
         hides = Mask.from_dict(how["recorded_occluder"])
     with progress(path.name) as tick:
-        results = model.open(image).complete_all(
-            everything,
-            samples=how["samples"],
-            seeds=[how["seed"]] * len(everything),
-            occluders=[hides] * len(everything),
-            tick=tick,
-        )
+        scene = model.open(image)
+        if how["repainted"] is not None and len(everything) == 1 and everything[0].mask is not None:
+            whole = Mask.from_dict(how["repainted"])
+            results = [scene.repaint(everything[0].mask, whole, seed=how["seed"], tick=tick)]
+        else:
+            results = scene.complete_all(
+                everything,
+                samples=how["samples"],
+                seeds=[how["seed"]] * len(everything),
+                occluders=[hides] * len(everything),
+                tick=tick,
+            )
     for result in results:
         result.provenance["image"] = {"file": str(path), "sha256_pixels": pixels}
     return results

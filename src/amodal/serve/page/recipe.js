@@ -25,12 +25,14 @@ export function command(result, photo) {
   const { points = [], labels = [], box, mask } = provenance.prompt;
   const words = ["amodal", "segment", photo.name];
   const stem = photo.name.replace(/\.[^.]*$/, "");
-  if (mask || provenance.occluder?.counts || provenance.repainted) {
+  const nothing = provenance.occluder && !provenance.occluder.size[0];
+  if (mask || (provenance.occluder && !nothing) || provenance.repainted) {
     const needs = `${stem}.json`;
     return `# needs ${needs}, the JSON download\n${[...words, "--like", needs].map(quote).join(" ")}`;
   }
   points.forEach(([x, y], k) => words.push("--point", `${x},${y}${labels[k] ? "" : ",0"}`));
   if (box) words.push("--box", box.join(","));
+  if (nothing) words.push("--occluder", "none");
   for (const { part, name, changed } of parts(provenance)) {
     words.push(`--${part}`, name);
     for (const [key, value] of changed) words.push("--set", `${part === "method" ? "" : `${part}.`}${key}=${plain(value)}`);
