@@ -16,7 +16,7 @@ from amodal import rle
 from amodal.data.sample import Sample
 from amodal.errors import MaskError
 from amodal.evaluation import metrics
-from amodal.evaluation.detection import OCCLUSION_BINS, Picture, average_precision
+from amodal.evaluation.detection import OCCLUSION_BINS, Picture, average_precision, match
 from amodal.evaluation.metrics import Counts, Ratio
 from amodal.evaluation.order import order_accuracy, order_from_masks, order_of
 from amodal.evaluation.runs import count_rles
@@ -195,6 +195,19 @@ def test_average_precision_equals_cocoeval(seed: int) -> None:
         assert got["ap50"] == pytest.approx(precision[0].mean(), abs=1e-9)
         assert got["ap75"] == pytest.approx(precision[5].mean(), abs=1e-9)
         assert got["ar"] == pytest.approx(recall.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_pictures_count_as_often(seed: int) -> None:
+    """The bootstrap of AP: a weight of 2 is the picture twice, 0 is its absence."""
+    _, _, pictures = coco_scene(seed)
+    times = np.random.default_rng(seed).integers(0, 3, len(pictures))
+    repeated = [picture for picture, count in zip(pictures, times, strict=True) for _ in range(count)]
+    got = match(pictures).precision(times.astype(float))
+    expected = average_precision(repeated)
+    assert got == pytest.approx(expected)
+    low, high = match(pictures).interval(metrics.resamples(len(pictures), 100))
+    assert low is not None and high is not None and 0 <= low <= high <= 1
 
 
 def test_average_precision_without_truth() -> None:

@@ -100,6 +100,8 @@ def evaluate(
     else:
         typer.echo(str(report))
     hint(f"next: look at {files['html']}, then: amodal compare {output} OTHER_RUN")
+    for problem in report.content["skipped"]:
+        hint(f"skipped: {problem}")
     if report.content["failures"] or report.content["skipped"]:
         hint(
             f"{report.content['failures']} objects failed, {len(report.content['skipped'])} bad entries: see {files['json']}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..mask import Mask
 
-__all__ = ["OCCLUSION_BINS", "Picture", "average_precision"]
+__all__ = ["OCCLUSION_BINS", "Matches", "Picture", "average_precision", "match"]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -48,6 +48,69 @@ class Picture:
         )
 
 
+@dataclass(frozen=True)
+class Matches:
+    """All detections after matching: what curves and their resamples need.
+
+    Attributes:
+        scores: (n,) of the detections, pictures one after the other.
+        hit: (thresholds, n) matched to a truth.
+        skip: (thresholds, n) matched to an ignored truth: no error, no success.
+        picture: (n,) number of the picture.
+        positives: (pictures,) truths that count.
+    """
+
+    scores: NDArray[np.float64]
+    hit: NDArray[np.bool_]
+    skip: NDArray[np.bool_]
+    picture: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+    def precision(self, weights: NDArray[np.float64] | None = None) -> dict[str, float | None]:
+        """AP, AP50, AP75 and AR; `weights` (pictures,) says how often each picture counts, as if it were there that often."""
+        times = np.ones(self.positives.size) if weights is None else weights
+        positives = float((self.positives * times).sum())
+        if positives == 0:
+            return {"ap": None, "ap50": None, "ap75": None, "ar": None}
+        precision, recall = _curve(self.scores, self.hit, self.skip, positives, times[self.picture])
+        return {
+            "ap": float(precision.mean()),
+            "ap50": float(precision[0].mean()),
+            "ap75": float(precision[5].mean()),
+            "ar": float(recall.mean()),
+        }
+
+    def interval(self, weights: NDArray[np.float64]) -> tuple[float | None, float | None]:
+        """The 95 % bootstrap interval of AP; `weights` (draws, pictures) as `metrics.resamples` makes them."""
+        drawn = [value for row in weights if (value := self.precision(row)["ap"]) is not None]
+        if not drawn:
+            return None, None
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        return float(low), float(high)
+
+
+def match(pictures: Sequence[Picture], occlusion: tuple[float, float] = (0.0, 1.0), per_image: int = 100) -> Matches:
+    """COCO's matching of all pictures; see `average_precision` for the arguments."""
+    low, high = occlusion
+    empty = np.zeros((len(THRESHOLDS), 0), bool)
+    scores, hits, skips, numbers = [np.zeros(0)], [empty], [empty], [np.zeros(0, np.int64)]
+    positives = np.zeros(len(pictures), np.int64)
+    for number, picture in enumerate(pictures):
+        share = picture.occlusion
+        ignore = ~(((share > low) | (low == 0.0)) & (share <= high))
+        positives[number] = np.count_nonzero(~ignore)
+        best = np.argsort(-picture.scores, kind="mergesort")[:per_image]
+        # COCO looks at ignored truths last, so that a detection prefers a truth that counts.
+        order = np.argsort(ignore, kind="mergesort")
+        hit, skip = _match(picture.overlaps[best][:, order], ignore[order])
+        scores.append(picture.scores[best])
+        hits.append(hit)
+        skips.append(skip)
+        numbers.append(np.full(best.size, number, np.int64))
+    columns = np.concatenate(hits, axis=1), np.concatenate(skips, axis=1)
+    return Matches(np.concatenate(scores), *columns, np.concatenate(numbers), positives)
+
+
 def average_precision(
     pictures: Iterable[Picture], occlusion: tuple[float, float] = (0.0, 1.0), per_image: int = 100
 ) -> dict[str, float | None]:
@@ -62,31 +125,7 @@ def average_precision(
     Returns:
         `ap`, `ap50`, `ap75`, `ar`; None where there is no truth. For several categories average over them.
     """
-    low, high = occlusion
-    empty = np.zeros((len(THRESHOLDS), 0), bool)
-    scores, hits, skips = [np.zeros(0)], [empty], [empty]
-    positives = 0
-    for picture in pictures:
-        share = picture.occlusion
-        ignore = ~(((share > low) | (low == 0.0)) & (share <= high))
-        positives += int(np.count_nonzero(~ignore))
-        best = np.argsort(-picture.scores, kind="mergesort")[:per_image]
-        # COCO looks at ignored truths last, so that a detection prefers a truth that counts.
-        order = np.argsort(ignore, kind="mergesort")
-        hit, skip = _match(picture.overlaps[best][:, order], ignore[order])
-        scores.append(picture.scores[best])
-        hits.append(hit)
-        skips.append(skip)
-    if positives == 0:
-        return {"ap": None, "ap50": None, "ap75": None, "ar": None}
-    curves = np.concatenate(scores), np.concatenate(hits, axis=1), np.concatenate(skips, axis=1)
-    precision, recall = _curve(*curves, positives)
-    return {
-        "ap": float(precision.mean()),
-        "ap50": float(precision[0].mean()),
-        "ap75": float(precision[5].mean()),
-        "ar": float(recall.mean()),
-    }
+    return match(list(pictures), occlusion, per_image).precision()
 
 
 def _match(overlaps: NDArray[np.float64], ignore: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -111,16 +150,21 @@ def _match(overlaps: NDArray[np.float64], ignore: NDArray[np.bool_]) -> tuple[ND
 
 
 def _curve(
-    scores: NDArray[np.float64], hit: NDArray[np.bool_], skip: NDArray[np.bool_], positives: int
+    scores: NDArray[np.float64],
+    hit: NDArray[np.bool_],
+    skip: NDArray[np.bool_],
+    positives: float,
+    times: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Interpolated precision (thresholds, recalls) and the last recall (thresholds,)."""
+    """Interpolated precision (thresholds, recalls) and the last recall (thresholds,); detections count `times`."""
     order = np.argsort(-scores, kind="mergesort")
-    right = np.cumsum((hit & ~skip)[:, order], axis=1, dtype=np.float64)
-    wrong = np.cumsum((~hit & ~skip)[:, order], axis=1, dtype=np.float64)
+    order = order[times[order] > 0]
+    right = np.cumsum((hit & ~skip)[:, order] * times[order], axis=1)
+    wrong = np.cumsum((~hit & ~skip)[:, order] * times[order], axis=1)
     precision = np.zeros((len(THRESHOLDS), len(RECALLS)))
     last = np.zeros(len(THRESHOLDS))
     for level in range(len(THRESHOLDS)):
-        if scores.size == 0:
+        if order.size == 0:
             continue
         recall = right[level] / positives
         values = right[level] / np.maximum(right[level] + wrong[level], np.spacing(1))

@@ -123,7 +123,11 @@ def _tables(content: Mapping[str, Any], name: str) -> list[str]:
             ["order accuracy", f"{100 * order['accuracy']:.1f}", f"of {order['pairs']} pairs with a known order"]
         )
     precision = [
-        [label, *("-" if entry[key] is None else f"{100 * entry[key]:.1f}" for key in ("ap", "ap50", "ap75", "ar"))]
+        [
+            label,
+            percent({"value": entry["ap"], "low": entry["ap_low"], "high": entry["ap_high"]}, bounds=True),
+            *("-" if entry[key] is None else f"{100 * entry[key]:.1f}" for key in ("ap50", "ap75", "ar")),
+        ]
         for label, entry in content["average_precision"].items()
     ]
     published = [

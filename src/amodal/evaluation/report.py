@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..data import Dataset
 from ..errors import DataError, OutputError
 from ..files import read_json, write_json, write_text
-from .detection import OCCLUSION_BINS, Picture, average_precision
+from .detection import OCCLUSION_BINS, Picture, match
 from .metrics import (
     BINS,
     METRICS,
@@ -155,8 +155,8 @@ def numbers(settings: Mapping[str, Any], rows: list[dict[str, Any]], data: Datas
         "kinds": by_kind(rows, groups, weights),
         "calibration_error": calibration(rows, groups, weights).to_dict(),
         "best_of": best_of_samples(rows, groups, weights),
-        "average_precision": precision_bins(rows),
-        "order": order_totals(rows),
+        "average_precision": precision_bins(rows, weights[:100]),
+        "order": order_totals(rows, groups, weights),
         "prompt_iou": mean_of(rows, "visible_iou", groups, weights),
         "seconds_per_object": float(np.median(seconds)) if seconds else None,
         "published": published_for(str(settings.get("data", {}).get("name", ""))),
@@ -222,8 +222,8 @@ def mean_of(rows: Sequence[dict[str, Any]], key: str, groups: NDArray[np.int64],
     return interval(Ratio.mean(values), groups, weights).to_dict()
 
 
-def precision_bins(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Class-agnostic COCO AP and AR of the amodal masks, for all objects and amodalAPI's occlusion bins."""
+def precision_bins(rows: Sequence[dict[str, Any]], weights: Any) -> dict[str, Any]:
+    """Class-agnostic COCO AP (with its interval) and AR of the amodal masks, for all objects and amodalAPI's occlusion bins."""
     scenes: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         scenes.setdefault(row["image"], []).append(row)
@@ -239,16 +239,21 @@ def precision_bins(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     overlaps[number, place[name]] = value
         scores = np.array([1.0 if score is None else score for score, _ in found], np.float64)
         pictures.append(Picture(scores, overlaps, np.array([row["occlusion"] for row in scene], np.float64)))
-    return {name: average_precision(pictures, bounds) for name, bounds in OCCLUSION_BINS.items()}
+    out: dict[str, Any] = {}
+    for name, bounds in OCCLUSION_BINS.items():
+        matches = match(pictures, bounds)
+        low, high = matches.interval(weights)
+        out[name] = {**matches.precision(), "ap_low": low, "ap_high": high}
+    return out
 
 
-def order_totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def order_totals(rows: Sequence[dict[str, Any]], groups: NDArray[np.int64], weights: Any) -> dict[str, Any] | None:
     """Share of pairs with a known order that the predicted masks order right; None where no order is known."""
-    pairs = [row["order"] for row in rows if row.get("order")]
-    total = sum(count for _, count in pairs)
-    if not total:
+    pairs = np.array([row.get("order") or (0, 0) for row in rows], np.float64)
+    if not pairs[:, 1].any():
         return None
-    return {"accuracy": sum(right for right, _ in pairs) / total, "pairs": total}
+    found = interval(Ratio(pairs[:, 0], pairs[:, 1]), groups, weights)
+    return {"accuracy": found.value, "low": found.low, "high": found.high, "pairs": int(pairs[:, 1].sum())}
 
 
 def ious_of(rows: Sequence[dict[str, Any]], who: str = "method") -> NDArray[np.float64]:
