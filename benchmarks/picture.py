@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 import amodal
+from amodal.cli.demo import EXAMPLES
 from amodal.drawing import checkerboard
 from amodal.image import encode_png
 
-HEIGHT = 300
+HEIGHT = 240
 
 
 def row(image: np.ndarray, result: amodal.Completion) -> np.ndarray:
@@ -27,10 +28,16 @@ def row(image: np.ndarray, result: amodal.Completion) -> np.ndarray:
 def main() -> None:
     """Write docs/images/demo.png."""
     folder = Path(amodal.__file__).parent / "_demo"
-    image = amodal.read(folder / "coffee.jpg")
-    result = amodal.load()(image, mask=amodal.read_mask(folder / "coffee.saucer.png"))
+    model, rows = amodal.load(), []
+    for example in EXAMPLES:
+        image = amodal.read(folder / example["file"])
+        mask = amodal.read_mask(folder / example["mask"]) if "mask" in example else None
+        parts = {name: example.get(name) for name in ("points", "labels", "box")}
+        rows.append(row(image, model(image, mask=mask, **parts)))
+    width = max(part.shape[1] for part in rows)
+    padded = [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in rows]
     target = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
-    target.write_bytes(encode_png(row(image, result)))
+    target.write_bytes(encode_png(np.vstack(padded)))
     print(target)
 
 

@@ -16,7 +16,13 @@ EXAMPLES: list[dict[str, Any]] = [
         "mask": "coffee.saucer.png",
         "about": "visible mask of the saucer; the cup hides its middle",
     },
-    {"file": "chelsea.jpg", "box": (28, 2, 400, 299), "about": "box around the cat"},
+    {
+        "file": "astronaut.jpg",
+        "points": [(220, 210), (100, 350), (225, 60), (405, 60), (380, 430), (460, 370), (330, 460)],
+        "labels": [1, 1, 1, 0, 0, 0, 0],
+        "box": (20, 10, 470, 511),
+        "about": "clicks and a box on the astronaut; the helmet hides her arm",
+    },
 ]
 
 
@@ -43,7 +49,8 @@ def demo(
         start = time.perf_counter()
         image = read(folder / example["file"])
         mask = read_mask(folder / example["mask"], image.shape[:2]) if "mask" in example else None
-        prompt = Prompt.make(box=example.get("box"), mask=mask)
+        parts = {name: example.get(name) for name in ("points", "labels", "box")}
+        prompt = Prompt.make(mask=mask, **parts)
         scene = model.open(image)
         opened = time.perf_counter()
         visible = scene.segment(prompt=prompt)[0].mask

@@ -71,7 +71,8 @@ class OccAmodal(Method):
 
 
 def amodal_mask(probability: SoftMask, visible: Mask, threshold: float = 0.5, rim: float = 0.0) -> Mask:
-    """The probable pixels and the visible ones, without the thin rims that a coarse network leaves along sharp edges.
+    """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
+    along sharp edges.
 
     Args:
         probability: of belonging to the object.
@@ -89,7 +90,9 @@ def amodal_mask(probability: SoftMask, visible: Mask, threshold: float = 0.5, ri
     if radius >= 1 and new.any():
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         new = np.asarray(cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc)).astype(bool)
-    return Mask.from_array(new | seen, (x0, y0)) | visible
+    whole = new | seen
+    _, labels = cv2.connectedComponents(whole.astype(np.uint8), connectivity=8)
+    return Mask.from_array(whole & np.isin(labels, np.unique(labels[seen])), (x0, y0)) | visible
 
 
 def calibrated(probability: SoftMask, temperature: float) -> SoftMask:
