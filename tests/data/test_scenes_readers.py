@@ -124,8 +124,11 @@ def test_labels_and_categories(tmp_path: Path) -> None:
         ("dining table", "table"),
     ]
     assert view.image is not None and view.name == "0f37bd0737e349de9d536263a4bd32aa_i1_2"
-    walls = [("RetailShopWall_01_001", *square(3.0, 0, 0, 9, 9)), ("ChairB_01_003", *square(2.0, 0, 0, 9, 9))]
-    scene, *_ = opened("obj", tmp_path, walls)
+    walls = [
+        ("my_shop_RetailShopWall_01_001", *square(3.0, 0, 0, 9, 9)),
+        ("my_shop_ChairB_01_003", *square(2.0, 0, 0, 9, 9)),
+    ]
+    scene = open_source("obj", write_obj(tmp_path / "s.obj", walls)).geometry(None)
     assert [(each.label, each.category, each.structure) for each in scene.instances] == [
         ("RetailShopWall", "RetailShopWall", True),
         ("ChairB", "Chair", False),

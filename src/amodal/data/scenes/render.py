@@ -1,7 +1,7 @@
 """Pictures of scenes: textured, lit by lamps under the ceiling (or a sun), with soft shadows and ambient occlusion.
 
 The surfaces come from the same projection as the masks, at twice the resolution for smooth edges; light is traced with Embree
-once a pixel and smoothed along surfaces.
+at half the resolution and smoothed along surfaces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from .texture import Atlas, to_srgb
 
 __all__ = ["RenderOptions", "Renderer"]
 
-CHUNK = 1 << 17
+CHUNK = 1 << 16
+BACKGROUND = (0.86, 0.9, 0.95)
+"""Linear light where there is no surface: an overcast sky."""
 
 
 class RenderOptions(Options):
@@ -72,25 +74,49 @@ class Renderer:
     def render(self, camera: Camera, seed: int = 0) -> Image:
         """The picture (H, W, 3) uint8 RGB that `camera` takes; the same seed gives the same picture."""
         rng = np.random.default_rng(seed)
+        height, width = camera.size
         factor = self.options.supersample
         fine = camera.scaled(factor)
-        light = self.light(camera, rng)
-        radiance = np.empty((fine.size[0] * fine.size[1], 3), np.float32)
-        radiance[:] = (0.86, 0.9, 0.95)
         faces, _ = nearest_faces(self.scene, fine)
-        seen = np.flatnonzero(faces.reshape(-1) >= 0)
-        for first in range(0, len(seen), CHUNK):
-            points = surface_points(self.scene, fine, faces, seen[first : first + CHUNK])
-            row, column = np.divmod(points.index, fine.size[1])
-            lit = light.at((column + 0.5) / factor - 0.5, (row + 0.5) / factor - 0.5, points, self.caster.normals)
-            radiance[points.index] = self.albedo(points, fine) * lit[:, None]
-        mean = radiance.reshape(camera.size[0], factor, camera.size[1], factor, 3).mean(axis=(1, 3))
-        exposed = mean * np.float32(exposure(mean))
+        light = self.light(camera.scaled(0.5), rng)
+        # A pixel all of whose samples see one face is shaded once, at its centre; the others sample by sample.
+        samples = faces.reshape(height, factor, width, factor).transpose(0, 2, 1, 3).reshape(height * width, -1)
+        plain = (samples == samples[:, :1]).all(axis=1)
+        radiance = np.empty((height * width, 3), np.float32)
+        radiance[:] = BACKGROUND
+        whole = np.flatnonzero(plain & (samples[:, 0] >= 0))
+        radiance[whole] = self.shade(camera, whole, samples[whole, 0], light)
+        mixed = np.flatnonzero(~plain)
+        row, column = np.divmod(mixed, width)
+        total = np.zeros((len(mixed), 3), np.float32)
+        for place in range(factor * factor):
+            index = (row * factor + place // factor) * fine.size[1] + column * factor + place % factor
+            colour = np.tile(np.array(BACKGROUND, np.float32), (len(mixed), 1))
+            hit = np.flatnonzero(samples[mixed, place] >= 0)
+            colour[hit] = self.shade(fine, index[hit], samples[mixed[hit], place], light)
+            total += colour
+        radiance[mixed] = total / (factor * factor)
+        return self.develop(radiance.reshape(height, width, 3), rng)
+
+    def shade(self, camera: Camera, index: Ints, face: Ints, light: LightMap) -> NDArray[np.float32]:
+        """The light (N, 3) that pixels `index` of the flattened picture get from their faces."""
+        colour = np.empty((len(index), 3), np.float32)
+        for first in range(0, len(index), CHUNK):
+            some = slice(first, first + CHUNK)
+            points = surface_points(self.scene, camera, face[some], index[some])
+            row, column = np.divmod(points.index, camera.size[1])
+            lit = light.at((column + 0.5) / camera.size[1], (row + 0.5) / camera.size[0], points, self.caster.normals)
+            colour[some] = self.albedo(points, camera) * lit[:, None]
+        return colour
+
+    def develop(self, radiance: NDArray[np.float32], rng: np.random.Generator) -> Image:
+        """Exposure, highlights, noise and sRGB."""
+        exposed = radiance * np.float32(exposure(radiance))
         curved = (
             exposed * (1 + exposed / 4) / (1 + exposed)
         )  # rolls off highlights (Reinhard's extended curve, white at 2)
-        noisy = to_srgb(curved) + rng.normal(0, self.options.noise, curved.shape).astype(np.float32)
-        return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
+        noise = rng.standard_normal(curved.shape, np.float32) * np.float32(self.options.noise)
+        return np.asarray(np.clip(np.rint(to_srgb(curved) + noise), 0, 255), np.uint8)
 
     def albedo(self, points: Points, camera: Camera) -> NDArray[np.float32]:
         """The surface's own linear colour (N, 3)."""
@@ -115,7 +141,7 @@ class Renderer:
         return np.asarray(scale * points.depth / camera.matrix[0, 0], np.float32)
 
     def light(self, camera: Camera, rng: np.random.Generator) -> LightMap:
-        """The light that falls on each pixel's surface, traced once a pixel and smoothed along surfaces."""
+        """The light that falls on the surface that each pixel of `camera` sees, smoothed along surfaces."""
         options = self.options
         faces, depth = nearest_faces(self.scene, camera)
         size = camera.size
@@ -123,7 +149,9 @@ class Renderer:
         normals = np.zeros((size[0] * size[1], 3), np.float32)
         seen = np.flatnonzero(faces.reshape(-1) >= 0)
         for first in range(0, len(seen), CHUNK):
-            points = surface_points(self.scene, camera, faces, seen[first : first + CHUNK])
+            points = surface_points(
+                self.scene, camera, faces.reshape(-1)[seen[first : first + CHUNK]], seen[first : first + CHUNK]
+            )
             row, column = np.divmod(points.index, size[1])
             rays = camera.rays(np.stack([column + 0.5, row + 0.5], axis=1))
             place = camera.position + rays * points.depth[:, None]
@@ -167,26 +195,35 @@ class Renderer:
         return np.asarray(open_rays / np.float32(count))
 
     def direct(self, start: Floats, normal: Floats, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Light (N,) from the lamps, or from the sun, through soft shadows."""
-        count = max(1, self.options.shadow_rays)
-        total = np.zeros(len(start), np.float32)
-        for k in range(count):
+        """Light (N,) from the lamps, or from the sun, through soft shadows.
+
+        The lamps' light is summed exactly; only the share of it that arrives is estimated with few rays.
+        """
+        count = len(start)
+        if self.sun is not None:
+            full = 1.6 * np.maximum(normal @ self.sun, 0)
+        else:
+            full = sum((self.strength(lamp - start, normal) for lamp in self.lamps), np.zeros(count))
+        arrived, sent = np.full(count, 1e-9), np.full(count, 1e-9)
+        for k in range(self.options.shadow_rays):
             if self.sun is not None:
-                toward = np.tile(self.sun, (len(start), 1)) + rng.normal(0, 0.03, start.shape)
-                strength = np.float64(1.6)
+                toward, reach = self.sun + rng.normal(0, 0.03, start.shape), 50.0
+                weight = np.ones(count)
             else:
-                which = (k * len(self.lamps) // count + rng.integers(len(self.lamps), size=len(start))) % len(
-                    self.lamps
-                )
-                toward = self.lamps[which] + rng.uniform(-0.25, 0.25, start.shape) - start
-                strength = 12.0 / (4.0 + np.einsum("ni,ni->n", toward, toward))
-            length = np.linalg.norm(toward, axis=1)
-            cosine = np.maximum(np.einsum("ni,ni->n", normal, toward) / np.maximum(length, 1e-9), 0)
-            free = np.ones(len(start), bool)
-            if self.options.shadow_rays:
-                free = ~self.caster.blocked(start, toward, 50.0 if self.sun is not None else 0.98)
-            total += (strength * cosine * free / count).astype(np.float32)
-        return total
+                which = (
+                    k * len(self.lamps) // self.options.shadow_rays + rng.integers(len(self.lamps), size=count)
+                ) % len(self.lamps)
+                toward, reach = self.lamps[which] + rng.uniform(-0.25, 0.25, start.shape) - start, 0.98
+                weight = self.strength(toward, normal)
+            sent += weight
+            arrived += weight * ~self.caster.blocked(start, toward, reach)
+        return np.asarray(full * arrived / sent, np.float32)
+
+    def strength(self, toward: Floats, normal: Floats) -> Floats:
+        """Unhindered light (N,) of a lamp at `toward` (N, 3) from surfaces of unit `normal`: inverse square, softened near the lamp."""
+        square = np.einsum("ni,ni->n", toward, toward)
+        cosine = np.einsum("ni,ni->n", normal, toward) / np.sqrt(np.maximum(square, 1e-12))
+        return np.asarray(np.maximum(cosine, 0) * 12.0 / ((4.0 + square) * len(self.lamps)))
 
 
 @dataclass(frozen=True)
@@ -198,8 +235,9 @@ class LightMap:
     depth: NDArray[np.float32]
 
     def at(self, x: Floats, y: Floats, points: Points, face_normals: Floats) -> NDArray[np.float32]:
-        """Light (N,) at positions in pixel indices: the four pixels around, by nearness and by how alike the surfaces are."""
+        """Light (N,) at positions in [0, 1]: of the four points around, by nearness and by how alike the surfaces are."""
         height, width = self.light.shape
+        x, y = x * width - 0.5, y * height - 0.5
         left, top = np.floor(x), np.floor(y)
         normal = face_normals[points.face].astype(np.float32)
         total, weights = np.zeros(len(x), np.float32), np.full(len(x), 1e-9, np.float32)
@@ -216,12 +254,11 @@ class LightMap:
         return total / weights
 
 
-def surface_points(scene: SceneGeometry, camera: Camera, faces: Ints, index: Ints) -> Points:
+def surface_points(scene: SceneGeometry, camera: Camera, face: Ints, index: Ints) -> Points:
     """Barycentric coordinates and depth where the centre rays of pixels `index` meet their faces."""
-    face = faces.reshape(-1)[index]
     some, inverse = np.unique(face, return_inverse=True)
     matrix = camera.matrix @ camera.cam_from_world[:3]
-    corners = (scene.vertices @ matrix[:, :3].T + matrix[:, 3])[scene.faces[some]]
+    corners = scene.vertices[scene.faces[some]] @ matrix[:, :3].T + matrix[:, 3]
     edges = np.cross(corners[:, [1, 2, 0]], corners[:, [2, 0, 1]])
     volume = np.einsum("fi,fi->f", corners[:, 0], edges[:, 0])
     edges = (edges / volume[:, None, None])[inverse.reshape(-1)]

@@ -272,18 +272,22 @@ def keep_faces(scene: SceneGeometry, good: NDArray[np.bool_]) -> SceneGeometry:
 def open_edge_shares(faces: Ints, owner: NDArray[np.int32], vertices: Floats) -> Floats:
     """Per instance id, the share of edges with a face on one side only: the completeness of its mesh.
 
-    Vertices at the same place count as one: textures split them along seams.
+    Vertices at the same place (to 10 micrometres) count as one: textures split them along seams.
     """
-    _, same = np.unique(np.nan_to_num(np.round(vertices, 6)), axis=0, return_inverse=True)
-    welded = same.reshape(-1)[faces]
-    edges = np.sort(np.concatenate([welded[:, [0, 1]], welded[:, [1, 2]], welded[:, [2, 0]]]), axis=1)
-    key = edges[:, 0] * (int(welded.max()) + 1) + edges[:, 1]
-    whose = np.tile(owner.astype(np.int64), 3)
-    order = np.lexsort((key, whose))
-    key, whose = key[order], whose[order]
-    fresh = np.concatenate([[True], (key[1:] != key[:-1]) | (whose[1:] != whose[:-1])])
-    starts = np.flatnonzero(fresh)
-    counts = np.diff(np.append(starts, len(key)))
-    total = np.bincount(whose[starts], minlength=int(owner.max()) + 1)
-    single = np.bincount(whose[starts], weights=counts == 1, minlength=len(total))
+    grid = np.rint(np.nan_to_num(vertices, posinf=0, neginf=0) * 1e5).astype(np.int64).view(np.uint64)
+    place = mix(grid[:, 0] ^ mix(grid[:, 1] ^ mix(grid[:, 2])))
+    corners = place[faces]
+    ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=-1).reshape(-1, 2)
+    whose = np.repeat(owner, 3)
+    edge = mix(ends.min(axis=1) ^ mix(ends.max(axis=1) ^ mix(whose.astype(np.uint64))))
+    _, first, counts = np.unique(edge, return_index=True, return_counts=True)
+    total = np.bincount(whose[first], minlength=int(owner.max()) + 1)
+    single = np.bincount(whose[first], weights=counts == 1, minlength=len(total))
     return np.asarray(single / np.maximum(total, 1))
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit numbers, one to one (the finaliser of splitmix64)."""
+    values = (values + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(values ^ (values >> np.uint64(31)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from .render import Renderer
 from .scene import Camera, SceneGeometry
 from .select import depth_order, order_graph, select
 
-__all__ = ["Stage", "ViewResult"]
+__all__ = ["Stage", "ViewResult", "describe"]
 
 
 @dataclass(frozen=True)
@@ -94,45 +95,8 @@ class Stage:
         if self.config.depth:
             millimetres = np.clip(np.rint(projection.depth * 1000), 0, 65535).astype(np.uint16)
             write_bytes(folder / "depth" / f"{record['image_id']}.png", encode_depth(millimetres))
-        return ViewResult(self.samples(geometry, projection, kept, picture, record["image_id"]), record)
-
-    def samples(
-        self, geometry: SceneGeometry, projection: Projection, kept: list[int], picture: Path, image_id: str
-    ) -> list[Sample]:
-        """The kept objects as samples; occluders are named by object, with their share of the hidden pixels."""
-        graph = order_graph(projection)
-        order = depth_order(graph)
-        names = {each.id: each.name for each in geometry.instances} | {0: "(no object)"}
-        height, width = projection.labels.shape
-        found = []
-        for identity in kept:
-            instance, amodal = geometry.instance(identity), projection.amodal[identity]
-            inside = max(1, amodal.clip((height, width)).area)
-            hiding = {other: n for other, n in graph[identity].items() if n > self.config.select.min_gap * inside}
-            ranked = sorted(hiding.items(), key=lambda item: -item[1])
-            seen = projection.depth[projection.visible[identity].to_array((height, width))]
-            sample = Sample(
-                id=f"{image_id}-{instance.name}",
-                image_id=image_id,
-                picture=picture,
-                size=(height, width),
-                visible=projection.visible[identity],
-                amodal=amodal,
-                category=instance.category or instance.label,
-                occluders=tuple(f"{image_id}-{names[other]}" for other, _ in ranked if other in kept),
-                order=order[identity],
-                beyond_frame=self.config.beyond_frame > 0,
-                source=self.scene.name,
-                extra={
-                    "scene": self.scene.name,
-                    "label": instance.label,
-                    "occluders": [{"name": names[other], "pixels": count} for other, count in ranked],
-                    "depth": round(float(np.median(seen)), 3) if seen.size else None,
-                    "open_edges": instance.open_edges,
-                },
-            )
-            found.append(sample)
-        return found
+        min_gap, beyond = self.config.select.min_gap, self.config.beyond_frame > 0
+        return ViewResult(describe(geometry, projection, kept, picture, record["image_id"], min_gap, beyond), record)
 
     def picture(self, geometry: SceneGeometry, camera: Camera, folder: Path) -> Path:
         """The file of the view's picture: the photograph, or one that is rendered into `folder`."""
@@ -157,6 +121,51 @@ class Stage:
             raise DataError(f"view {camera.name}: the picture cannot be encoded")
         write_bytes(path, buffer.tobytes())
         return path
+
+
+def describe(
+    geometry: SceneGeometry,
+    projection: Projection,
+    kept: Sequence[int],
+    picture: Path | Image,
+    image_id: str,
+    min_gap: float,
+    beyond_frame: bool,
+) -> list[Sample]:
+    """The kept objects as samples; occluders are named by object, with the number of pixels that they hide."""
+    graph = order_graph(projection)
+    order = depth_order(graph)
+    names = {each.id: each.name for each in geometry.instances} | {0: "(no object)"}
+    height, width = projection.labels.shape
+    found = []
+    for identity in kept:
+        instance, amodal = geometry.instance(identity), projection.amodal[identity]
+        inside = max(1, amodal.clip((height, width)).area)
+        hiding = {other: count for other, count in graph[identity].items() if count > min_gap * inside}
+        ranked = sorted(hiding.items(), key=lambda item: -item[1])
+        seen = projection.depth[projection.visible[identity].to_array((height, width))]
+        sample = Sample(
+            id=f"{image_id}-{instance.name}",
+            image_id=image_id,
+            picture=picture,
+            size=(height, width),
+            visible=projection.visible[identity],
+            amodal=amodal,
+            category=instance.category or instance.label,
+            occluders=tuple(f"{image_id}-{names[other]}" for other, _ in ranked if other in kept),
+            order=order[identity],
+            beyond_frame=beyond_frame,
+            source=geometry.name,
+            extra={
+                "scene": geometry.name,
+                "label": instance.label,
+                "occluders": [{"name": names[other], "pixels": count} for other, count in ranked],
+                "depth": round(float(np.median(seen)), 3) if seen.size else None,
+                "open_edges": instance.open_edges,
+            },
+        )
+        found.append(sample)
+    return found
 
 
 def check_inside(projection: Projection, camera: Camera) -> None:

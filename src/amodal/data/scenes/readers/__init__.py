@@ -16,9 +16,9 @@ from pydantic import Field
 
 from ....errors import DataError, UnknownNameError, nearest
 from ....options import Options, build_options
-from ..scene import Camera, SceneGeometry
+from ..scene import Camera, Instance, SceneGeometry
 
-__all__ = ["READERS", "ReaderOptions", "Source", "fine_label", "is_structure", "open_source"]
+__all__ = ["READERS", "ReaderOptions", "Source", "fine_label", "is_structure", "name_instances", "open_source"]
 
 READERS = {
     "gltf": "gltf",
@@ -101,6 +101,21 @@ def is_structure(texts: Sequence[str], words: Sequence[str]) -> bool:
     """Whether any of the label texts has one of the words: split at spaces, digits, underscores and capitals."""
     found = {part.lower() for text in texts for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)}
     return any(word.lower() in found for word in words)
+
+
+def name_instances(names: Sequence[str], structure: Sequence[str]) -> tuple[Instance, ...]:
+    """Instances 1, 2, ... of named nodes; a prefix that all labels share ("aws_robomaker_warehouse_") is no part of them."""
+    labels = [fine_label(name) for name in names]
+    words = [label.split("_")[:-1] for label in labels]
+    shared = min(words, key=len, default=[])
+    while shared and any(each[: len(shared)] != shared for each in words):
+        shared = shared[:-1]
+    cut = sum(len(word) + 1 for word in shared)
+    found = []
+    for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
+        short = label[cut:]
+        found.append(Instance(number, name, short, coarse_label(short), is_structure((short,), structure)))
+    return tuple(found)
 
 
 def read_table(path: str, label: str, category: str) -> dict[str, str]:

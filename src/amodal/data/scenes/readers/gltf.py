@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from ....errors import DataError, MissingExtraError
-from ..scene import Camera, Instance, Material, SceneGeometry, Surface, assemble
-from . import ReaderOptions, Source, coarse_label, fine_label, is_structure
+from ..scene import Camera, Material, SceneGeometry, Surface, assemble
+from . import ReaderOptions, Source, name_instances
 
 __all__ = ["read"]
 
@@ -32,7 +34,7 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """Read the file: one instance per node at depth `options.level` below the root, with all meshes under it."""
     graph = parse(path)
     parts, owners, names = [], [], list[str]()
-    remarks = list[str]()
+    remarks = missing_pictures(path)
     for node, chain in walk(graph):
         transform, key = graph.graph[node]
         mesh = graph.geometry[key]
@@ -47,12 +49,12 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     if not parts:
         raise DataError(f"scene {path} has no mesh with faces")
     geometry = merge(parts, options.scale)
-    instances = []
-    for place, title in enumerate(names):
-        label = fine_label(title)
-        category = coarse_label(label)
-        instances.append(Instance(place + 1, title, label, category, is_structure((label,), options.structure)))
-    geometry.update(owner=np.concatenate(owners), instances=tuple(instances), up=UP[options.up], remarks=tuple(remarks))
+    geometry.update(
+        owner=np.concatenate(owners),
+        instances=name_instances(names, options.structure),
+        up=UP[options.up],
+        remarks=tuple(remarks),
+    )
     return assemble(name, geometry, options.max_faces)
 
 
@@ -67,6 +69,20 @@ def parse(path: Path) -> Any:
         return trimesh.load_scene(path, process=False)
     except Exception as error:
         raise DataError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+
+
+def missing_pictures(path: Path) -> list[str]:
+    """A remark for each picture file that the scene names and that is not there."""
+    content = path.read_bytes()
+    if content[:4] == b"glTF":
+        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
+    try:
+        images = json.loads(content).get("images", [])
+    except ValueError:
+        return []
+    names = [str(image["uri"]) for image in images if not str(image.get("uri", "data:")).startswith("data:")]
+    absent = [name for name in names if not (path.parent / unquote(name)).is_file()]
+    return [f"texture {name} is missing; plain colour instead" for name in absent]
 
 
 def walk(graph: Any) -> Iterator[tuple[str, list[str]]]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ....errors import AmodalError, DataError
-from ..scene import Instance, Material, SceneGeometry, Surface, assemble
-from . import ReaderOptions, Source, coarse_label, fine_label, is_structure
+from ..scene import Material, SceneGeometry, Surface, assemble
+from . import ReaderOptions, Source, name_instances
 from .gltf import UP, fixed
 
 __all__ = ["read"]
@@ -49,11 +49,6 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     builder = Builder()
     for file in files:
         parse(file, builder)
-    instances = []
-    for place, title in enumerate(builder.names):
-        label = fine_label(title)
-        structure = is_structure((label,), options.structure)
-        instances.append(Instance(place + 1, title, label, coarse_label(label), structure))
     corners = np.array(builder.corners, np.int64).reshape(-1, 3)
     surface = Surface(
         tuple(builder.materials), np.array(builder.material, np.int32), np.array(builder.uv, np.float32)[corners]
@@ -64,7 +59,7 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
             "vertices": np.array(builder.points, np.float64).reshape(-1, 3) * options.scale,
             "faces": np.array(builder.faces, np.int64).reshape(-1, 3),
             "owner": np.array(builder.owner, np.int32),
-            "instances": tuple(instances),
+            "instances": name_instances(builder.names, options.structure),
             "surface": surface,
             "up": UP[options.up],
             "remarks": tuple(builder.remarks),

@@ -1,0 +1,82 @@
+"""`amodal data build scenes` and `piles`: ground truth from 3-D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import hint, print_json, progress
+
+__all__ = ["register"]
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to build.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the data set.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a data set that exists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")]
+
+
+def register(build: typer.Typer) -> None:
+    """Add the commands."""
+    build.command("scenes")(scenes)
+    build.command("piles")(piles)
+
+
+def scenes(
+    config: Config,
+    output: Output,
+    workers: Workers = 1,
+    resume: Resume = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build amodal ground truth from 3-D scenes (docs/scenes.md). Exits with 3 if some scenes or views were left out."""
+    from ..data.scenes.build import build
+    from ..data.scenes.config import read_config
+    from ..data.scenes.stats import table
+
+    with progress("build") as tick:
+        report = build(read_config(config), output, workers=workers, resume=resume, overwrite=force, tick=tick)
+    if as_json:
+        print_json(report.statistics)
+    else:
+        typer.echo(table(report.statistics))
+    for line in report.failures[:10]:
+        hint(f"left out: {line}")
+    if len(report.failures) > 10:
+        hint(f"... {len(report.failures) - 10} more in {output / 'failures.txt'}")
+    hint(f"{report.samples} objects in {report.views} views; next: amodal data review {output}")
+    if report.failures:
+        raise typer.Exit(3)
+
+
+def piles(
+    objects: Annotated[Path, typer.Argument(metavar="OBJECTS", help="Folder of objects, one *.glb or *.obj each.")],
+    output: Output,
+    count: Annotated[int, typer.Option(min=1, help="Pictures.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same piles.")] = 0,
+    into: Annotated[
+        Path | None, typer.Option(metavar="SCENE", help="Scene (z up) to drop them into; default: a table.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the piles.")
+    ] = None,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Build training pairs from objects dropped at random (docs/scenes.md)."""
+    from ..data.scenes.piles import PileOptions, Piles, build_piles
+    from ..data.scenes.readers import open_source
+    from ..options import build_options, parse_settings
+
+    options = build_options(PileOptions, parse_settings(settings or []))
+    kind = "obj" if into is not None and into.suffix.lower() == ".obj" else "gltf"
+    scene = open_source(kind, into).geometry(None) if into is not None else None
+    with progress("build") as tick:
+        made = build_piles(
+            Piles(objects, options, into=scene), output, count, seed, resume=resume, overwrite=force, tick=tick
+        )
+    hint(f"{made} objects in {count} pictures; next: amodal data check folder --root {output}")

@@ -1,0 +1,328 @@
+"""Piles: objects dropped at random on a table or into a scene, without intersections; endless training pairs with exact truth.
+
+Nothing is simulated. A pile is a height map: an object, turned at random, comes down where it comes to rest lowest of a few
+places tried, just touching the highest surface below it. In every vertical line the surfaces of a later object are above
+those of an earlier one, so nothing intersects, down to the map's grid. Pile number i of a seed is always the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from ...errors import DataError
+from ...image import Image
+from ...options import Options, build_options
+from ...protocols import Tick, no_tick
+from ..folder import FolderWriter
+from ..sample import Sample
+from .cameras import look_at
+from .project import project
+from .rays import Caster
+from .readers import ReaderOptions, fine_label, open_source
+from .render import Renderer, RenderOptions
+from .scene import Camera, Floats, Instance, Material, SceneGeometry, Surface
+from .select import SelectOptions, select
+from .view import describe
+
+__all__ = ["PileOptions", "Piles", "build_piles"]
+
+CELL = 0.003
+"""Grid of the height maps, metres."""
+GAP = 0.0005
+"""Air left between surfaces, metres."""
+
+
+class PileOptions(Options):
+    """How piles are made and seen."""
+
+    objects: tuple[int, int] = Field((5, 12), description="range of the number of objects")
+    spread: float = Field(0.09, gt=0, le=1, description="how far from the middle objects come down, metres")
+    tries: int = Field(6, ge=1, le=100, description="places tried per object; the one where it lies lowest is taken")
+    width: int = Field(640, ge=16, le=4096, description="pixels")
+    height: int = Field(480, ge=16, le=4096, description="pixels")
+    distance: tuple[float, float] = Field((0.5, 0.9), description="range of the camera's distance, metres")
+    lift: tuple[float, float] = Field((15.0, 70.0), description="range of the camera's elevation, degrees")
+    beyond_frame: float = Field(
+        0.25, ge=0, le=4, description="how far amodal masks go on outside of the frame, in frames"
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    """One object, its middle at the origin."""
+
+    name: str
+    geometry: SceneGeometry
+
+
+class Piles:
+    """Endless piles.
+
+    Args:
+        folder: holds the objects, one `*.glb` or `*.obj` each, metres, any up axis.
+        options: how piles are made.
+        into: a scene to drop the objects into; None: a table.
+        render: how pictures are rendered.
+        chosen: which objects of a pile become samples.
+
+    Raises:
+        DataError: the folder holds no object, or the scene no flat place.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: PileOptions | None = None,
+        *,
+        into: SceneGeometry | None = None,
+        render: RenderOptions | None = None,
+        chosen: SelectOptions | None = None,
+    ) -> None:
+        self.options = options or build_options(PileOptions, None)
+        self.files = sorted([*folder.glob("*.glb"), *folder.glob("*.obj")])
+        if not self.files:
+            raise DataError(f"{folder} holds no *.glb or *.obj")
+        self.render_options = render
+        self.chosen = chosen or build_options(SelectOptions, {"min_amodal": 400, "min_visible": 60})
+        self.into = into
+        self._ground = Caster(into.vertices, into.faces) if into is not None else None
+        self._models: dict[Path, Model] = {}
+
+    def scene(self, seed: int, index: int) -> tuple[SceneGeometry, Camera]:
+        """Pile number `index` of `seed`, and the camera that looks at it. Objects are instances in the order they came down."""
+        rng = np.random.default_rng([seed, index])
+        options = self.options
+        half = int(np.ceil((options.spread + 0.35) / CELL))
+        base, middle = self.place(rng, half)
+        ground = base.copy()
+        count = int(rng.integers(options.objects[0], options.objects[1] + 1))
+        files = rng.choice(len(self.files), size=count, replace=count > len(self.files))
+        laid = []
+        for number in files:
+            model = self.model(self.files[int(number)])
+            turned = model.geometry.vertices @ turn(rng, np.ptp(model.geometry.bounds, axis=0)).T
+            laid.append((model, self.drop(turned, model.geometry, ground, rng) + middle))
+        span = max(0.06, float(ground.max() - np.median(base)))
+        target = middle + np.array([0, 0, float(np.median(base)) + span / 2]) + rng.normal(0, 0.02, 3)
+        around, lift = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*options.lift))
+        away = np.array([np.cos(around) * np.cos(lift), np.sin(around) * np.cos(lift), np.sin(lift)])
+        pose = look_at(target + rng.uniform(*options.distance) * away, target, np.array([0.0, 0.0, 1.0]))
+        focal = options.width / 2 / np.tan(np.radians(rng.uniform(40, 60)) / 2)
+        matrix = np.array([[focal, 0, options.width / 2], [0, focal, options.height / 2], [0, 0, 1]])
+        camera = Camera.make(f"{seed}-{index:07d}", (options.height, options.width), matrix, pose)
+        around_it = self.into if self.into is not None else table(rng)
+        return combine(f"pile-{seed}-{index:07d}", around_it, laid), camera
+
+    def pair(self, seed: int, index: int) -> tuple[Image, list[Sample]]:
+        """Picture (H, W, 3) and samples (occluded objects with exact masks) of pile number `index`; there may be none."""
+        scene, camera = self.scene(seed, index)
+        projection = project(scene, camera, self.options.beyond_frame)
+        kept, _ = select(scene, projection, self.chosen)
+        image = Renderer(scene, self.render_options).render(camera, index)
+        samples = describe(
+            scene, projection, kept, image, scene.name, self.chosen.min_gap, self.options.beyond_frame > 0
+        )
+        return image, samples
+
+    def model(self, path: Path) -> Model:
+        """An object, read once."""
+        if path not in self._models:
+            reader = build_options(ReaderOptions, {"structure": ()})
+            geometry = open_source(
+                path.suffix.lower().replace(".glb", "gltf").lstrip("."), path, options=reader
+            ).geometry(None)
+            middle = geometry.bounds.mean(axis=0)
+            self._models[path] = Model(path.stem, replace(geometry, vertices=geometry.vertices - middle))
+        return self._models[path]
+
+    def place(self, rng: np.random.Generator, half: int) -> tuple[Floats, Floats]:
+        """The height map before the first object, (2 half, 2 half), and its middle (x, y, 0): a table top, or a flat place."""
+        if self.into is None or self._ground is None:
+            return np.zeros((2 * half, 2 * half)), np.zeros(3)
+        low, high = self.into.bounds
+        for _ in range(500):
+            x, y = rng.uniform(low[:2], high[:2])
+            start = rng.uniform(low[2] + 0.4, min(high[2], low[2] + 2.0))
+            place = np.array([x, y, start])
+            if not flat(self.heights(self._ground, place, half, -1, every=max(1, half // 12))):
+                continue  # a look at few points first
+            heights = self.heights(self._ground, place, half, -1)
+            if flat(heights):
+                return maximum_filter(heights, 3), np.array([x, y, 0.0])
+        raise DataError(f"scene {self.into.name} has no flat place of {CELL * half:.1f} m in 500 tries")
+
+    def drop(self, vertices: Floats, geometry: SceneGeometry, ground: Floats, rng: np.random.Generator) -> Floats:
+        """Where the turned object's vertices come to rest, relative to the map's middle; `ground` grows by it."""
+        half = len(ground) // 2
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        caster = Caster(vertices, geometry.faces)
+        reach = int(np.ceil(np.abs(np.stack([low, high]))[:, :2].max() / CELL)) + 3
+        if 2 * reach >= len(ground):
+            raise DataError(
+                f"object {geometry.name} is {2 * CELL * reach:.2f} m wide; raise spread, or scale it (metres?)"
+            )
+        bottom = minimum_filter(self.heights(caster, np.array([0, 0, low[2] - 0.01]), reach, 1), 3)
+        top = maximum_filter(self.heights(caster, np.array([0, 0, high[2] + 0.01]), reach, -1), 3)
+        best = (float("inf"), 0, 0)
+        for _ in range(self.options.tries):
+            room = min(self.options.spread, CELL * (half - reach - 1))
+            column, row = np.round(rng.uniform(-room, room, 2) / CELL).astype(int) + half - reach
+            under = ground[row : row + 2 * reach, column : column + 2 * reach]
+            gap = np.where(np.isfinite(bottom), under - bottom, -np.inf)
+            best = min(best, (float(gap.max()) + GAP, int(row), int(column)))
+        rest, row, column = best
+        part = ground[row : row + 2 * reach, column : column + 2 * reach]
+        np.maximum(part, np.where(np.isfinite(top), top + rest, -np.inf), out=part)
+        return np.asarray(vertices + np.array([(column + reach - half) * CELL, (row + reach - half) * CELL, rest]))
+
+    @staticmethod
+    def heights(caster: Caster, start: Floats, half: int, direction: int, every: int = 1) -> Floats:
+        """Heights (2 half, 2 half) [row of y, column of x] of the first surface on vertical rays from the level of `start`.
+
+        With `every` only each so many rows and columns.
+
+        Going up (+1) misses are +inf, going down (-1) they are -inf.
+        """
+        steps = (np.arange(0, 2 * half, every) - half + 0.5) * CELL
+        x, y = np.meshgrid(steps + start[0], steps + start[1])
+        origins = np.stack([x.ravel(), y.ravel(), np.full(x.size, start[2])], axis=1)
+        distance, _ = caster.first(origins, np.tile([0.0, 0.0, float(direction)], (len(origins), 1)))
+        return np.asarray((start[2] + direction * distance).reshape(x.shape))
+
+
+def flat(heights: Floats) -> bool:
+    """Whether objects can be dropped there: ground everywhere, level within 2 cm in the middle, nothing tall around it."""
+    quarter = len(heights) // 4
+    core = heights[quarter:-quarter, quarter:-quarter]
+    return bool(np.isfinite(heights).all() and np.ptp(core) < 0.02 and heights.max() < core.max() + 0.3)
+
+
+def build_piles(
+    piles: Piles,
+    root: Path,
+    count: int,
+    seed: int = 0,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    tick: Tick = no_tick,
+) -> int:
+    """Write `count` piles that have an occluded object as a data set in the project's own format; returns the number of objects.
+
+    Raises:
+        OutputError: the folder holds a data set already.
+        DataError: of 100 piles in a row none has an occluded object.
+    """
+    settings = {
+        "seed": seed,
+        "piles": piles.options.model_dump(mode="json"),
+        "objects": [file.stem for file in piles.files],
+    }
+    settings["into"] = piles.into.name if piles.into is not None else None
+    made, index, empty, objects = 0, 0, 0, 0
+    beyond = piles.options.beyond_frame > 0
+    with FolderWriter(
+        root, name="piles", settings=settings, beyond_frame=beyond, resume=resume, overwrite=overwrite
+    ) as writer:
+        while made < count:
+            name = f"pile-{seed}-{index:07d}"
+            samples = [] if writer.done(name) else piles.pair(seed, index)[1]
+            if samples:
+                writer.add(samples)
+                objects += len(samples)
+            good = bool(samples) or writer.done(name)
+            made, empty, index = made + good, 0 if good else empty + 1, index + 1
+            if empty == 100:
+                raise DataError("100 piles in a row have no occluded object; use more objects or a smaller spread")
+            tick("piles", made, count)
+    return objects
+
+
+def turn(rng: np.random.Generator, extent: Floats) -> Floats:
+    """A random rotation (3, 3): mostly lying flat, else on any side, turned about the vertical, a little tilted.
+
+    Args:
+        rng: randomness.
+        extent: (3,) the object's size along its axes.
+    """
+    order = np.argsort(-extent) if rng.random() < 0.75 else rng.permutation(3)
+    axes = np.eye(3)[order] * rng.choice([-1.0, 1.0], 3)[:, None]
+    axes[2] *= np.linalg.det(axes)
+    angle = rng.uniform(0, 2 * np.pi)
+    about = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    vector = rng.normal(0, 0.08, 3)
+    x, y, z = vector
+    skew = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    tilt = np.linalg.inv(np.eye(3) - skew / 2) @ (np.eye(3) + skew / 2)  # Cayley's map: a rotation from a small vector
+    return np.asarray(tilt @ about @ axes)
+
+
+def table(rng: np.random.Generator) -> SceneGeometry:
+    """A table top of 4 m with a plain, grained or chequered pattern of random colours."""
+    size = 256
+    first, second = rng.uniform(40, 220, (2, 3))
+    rows, columns = np.indices((size, size))
+    share = [
+        np.zeros((size, size)),
+        0.5 + 0.5 * np.sin(columns / 6 + 4 * np.cumsum(rng.normal(0, 0.05, size))[:, None]),
+        ((rows // 32 + columns // 32) % 2).astype(float),
+    ][int(rng.integers(3))]
+    texture = first + (second - first) * share[..., None] * 0.6 + rng.normal(0, 4, (size, size, 1))
+    corners = np.array([[-2, -2, 0], [2, -2, 0], [2, 2, 0], [-2, 2, 0]], np.float64)
+    uv = np.array([[0, 0], [6, 0], [6, 6], [0, 6]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int64)
+    material = Material((1.0, 1.0, 1.0), np.clip(texture, 0, 255).astype(np.uint8))
+    return SceneGeometry(
+        "table", corners, faces, np.ones(2, np.int32), (Instance(1, "table", "table", structure=True),),
+        Surface((material,), np.zeros(2, np.int32), uv[faces]),
+    )  # fmt: skip
+
+
+def combine(name: str, base: SceneGeometry, laid: Sequence[tuple[Model, Floats]]) -> SceneGeometry:
+    """A scene with more objects in it; they get the ids after the scene's own, in the order given."""
+    first = max(each.id for each in base.instances) + 1
+    parts = [(base.vertices, base.faces, base.owner, dressed(base))]
+    instances = list(base.instances)
+    for number, (model, vertices) in enumerate(laid):
+        geometry = model.geometry
+        owner = np.full(len(geometry.faces), first + number, np.int32)
+        parts.append((vertices, geometry.faces, owner, dressed(geometry)))
+        open_edges = max(each.open_edges for each in geometry.instances)
+        title = f"{number:02d}_{model.name}"
+        instances.append(
+            Instance(first + number, title, fine_label(model.name), fine_label(model.name), False, open_edges)
+        )
+    at = np.cumsum([0, *(len(part[0]) for part in parts)])
+    kinds = np.cumsum([0, *(len(part[3].materials) for part in parts)])
+    colours = [part[3].colours for part in parts]
+    white = [
+        np.full((len(part[0]), 3), 255, np.uint8) if tint is None else tint
+        for part, tint in zip(parts, colours, strict=True)
+    ]
+    surface = Surface(
+        tuple(material for part in parts for material in part[3].materials),
+        np.concatenate([part[3].material + shift for part, shift in zip(parts, kinds, strict=False)]).astype(np.int32),
+        np.concatenate([part[3].uv for part in parts]),
+        None if all(tint is None for tint in colours) else np.concatenate(white),
+    )
+    return SceneGeometry(
+        name,
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] + shift for part, shift in zip(parts, at, strict=False)]),
+        np.concatenate([part[2] for part in parts]),
+        tuple(instances),
+        surface,
+    )
+
+
+def dressed(scene: SceneGeometry) -> Surface:
+    """The scene's surface, or a grey one."""
+    count = len(scene.faces)
+    grey = Surface((Material(),), np.zeros(count, np.int32), np.zeros((count, 3, 2), np.float32))
+    return scene.surface or grey
