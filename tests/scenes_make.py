@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from amodal.data.scenes import Camera
+from amodal.data.scenes import Camera, Instance, SceneGeometry
+from amodal.data.scenes.scene import assemble
 
 WORLD_FROM_CAM = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
 """OpenCV camera at the origin that looks along +x with z up."""
@@ -240,3 +241,12 @@ def write_bop(root: Path, parts: list[Part]) -> Path:
     (scene / "rgb").mkdir()
     cv2.imwrite(str(scene / "rgb" / "000001.png"), np.full((*SIZE, 3), 90, np.uint8))
     return scene
+
+
+def scene_of(parts, loose: int = 0) -> SceneGeometry:
+    """A scene; the last `loose` parts belong to no object."""
+    vertices, faces, owner = join(parts)
+    count = len(parts) - loose
+    ids = np.where(owner < count, owner + 1, 0).astype(np.int32)
+    instances = tuple(Instance(k + 1, parts[k][0], parts[k][0]) for k in range(count))
+    return assemble("s", {"vertices": vertices, "faces": faces, "owner": ids, "instances": instances})

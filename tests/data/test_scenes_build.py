@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes_make import TWO_SQUARES, cube, square, write_bop, write_camera_list, write_matterport, write_obj
 
 from amodal.cli import run
 from amodal.data import dataset
@@ -20,6 +19,7 @@ from amodal.errors import Cancelled, OptionError, OutputError
 from amodal.image import read
 from amodal.mask import Mask
 from amodal.options import build_options
+from scenes_make import TWO_SQUARES, cube, square, write_bop, write_camera_list, write_matterport, write_obj
 
 pytest.importorskip("embreex")
 
@@ -237,9 +237,8 @@ def test_selection() -> None:
 
 
 def test_unlabelled_surfaces_hide_too(tmp_path: Path) -> None:
-    from test_scenes_project import scene_of
-
     from amodal.data.scenes import project
+    from scenes_make import scene_of
 
     parts = [TWO_SQUARES[0], ("loose", *square(2.0, 25, 20, 50, 44))]
     from scenes_make import camera

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes_make import FOCAL, HALF_OUT, SIZE, TWO_SQUARES, camera, cube, half_out_exact, join, sphere, square
 
-from amodal.data.scenes import Camera, Instance, SceneGeometry, project
-from amodal.data.scenes.scene import assemble
+from amodal.data.scenes import Camera, SceneGeometry, project
 from amodal.data.scenes.select import depth_order, order_graph
-
-
-def scene_of(parts, loose: int = 0) -> SceneGeometry:
-    """A scene; the last `loose` parts belong to no object."""
-    vertices, faces, owner = join(parts)
-    count = len(parts) - loose
-    ids = np.where(owner < count, owner + 1, 0).astype(np.int32)
-    instances = tuple(Instance(k + 1, parts[k][0], parts[k][0]) for k in range(count))
-    return assemble("s", {"vertices": vertices, "faces": faces, "owner": ids, "instances": instances})
+from scenes_make import FOCAL, HALF_OUT, SIZE, TWO_SQUARES, camera, cube, half_out_exact, scene_of, sphere, square
 
 
 def brute_force(scene: SceneGeometry, view: Camera) -> tuple[np.ndarray, dict[int, np.ndarray]]:

@@ -8,6 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from amodal.data.scenes import Camera, project
+from amodal.data.scenes.cameras import read_list
+from amodal.data.scenes.readers import ReaderOptions, open_source
+from amodal.errors import DataError, UnknownNameError
+from amodal.options import build_options
 from scenes_make import (
     FOCAL,
     HALF_OUT,
@@ -28,12 +34,6 @@ from scenes_make import (
     write_ply,
     write_scannet,
 )
-
-from amodal.data.scenes import Camera, project
-from amodal.data.scenes.cameras import read_list
-from amodal.data.scenes.readers import ReaderOptions, open_source
-from amodal.errors import DataError, UnknownNameError
-from amodal.options import build_options
 
 WALL_AND_BALL = [("ball_1", *sphere((5.0, 0, 0), 1.5, 24)), ("board_1", *square(1.0, -10, -10, 32, 60))]
 
@@ -112,7 +112,7 @@ def test_ball_and_cube_through_every_reader(kind: str, tmp_path: Path) -> None:
 
 
 def reference_scene(parts):
-    from test_scenes_project import scene_of
+    from scenes_make import scene_of
 
     return scene_of(parts), camera()
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes_make import SIZE, camera, cube, sphere, square, write_obj
-from test_scenes_project import scene_of
 
 from amodal.data.scenes import Camera, Material, SceneGeometry, Surface, project
 from amodal.data.scenes.cameras import look_at
@@ -18,6 +16,7 @@ from amodal.data.scenes.texture import Atlas
 from amodal.errors import DataError
 from amodal.image import encode_png
 from amodal.options import build_options
+from scenes_make import SIZE, camera, cube, scene_of, sphere, square, write_obj
 
 pytest.importorskip("embreex")
 
