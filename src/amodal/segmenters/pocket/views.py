@@ -20,9 +20,9 @@ Decode = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32
 """Features and (1, 4, S, S) prompt maps to logits (1, 1, S, S)."""
 Box = tuple[float, float, float, float]
 
-SIZE = 256
+SIZE = 128
 """Side of the view of the whole frame, in pixels."""
-NEAR = 224
+NEAR = 128
 """Side of a closer view, in pixels."""
 REACH = 1.5
 """Side of a closer view over the object's longer side."""
