@@ -55,7 +55,31 @@ def page() -> str:
         table = [["IoU by share occluded, %", *(f"{label} ({bins[label]['objects']})" for label in labels)]]
         table += [[m, *(percent(methods[m]["bins"][label]["iou"]["method"]) for label in labels)] for m in names]
         parts.append(markdown(table))
-    return "\n\n".join([*parts, *scoring()]) + "\n"
+    return "\n\n".join([*parts, *embedded(), *scoring()]) + "\n"
+
+
+def embedded() -> list[str]:
+    """False growth of the embedded method and clicks of the segmenters, if they were measured."""
+    parts = []
+    path = ROOT / "results" / "whole_photos.occamodal.json"
+    if path.exists():
+        content = json.loads(path.read_text())
+        parts.append(
+            f"## False growth\n\n`occamodal` on {content['objects']} whole objects in their own development photographs, where "
+            f"nothing is hidden: IoU {100 * content['iou']:.2f}; {content['below_0.95']} objects below 95."
+        )
+    rows = [["pictures", "objects", "segmenter", "1 click", "3 clicks", "5 clicks", "box", "ms a click (median)"]]
+    for file in sorted((ROOT / "results").glob("*.clicks.*.json")):
+        content = json.loads(file.read_text())
+        scores = [f"{100 * content[k]:.1f}" for k in ("click1", "click3", "click5", "box")]
+        speed = f"{1000 * content['seconds_a_click_median']:.0f}"
+        rows.append([content["set"], str(content["objects"]), content["segmenter"], *scores, speed])
+    if len(rows) > 1:
+        parts.append(
+            "## Segmenters by simulated clicks\n\nIoU of the visible mask; each click in the largest error of the last answer."
+        )
+        parts.append(markdown(rows))
+    return parts
 
 
 def scoring() -> list[str]:
