@@ -41,6 +41,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "segmenters": {
         "grabcut": "amodal.segmenters.grabcut:GrabCut",
+        "pocket": "amodal.segmenters.pocket.segmenter:PocketSegmenter",
         "sam": "amodal.segmenters.sam:Sam",
         "sam2": "amodal.segmenters.sam:Sam2",
         "sam3": "amodal.segmenters.sam:Sam3",
