@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes_make import cube, sphere, write_obj
 
 from amodal.cli import run
 from amodal.data import dataset
@@ -16,6 +15,7 @@ from amodal.data.scenes.render import RenderOptions
 from amodal.data.scenes.select import SelectOptions
 from amodal.errors import DataError
 from amodal.options import build_options
+from scenes_make import cube, sphere, write_obj
 
 pytest.importorskip("embreex")
 
