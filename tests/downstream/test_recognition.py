@@ -187,3 +187,19 @@ def test_command_on_data(clip, tmp_path, photo, disc_visible, capsys):
     assert record["objects"] == 2 and set(record["table"]) == {"photo", "visible"}
     assert run([*command, "--labels", "coco"]) in (1, 2, 3)  # "tac" is not among the 80
     assert "'tac'" in capsys.readouterr().err
+
+
+def test_command_on_separated_coco(clip, tmp_path, photo, disc_visible, capsys):
+    import pickle
+
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "val2017" / "000000000139.jpg").write_bytes(encode_png(photo))
+    rle = Mask.from_array(disc_visible).to_rle((96, 128))
+    rows = [["000000000139.jpg", name, 1, [30, 18, 60, 60], rle] for name in ("cat", "act")]
+    (tmp_path / "separated_coco.pkl").write_bytes(pickle.dumps(rows))
+    command = ["recognize", "--dataset", "occluded-coco", "--split", "separated", "--root", str(tmp_path)]
+    assert run([*command, "--clip", str(clip), "--labels", ",".join(LABELS), "--method", "hull", "--view", "all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["completed", "visible", "circle", "photo"]
+    # one picture, two different truths: no more than one of them can come first
+    assert all(float(line.split()[1]) in (0.0, 50.0) for line in lines[1:])
