@@ -1,7 +1,7 @@
 """Names to classes: a table of `"module:Class"` for what ships, entry points for what others add. Imports nothing heavy.
 
-A package adds a plug-in by an entry point in the group `amodal.methods`, `amodal.inpainters`, `amodal.segmenters` or
-`amodal.datasets`; nothing in this file has to change.
+A package adds a plug-in by an entry point in the group `amodal.methods`, `amodal.inpainters`, `amodal.segmenters`,
+`amodal.lifters` or `amodal.datasets`; nothing in this file has to change.
 """
 
 from __future__ import annotations

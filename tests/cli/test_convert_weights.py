@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from amodal.cli import run
+from amodal.cli import fetch, run
 from amodal.methods.pix2gestalt import convert, folder
 from tiny_pix2gestalt import TINY, lightning, original_state, tiny_networks
 
@@ -24,6 +24,23 @@ def test_convert_and_refusals(tmp_path, monkeypatch, capsys):
     assert run(["data", "convert-weights", str(path), str(tmp_path / "out")]) == 1
     assert "exists already" in capsys.readouterr().err
     assert run(["data", "convert-weights", str(path), str(tmp_path / "y"), "--dtype", "int8"]) == 1
+
+
+def test_fetch_converts(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMODAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(folder.ready_folder, "__defaults__", (TINY, *folder.ready_folder.__defaults__[1:]))
+    repository = tmp_path / "hub" / "models--cvlab--pix2gestalt-weights"
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    torch.save(lightning(original_state(tiny_networks())), snapshot / "epoch=000005.ckpt")
+    ticks = []
+    with pytest.warns(UserWarning, match="converting"):
+        made = fetch.prepare("pix2gestalt", snapshot, lambda *tick: ticks.append(tick))
+    assert (made / "model_index.json").is_file() and made.is_relative_to(tmp_path / "home") and ticks
+    assert fetch.prepare("clip", snapshot, lambda *tick: None) == snapshot
 
 
 def test_checkpoint_is_converted_at_its_first_use(tmp_path, monkeypatch):

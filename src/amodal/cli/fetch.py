@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import WeightsError
+from ..protocols import Tick
 from .common import hint, print_json, progress
 
 
@@ -33,7 +36,7 @@ def fetch(
         if entry.kind != "embedded" and (bad or weights.cached(entry) is None):
             hint(f"{name}: {size_text(entry.size)}, licence {entry.licence}")
         with progress(name) as tick:
-            path = fetching.fetch(name, tick)
+            path = prepare(name, fetching.fetch(name, tick), tick)
         if entry.kind == "file" and not entry.sha256 and not check:
             digest = weights.record_of(entry).get("sha256", "")
             hint(f"{name}: nobody has published a sha256; recorded {digest[:16]}... and will hold it to that")
@@ -44,6 +47,15 @@ def fetch(
         print_json(records)
     elif check:
         hint("all whole" if not any(record["damaged"] for record in records) else "damaged files replaced")
+
+
+def prepare(name: str, path: Path, tick: Tick) -> Path:
+    """Where fetched weights lie in the form that is used: pix2gestalt's checkpoint is converted, all others stay as they are."""
+    if name != "pix2gestalt" or find_spec("torch") is None:  # without torch it is converted at its first use
+        return path
+    from ..methods.pix2gestalt.folder import ready_folder
+
+    return ready_folder(name, tick=tick)
 
 
 def size_text(size: int) -> str:

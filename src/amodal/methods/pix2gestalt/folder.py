@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from ...errors import OutputError
+from ...protocols import Tick, no_tick
 from ...weights import cache_folder, locate
 from .convert import convert_checkpoint
 from .model import PUBLISHED, Architecture
@@ -13,13 +14,14 @@ from .model import PUBLISHED, Architecture
 __all__ = ["ready_folder"]
 
 
-def ready_folder(model: str, architecture: Architecture = PUBLISHED) -> Path:
+def ready_folder(model: str, architecture: Architecture = PUBLISHED, tick: Tick = no_tick) -> Path:
     """The folder that `Networks.from_pretrained` loads.
 
     Args:
         model: fetched weights by name, a folder of networks, or a checkpoint file in the original layout (or a folder with
             one): that is converted to half precision and kept in the cache.
         architecture: of the checkpoint.
+        tick: called once per converted tensor.
 
     Raises:
         UnknownNameError, WeightsError: absent, with what to do; or not pix2gestalt's.
@@ -36,7 +38,7 @@ def ready_folder(model: str, architecture: Architecture = PUBLISHED) -> Path:
     if not folder.is_dir():
         warnings.warn(f"converting {checkpoint.name} ({size / 1e9:.1f} GB) once, to {folder}", stacklevel=2)
         try:
-            convert_checkpoint(checkpoint, folder, architecture=architecture)
+            convert_checkpoint(checkpoint, folder, architecture=architecture, tick=tick)
         except OutputError:
             if not folder.is_dir():  # another process was quicker
                 raise
