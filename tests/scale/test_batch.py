@@ -17,6 +17,8 @@ from amodal import cli
 from amodal.mask import Mask
 
 SOURCE = Path(__file__).parents[2] / "src"
+PARTS = ("--method", "hull", "--segmenter", "grabcut", "--inpainter", "classical")
+"""The engine is tested, not the networks: the parts that start at once."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def prompts(tmp_path_factory) -> Path:
 def unbroken(prompts, tmp_path_factory) -> dict[str, bytes]:
     """The bytes of a batch that nothing stopped."""
     folder = tmp_path_factory.mktemp("unbroken")
-    assert cli.run(["batch", str(prompts), "-o", str(folder / "out"), "--cutouts"]) == 3
+    assert cli.run(["batch", str(prompts), "-o", str(folder / "out"), "--cutouts", *PARTS]) == 3
     return content(folder / "out")
 
 
@@ -55,7 +57,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def start(prompts: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    arguments = [sys.executable, "-m", "amodal", "batch", str(prompts), "-o", str(out), "--cutouts", *more]
+    arguments = [sys.executable, "-m", "amodal", "batch", str(prompts), "-o", str(out), "--cutouts", *PARTS, *more]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -186,7 +188,7 @@ def test_opens_with_datasets(unbroken, tmp_path, monkeypatch):
 
 def test_all_objects_of_a_folder(prompts, tmp_path, capsys):
     out = tmp_path / "out"
-    assert cli.run(["batch", str(prompts.parent), "-o", str(out), "--limit", "1", "--json"]) == 0
+    assert cli.run(["batch", str(prompts.parent), "-o", str(out), "--limit", "1", "--json", *PARTS]) == 0
     counts = json.loads(capsys.readouterr().out)
     records = [json.loads(line) for line in (out / "shards" / "00000.jsonl").read_text().splitlines()]
     assert counts["done"] == len(records) >= 1
@@ -214,5 +216,5 @@ def test_wrong_use(prompts, tmp_path, capsys):
 def test_force_begins_anew(prompts, tmp_path, capsys):
     out = tmp_path / "out"
     for extra, code in (([], 0), (["--seed", "4"], 1), (["--seed", "4", "--force"], 0)):
-        assert cli.run(["batch", str(prompts), "-o", str(out), "--limit", "1", *extra]) == code
+        assert cli.run(["batch", str(prompts), "-o", str(out), "--limit", "1", *PARTS, *extra]) == code
     assert "differs in seed" in capsys.readouterr().err

@@ -26,6 +26,8 @@ from amodal.serve.api import create_app
 from amodal.serve.config import Config
 
 DEMO = Path(amodal.__file__).parent / "_demo"
+PARTS = {"method": "hull", "segmenter": "grabcut", "inpainter": "classical"}
+"""The service is tested, not the networks: the parts that start at once."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ def running(**settings: Any) -> Iterator[Service]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        guard = create_app(Config(**{"port": port, "model": {"method": "hull", "segmenter": "grabcut"}, **settings}))
+        guard = create_app(Config(**{"port": port, "model": PARTS, **settings}))
         server = uvicorn.Server(uvicorn.Config(guard, log_config=None, access_log=False, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
         thread.start()

@@ -15,7 +15,7 @@ from amodal.mask import Mask
 from amodal.serve.client import Client, ServiceError
 from amodal.serve.config import Limits
 from amodal.serve.shelf import Gone, Shelf
-from serve.conftest import DEMO, Browser, running
+from serve.conftest import DEMO, PARTS, Browser, running
 
 BOX = [150, 70, 490, 360]
 
@@ -31,7 +31,7 @@ def test_from_a_photo_to_a_mask(browser):
     assert status == 202 and job["state"] in ("queued", "running", "done")
     assert browser.finish(job)["state"] == "done"
     _, result, _ = browser("GET", f"/api/jobs/{job['id']}/result")
-    local = amodal.load("hull", segmenter="grabcut")(amodal.read(DEMO / "coffee.jpg"), box=BOX, seed=3)
+    local = amodal.load(**PARTS)(amodal.read(DEMO / "coffee.jpg"), box=BOX, seed=3)
     assert Mask.from_rle(result["amodal"]) == local.amodal and result["provenance"]["seed"] == 3
     status, png, headers = browser("GET", f"/api/jobs/{job['id']}/files/amodal.png")
     assert amodal.read_mask(png) == local.amodal and headers["content-type"] == "image/png"
@@ -67,7 +67,7 @@ def test_layers_and_their_files(browser):
 
 
 def test_the_client_gives_what_the_local_model_gives(service, photo, disc_visible):
-    model, remote = amodal.load("hull", segmenter="grabcut"), Client(service.url)
+    model, remote = amodal.load(**PARTS), Client(service.url)
     scene, far = model.open(photo), remote.open(photo)
     assert far.segment(point=(50, 48))[0].mask == scene.segment(point=(50, 48))[0].mask
     empty = Mask.from_array(np.zeros((1, 1), bool))

@@ -9,7 +9,7 @@ import amodal
 from amodal.errors import PromptError
 from amodal.mask import Mask
 from amodal.serve.labelstudio import decode_brush, encode_brush
-from serve.conftest import DEMO, Browser, running
+from serve.conftest import DEMO, PARTS, Browser, running
 
 CONFIG = """<View>
   <Image name="img" value="$photo" zoom="true"/>
@@ -72,7 +72,7 @@ def test_a_click_becomes_a_brush(backend):
     assert region["value"]["brushlabels"] == ["cat"] and region["value"]["format"] == "rle"
     mask = Mask.from_array(decode_brush(region["value"]["rle"], (height, width)))
     points = [(width / 2, height / 2), (width / 50, height / 50)]
-    local = amodal.load("hull", segmenter="grabcut")(image, points=points, labels=[1, 0])
+    local = amodal.load(**PARTS)(image, points=points, labels=[1, 0])
     assert mask == local.amodal.clip((height, width))
 
 

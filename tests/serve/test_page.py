@@ -14,7 +14,7 @@ import pytest
 import amodal
 from amodal import cli
 from serve.browser import chromium
-from serve.conftest import DEMO, running
+from serve.conftest import DEMO, PARTS, running
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains
@@ -120,7 +120,7 @@ def test_from_a_click_to_a_downloaded_mask(page, tmp_path, monkeypatch):
     record = json.loads(page.download("result.json"))
     (point,) = record["provenance"]["prompt"]["points"]
     assert np.hypot(point[0] - 220, point[1] - 150) < 2
-    local = amodal.load("hull", segmenter="grabcut")(amodal.read(DEMO / "chelsea.jpg"), point=point)
+    local = amodal.load(**PARTS)(amodal.read(DEMO / "chelsea.jpg"), point=point)
     assert mask == local.amodal
     cutout = amodal.image.read_soft(page.download("cutout.png"))
     assert int((cutout > 0.5).sum()) == local.amodal.area
@@ -274,7 +274,7 @@ def test_two_users_at_once(service, page, tmp_path):
         for user in (page, other):
             user.visible()
             user.click("#run")
-        model, image = amodal.load("hull", segmenter="grabcut"), amodal.read(DEMO / "chelsea.jpg")
+        model, image = amodal.load(**PARTS), amodal.read(DEMO / "chelsea.jpg")
         for user in (page, other):
             user.result()
             record = json.loads(user.download("result.json"))

@@ -20,7 +20,7 @@ from amodal.prompt import Prompt
 def layers(photo, disc_visible):
     bar = np.zeros(disc_visible.shape, bool)
     bar[:, 66:82] = True
-    scene = amodal.load().open(photo)
+    scene = amodal.load("hull", segmenter="grabcut", inpainter="classical").open(photo)
     return take_apart(scene, [Prompt.make(mask=bar), Prompt.make(mask=disc_visible)])
 
 
@@ -93,13 +93,13 @@ def test_parts_of_wholes_are_dropped_and_pixels_given_once():
 
 
 def test_nothing_there_is_said():
-    scene = amodal.load().open(np.full((2, 2, 3), 90, np.uint8))
+    scene = amodal.load("hull", segmenter="grabcut", inpainter="classical").open(np.full((2, 2, 3), 90, np.uint8))
     with pytest.raises(PromptError, match="no object is found"):
         take_apart(scene)
 
 
 def test_repaint_keeps_the_promises(photo, disc_visible):
-    scene = amodal.load().open(photo)
+    scene = amodal.load("hull", segmenter="grabcut", inpainter="classical").open(photo)
     visible = Mask.from_array(disc_visible)
     whole = Mask.from_box((-10, 20, 90, 70))
     done = scene.repaint(visible, whole)
