@@ -102,6 +102,7 @@ let gesture = null;
 
 function press(event) {
   if (!state.photo) return;
+  canvas.classList.add("by-pointer");
   canvas.focus({ preventScroll: true });
   canvas.setPointerCapture(event.pointerId);
   cursor.shown = false;
@@ -263,6 +264,7 @@ function keyDown(event) {
   if (event.key === "?") { $("sheet").showModal(); return; }
   if (event.key === "Escape") { work.job.id ? work.cancel() : leaveLayers(); return; }
   if (!state.photo) return;
+  canvas.classList.remove("by-pointer");
   if (crossKeys(event)) { event.preventDefault(); return; }
   if (event.key === " " && !event.target.closest("button, summary, a")) { draft.comparing = true; draw(); event.preventDefault(); return; }
   const tool = TOOLS.find(([, , letter]) => letter.toLowerCase() === key);
