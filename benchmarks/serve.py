@@ -94,9 +94,11 @@ def run() -> dict[str, object]:
                 call("GET", "/api/health")
                 break
             except OSError:
+                call.line.close()
                 time.sleep(0.01)
         started = time.perf_counter() - begin
-        return {"start_s": round(started, 3), **prompts(call), "load": load(port), "memory": flat(call)}
+        parts = {**prompts(call), "load": load(port), "memory": flat(call)}
+        return {"start_s": round(started, 3), **parts, "load_average": os.getloadavg()[0]}
     finally:
         process.terminate()
         process.wait(30)
