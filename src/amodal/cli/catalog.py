@@ -77,7 +77,7 @@ def show(
         return
     for entry in records:
         typer.echo(f"{entry['name']} ({KIND_NAMES.get(entry['kind'], entry['kind'][:-1])}): {entry['summary']}")
-        for field in ("paper", "licence", "memory", "install", "sources", "place", "sha256", "note"):
+        for field in ("paper", "licence", "splits", "url", "memory", "install", "sources", "place", "sha256", "note"):
             if entry.get(field):
                 typer.echo(f"  {field:<9} {entry[field]}")
         for each in entry["weights"]:
@@ -97,6 +97,8 @@ def record(kind: str, name: str) -> dict[str, Any]:
         "summary": cls.summary,
         "paper": getattr(cls, "paper", ""),
         "licence": getattr(cls, "licence", ""),
+        "splits": ", ".join(getattr(cls, "splits", ())),
+        "url": getattr(cls, "url", ""),
         "memory": getattr(cls, "memory", ""),
         "install": f'pip install "amodal[{extra}]"' if extra else "",
         "weights": [weights_record(each) for each in getattr(cls, "weights", ()) if each in weights.catalogue()],
