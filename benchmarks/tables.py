@@ -100,11 +100,13 @@ def scoring() -> list[str]:
         rows.append(
             [text, f"{entry['median_s']:.1f}", f"{entry['median_cpu_s']:.1f}", f"{entry['peak_bytes'] / 1e6:.0f}"]
         )
+    shared = machine["load"] > machine["cores"]
+    note = " Other work shared the cores, so read the processor seconds." if shared else ""
     return [
         "## Scoring speed",
         f"{result['objects']:,} objects at {result['size'][1]} x {result['size'][0]}, COCO results against the project's format, one "
         f"process each, on {machine['cpu']} ({machine['cores']} cores, load {machine['load']:.1f}): `python -m benchmarks scoring`. "
-        f"By processor time the loop takes {result['loop_over_ours_cpu']:.1f} times as long as scoring from run lengths.",
+        f"By processor time the loop takes {result['loop_over_ours_cpu']:.1f} times as long as scoring from run lengths.{note}",
         markdown(rows),
     ]
 
