@@ -12,34 +12,13 @@ from amodal.errors import DataError, OutputError
 from amodal.scale import output as output_module
 from amodal.scale.output import Output
 from amodal.scale.plan import read_plan
-from amodal.scale.worker import Result, Row, Spec, Worker, seed_of
+from amodal.scale.worker import Row, Spec, Worker, seed_of
 
 ROWS = [Row(f"r{n}", {"n": n}, (f"r{n}#0", f"r{n}#1")) for n in range(5)]
 
 
-class Numbers:
-    """A work without pictures: two records a row from its content and seeds; row 3 fails."""
-
-    def __call__(self, row, seed):
-        if row.content["n"] == 3:
-            raise ValueError("three is refused")
-        records = [done_record(part, seed(part)) for part in row.parts]
-        return [Result(record, {f"cutouts/{record['seed']}.png": bytes([row.content["n"]])}) for record in records]
-
-
-def done_record(part, seed):
-    rle = {"size": [2, 2], "counts": "04"}
-    numbers = dict.fromkeys(("object", "width", "height", "visible_area", "amodal_area", "samples"), 2)
-    boxes = {"visible_box": [0, 0, 2, 2], "amodal_box": [0, 0, 2, 2]}
-    return {
-        **{"id": part, "image": "a.jpg", "category": None, "status": "done", "error": None, "seed": seed},
-        **{**numbers, **boxes, "visible": rle, "amodal": rle, "beyond_frame": None},
-        **{"occlusion_rate": 0.0, "score": None, "prompt": "{}", "cutout": None},
-    }
-
-
 def run(folder: Path, order=lambda rows: rows) -> dict[str, int]:
-    worker = Worker(Spec("test_output:Numbers", seed=7))
+    worker = Worker(Spec("scale_numbers:Numbers", seed=7))
     with Output(folder, {"what": "numbers"}, ROWS, shard_rows=2) as out:
         for row in order(out.missing()):
             out.add(row, worker([row])[0])
@@ -99,7 +78,7 @@ def test_cut_off_at_every_step_it_ends_in_the_same_bytes(tmp_path, monkeypatch):
 
 
 def test_nothing_is_done_twice(tmp_path):
-    worker = Worker(Spec("test_output:Numbers", seed=7))
+    worker = Worker(Spec("scale_numbers:Numbers", seed=7))
     with Output(tmp_path, {"what": "numbers"}, ROWS, shard_rows=2) as out:
         for row in out.missing()[:3]:
             out.add(row, worker([row])[0])
@@ -138,7 +117,7 @@ def test_one_process_at_a_time(tmp_path):
 
 
 def test_errors_are_rows_and_seeds_come_from_ids():
-    worker = Worker(Spec("test_output:Numbers", seed=7))
+    worker = Worker(Spec("scale_numbers:Numbers", seed=7))
     bad, good = worker([ROWS[3], ROWS[1]])
     assert [result.record["error"] for result in bad] == ["ValueError: three is refused"] * 2
     assert [result.record["id"] for result in bad] == ["r3#0", "r3#1"]

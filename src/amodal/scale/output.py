@@ -137,6 +137,8 @@ class Output:
             self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115  closed in __exit__
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            if self._lock is not None:
+                self._lock.close()
             raise OutputError(
                 f"another process is writing to {self.folder}; wait for it, or choose another folder with -o"
             ) from error

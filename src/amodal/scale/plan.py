@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..data.annotations import from_polygon
 from ..errors import AmodalError, DataError
 from ..files import read_json
-from ..mask import Mask
+from ..mask import Mask, union
 from ..prompt import Prompt
 from .worker import Row
 
@@ -97,6 +98,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _prompt(record: dict[str, Any]) -> dict[str, Any]:
     """A line `{"image": ..., "point"|"points"+"labels"|"box"|"mask"|"text": ..., "id", "occluder", "category"}`."""
+    if not isinstance(record, dict):
+        raise TypeError("a line is one JSON object")
     known = {"image", "point", "points", "labels", "box", "mask", "text", "id", "occluder", "category"}
     unknown = set(record) - known
     if unknown:
@@ -143,20 +146,8 @@ def _coco_prompt(entry: dict[str, Any], picture: dict[str, Any], boxes: bool) ->
     shape = entry.get("segmentation")
     if shape and not boxes:
         size = (int(picture["height"]), int(picture["width"]))
-        return Prompt.make(mask=_polygons(shape, size) if isinstance(shape, list) else Mask.from_rle(shape))
+        return Prompt.make(
+            mask=union(from_polygon(p, size) for p in shape) if isinstance(shape, list) else Mask.from_rle(shape)
+        )
     x, y, width, height = (float(value) for value in entry["bbox"])
     return Prompt.make(box=(x, y, x + width, y + height))
-
-
-def _polygons(shape: list[list[float]], size: tuple[int, int]) -> Mask:
-    """The union of polygons [x, y, x, y, ...], filled at sixteenths of a pixel, pixel centres deciding."""
-    import cv2
-    import numpy as np
-
-    canvas = np.zeros(size, np.uint8)
-    for polygon in shape:
-        corners = np.asarray(polygon, float).reshape(-1, 2)
-        if len(corners) < 3 or not np.isfinite(corners).all():
-            raise DataError("a polygon needs three or more finite points [x, y, x, y, ...]")
-        cv2.fillPoly(canvas, [np.rint((corners - 0.5) * 16).astype(np.int32)], 1, shift=4)
-    return Mask.from_array(canvas)
