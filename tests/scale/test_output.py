@@ -74,7 +74,7 @@ def test_cut_off_at_every_step_it_ends_in_the_same_bytes(tmp_path, monkeypatch):
                 crashes += 1
         run(folder)
         assert content(folder) == whole, f"cut off at step {step}"
-    assert crashes > 20
+    assert crashes >= 20
 
 
 def test_nothing_is_done_twice(tmp_path):
