@@ -1,4 +1,4 @@
-"""`python -m benchmarks.tables [--check]`: write docs/results.md from the committed JSON; `--check` only compares."""
+"""`python -m benchmarks.tables [--check]`: write docs/results.md and the README's table from the committed JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from amodal.evaluation.tables import markdown, percent
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results: python -m benchmarks.tables -->\n", "<!-- end of results -->"
 ORDER = ("visible", "hull")
 SETS = {
     "cocoa_demo": "COCO-A, the five demonstration images (48 regions, real annotation)",
@@ -111,16 +113,34 @@ def scoring() -> list[str]:
     ]
 
 
+def readme() -> str:
+    """The README with its table between the two markers made anew: IoU and IoU of the occluded region, per object."""
+    found = reports()
+    sets = [name for name in SETS if name in found]
+    methods = sorted({m for name in sets for m in found[name]}, key=lambda m: (ORDER.index(m) if m in ORDER else 99, m))
+    rows = [["IoU / IoU of the occluded region", *(SETS[name].split(" (")[0] for name in sets)]]
+    for method in methods:
+        cells = []
+        for name in sets:
+            metrics = found[name][method]["metrics"] if method in found[name] else None
+            both = [metrics[c]["method"] for c in ("iou", "iou_occluded")] if metrics else []
+            cells.append(" / ".join(percent(value, bounds=False) for value in both) or "-")
+        rows.append([f"`{method}`", *cells])
+    head, _, rest = README.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}{markdown(rows)}\n{END}{tail}"
+
+
 def main(arguments: list[str]) -> int:
-    """Write the page, or say that it is out of date."""
-    text = page()
-    if "--check" in arguments:
-        if not PAGE.exists() or PAGE.read_text() != text:
-            print("docs/results.md is out of date; run: python -m benchmarks.tables", file=sys.stderr)
+    """Write the pages, or say which is out of date."""
+    for path, text in ((PAGE, page()), (README, readme())):
+        name = path.relative_to(ROOT)
+        if "--check" not in arguments:
+            path.write_text(text)
+            print(name)
+        elif not path.exists() or path.read_text() != text:
+            print(f"{name} is out of date; run: python -m benchmarks.tables", file=sys.stderr)
             return 1
-        return 0
-    PAGE.write_text(text)
-    print(PAGE.relative_to(ROOT))
     return 0
 
 
