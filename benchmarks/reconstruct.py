@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.measure import Skip
 
-OBJECTS = 5
+OBJECTS = 4
 SIZE = 96
 
 

@@ -116,16 +116,16 @@ def test_chance_depends_on_the_seed_alone():
 
 
 def small_networks():
-    """Networks that can learn 32 x 32 shapes in a minute: a VAE trained on them first, the rest random."""
+    """Networks that can learn 16 x 16 shapes in half a minute: a VAE trained on them first, the rest random."""
     from amodal.methods.pix2gestalt.model import Architecture
 
     torch.manual_seed(0)
     networks = Architecture(
         {
-            "sample_size": 16,
+            "sample_size": 8,
             "in_channels": 12,
             "out_channels": 4,
-            "block_out_channels": (32, 64),
+            "block_out_channels": (24, 48),
             "layers_per_block": 1,
             "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
             "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -136,7 +136,7 @@ def small_networks():
         {
             "down_block_types": ("DownEncoderBlock2D",) * 2,
             "up_block_types": ("UpDecoderBlock2D",) * 2,
-            "block_out_channels": (16, 32),
+            "block_out_channels": (8, 16),
             "layers_per_block": 1,
             "latent_channels": 4,
             "norm_num_groups": 4,
@@ -146,12 +146,12 @@ def small_networks():
     ).build()
     vae = networks.vae
     optimizer = torch.optim.AdamW(vae.parameters(), 3e-3)
-    for step in range(250):
-        occlusion, whole, visible = shapes(4, step)
+    for step in range(200):
+        occlusion, whole, visible = shapes(4, step, 16)
         grey = np.repeat(visible[..., None].astype(np.uint8) * 255, 3, axis=3)
         x = torch.from_numpy(np.concatenate([occlusion, whole, grey])).permute(0, 3, 1, 2).float() / 127.5 - 1
         posterior = vae.encode(x).latent_dist
-        loss = (vae.decode(posterior.sample()).sample - x).abs().mean() + 1e-4 * posterior.kl().mean() / 256
+        loss = (vae.decode(posterior.sample()).sample - x).abs().mean() + 1e-4 * posterior.kl().mean() / 64
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -167,7 +167,7 @@ def quality(networks, steps: int = 12) -> tuple[float, float]:
     from amodal.methods.pix2gestalt.cutout import white_mask
     from amodal.methods.pix2gestalt.sampling import Settings, encode, sample
 
-    occlusion, whole, visible = shapes(8, 10_000)
+    occlusion, whole, visible = shapes(8, 10_000, 16)
     settings = Settings(steps=steps, solver="dpm++", guidance=1.5)
     drawn = sample(networks, encode(networks, occlusion, visible), [(0, k) for k in range(8)], settings)
     masks = [(white_mask(a, 235), white_mask(b, 235)) for a, b in zip(drawn, whole, strict=True)]
@@ -182,10 +182,10 @@ def test_learns_to_complete():
     learning = [*networks.unet.parameters(), *networks.projection.parameters()]
     for value in learning:
         value.requires_grad_(True)
-    optimizer = torch.optim.AdamW(learning, 2e-3)
+    optimizer = torch.optim.AdamW(learning, 3e-3)
     losses = []
-    for step in range(400):
-        loss = noise_loss(networks, *shapes(16, 500 + step), draw(16, 16, (0, step)))
+    for step in range(220):
+        loss = noise_loss(networks, *shapes(16, 500 + step, 16), draw(16, 8, (0, step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -194,4 +194,4 @@ def test_learns_to_complete():
     assert last < 0.5 * first, (first, last)
     iou, error = quality(networks)
     assert error < 0.5 * noise_error, (error, noise_error)
-    assert iou > 0.6 and iou > noise_iou + 0.1, (iou, noise_iou)
+    assert iou > 0.5 and iou > noise_iou + 0.2, (iou, noise_iou)

@@ -40,7 +40,7 @@ class ShapE(Lifter):
     Options: ClassVar[type[Options]] = ShapEOptions
     paper: ClassVar[str] = "Jun and Nichol, Shap-E: Generating Conditional 3D Implicit Functions, 2023"
     licence: ClassVar[str] = "Apache-2.0 code; MIT weights"
-    memory: ClassVar[str] = "about 4 GB of GPU memory"
+    memory: ClassVar[str] = "a GPU is advised; works on a CPU, slowly"
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("shap-e-img2img",)
 

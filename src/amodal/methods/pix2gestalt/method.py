@@ -56,7 +56,7 @@ class Pix2GestaltOptions(Options):
         0, ge=0, le=256, description="pictures per network evaluation; 0: 16 on a GPU, 1 on a CPU (exactly repeatable)"
     )
     dtype: Dtype = Field("auto", description="of UNet and CLIP; auto: bf16 (or fp16) on a GPU, fp32 on a CPU")
-    compile: bool = Field(False, description="compile the UNet (a minute at the first call, faster afterwards)")
+    compile: bool = Field(False, description="compile the UNet (slow at the first call, faster afterwards)")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Pix2Gestalt(Method):
     licence: ClassVar[str] = (
         "Apache-2.0 code; the released weights have no licence text, their repository is CC BY-NC 4.0"
     )
-    memory: ClassVar[str] = "about 5 GB of GPU memory in float16; works on a CPU, slowly"
+    memory: ClassVar[str] = "2.7 GB of weights in bf16 and room for the pictures of a batch; works on a CPU, slowly"
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("pix2gestalt",)
 

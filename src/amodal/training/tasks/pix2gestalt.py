@@ -33,7 +33,7 @@ class NetworkConfig:
     Attributes:
         start: fetched weights by name or a folder: an image-conditioned Stable Diffusion, any SD 1.x, or a pix2gestalt model.
         image_encoder: CLIP's image encoder, where `start` has none (text-conditioned SD).
-        checkpointing: recompute activations in the backward pass: a third more time, far less memory.
+        checkpointing: recompute activations in the backward pass: more time, far less memory.
     """
 
     start: str = ""
