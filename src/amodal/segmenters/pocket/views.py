@@ -22,9 +22,9 @@ Box = tuple[float, float, float, float]
 
 SIZE = 128
 """Side of the view of the whole frame, in pixels."""
-NEAR = 128
+NEAR = 192
 """Side of a closer view, in pixels."""
-REACH = 1.5
+REACH = 1.6
 """Side of a closer view over the object's longer side."""
 KEEP = 8
 """Closer views that a scene remembers."""
