@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...image import Image
-from ...mask import Box, Mask, SoftMask, bounding_box
+from ...mask import Box, Mask, SoftMask
 
 __all__ = ["Look", "Runner", "Window", "network_input", "predict"]
 
@@ -132,15 +132,15 @@ def predict(run: Runner, image: Image, visible: Mask, look: Look) -> tuple[SoftM
     """
     windows = [Window.around(visible.box, f) for f in look.factors]
     crops = _ask(run, image, visible, windows, look)
-    logits, box = _average(crops, windows)
+    canvas, place = _average(crops, windows)
     if look.again:
-        grown = SoftMask(np.ascontiguousarray(logits[..., 0]), (box[0], box[1])).threshold(0.0) | visible
-        closer = [Window.around(grown.box, f) for f in look.again]
+        box = _grown(canvas, place, visible)
+        closer = [Window.around(box, f) for f in look.again]
         crops = np.concatenate([crops, _ask(run, image, visible, closer, look)])
-        logits, box = _average(crops, [*windows, *closer])
-    soft = 1 / (1 + np.exp(-logits))
+        canvas, place = _average(crops, [*windows, *closer])
+    soft = 1 / (1 + np.exp(-_paste(canvas, place, place.box, -30.0)))
     amodal, occluder = (np.ascontiguousarray(soft[..., i], np.float32) for i in (0, 1))
-    return SoftMask(amodal, (box[0], box[1])), SoftMask(occluder, (box[0], box[1]))
+    return SoftMask(amodal, place.box[:2]), SoftMask(occluder, place.box[:2])
 
 
 def _ask(run: Runner, image: Image, visible: Mask, windows: list[Window], look: Look) -> Floats:
@@ -152,14 +152,34 @@ def _ask(run: Runner, image: Image, visible: Mask, windows: list[Window], look: 
     return np.asarray((y[: len(windows)] + y[len(windows) :, ..., ::-1]) / 2, np.float32)
 
 
-def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Box]:
-    """Mean logits (h, w, 2) on the box around all windows; where a window does not reach, the others decide."""
-    box = bounding_box(w.box for w in windows)
-    total = np.zeros((box[3] - box[1], box[2] - box[0], 2), np.float32)
-    weight = np.zeros((*total.shape[:2], 1), np.float32)
+def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Window]:
+    """Mean logits (n, n, 2) on a square canvas around all windows; where a window does not reach, the others decide.
+
+    The canvas is finer than the crops and no finer than the picture.
+    """
+    x0, y0 = min(w.x0 for w in windows), min(w.y0 for w in windows)
+    side = max(max(w.x0 - x0, w.y0 - y0) + w.side for w in windows)
+    finest = min(w.side for w in windows) / crops.shape[-1]
+    size = max(1, min(math.ceil(side), math.ceil(1.5 * side / finest)))
+    step = side / size
+    total = np.zeros((size, size, 2), np.float32)
+    weight = np.zeros((size, size, 1), np.float32)
     for crop, window in zip(crops, windows, strict=True):
-        planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), window, box, -30.0)
-        reach = (planes[..., :1] > -29).astype(np.float32)
-        total += planes * reach
+        local = Window((window.x0 - x0) / step, (window.y0 - y0) / step, window.side / step)
+        planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), local, (0, 0, size, size), -30.0)
+        reach = planes[..., :1] > -29
+        np.add(total, planes, out=total, where=reach)
         weight += reach
-    return np.where(weight > 0, total / np.maximum(weight, 1), -30.0).astype(np.float32), box
+    return np.where(weight > 0, total / np.maximum(weight, 1), np.float32(-30.0)), Window(x0, y0, side)
+
+
+def _grown(logits: Floats, canvas: Window, visible: Mask) -> tuple[float, float, float, float]:
+    """The box around the visible mask and what the first looks add to it, in image pixels."""
+    found = Mask.from_array(logits[..., 0] > 0)
+    x0, y0, x1, y1 = (float(v) for v in visible.box)
+    if found:
+        step = canvas.side / logits.shape[0]
+        a, b, c, d = found.box
+        x0, y0 = min(x0, canvas.x0 + a * step), min(y0, canvas.y0 + b * step)
+        x1, y1 = max(x1, canvas.x0 + c * step), max(y1, canvas.y0 + d * step)
+    return x0, y0, x1, y1
