@@ -67,7 +67,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
 }
 KINDS = tuple(BUILTIN)
-DEFAULTS = {"methods": "occamodal", "inpainters": "classical", "segmenters": "grabcut"}
+DEFAULTS = {"methods": "occamodal", "inpainters": "classical", "segmenters": "pocket"}
 """What `amodal.load()` uses: the best that ships inside the package."""
 
 FOLDERS: dict[str, str] = {"inpainters": "diffusers", "segmenters": "sam"}

@@ -1,4 +1,4 @@
-"""One suite for every segmenter: GrabCut as it ships, the SAM networks as their real classes at tiny sizes."""
+"""One suite for every segmenter: GrabCut and the pocket network as they ship, the SAM networks as their real classes at tiny sizes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from amodal.pipeline import Model
 from amodal.protocols import Segmenter
 from amodal.registry import create_inpainter, create_method, create_segmenter, names
 
-ALL = ("grabcut", "sam", "sam2", "sam3")
+ALL = ("grabcut", "pocket", "sam", "sam2", "sam3")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Segmenter]:
-    return {"grabcut": create_segmenter("grabcut"), "root": tmp_path_factory.mktemp("sam")}  # type: ignore[dict-item]
+    shipped = {name: create_segmenter(name) for name in ("grabcut", "pocket")}
+    return {**shipped, "root": tmp_path_factory.mktemp("sam")}  # type: ignore[dict-item]
 
 
 @pytest.fixture(params=ALL)
