@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.measure import Skip
 
 SCENE = Path(__file__).parent.parent.parent / "shared" / "data" / "scenes" / "bookstore.glb"
-VIEWS = 5
+VIEWS = 4
 
 
 def run() -> dict[str, Any]:
@@ -42,8 +42,8 @@ def run() -> dict[str, Any]:
         "before the first view": round(before / 1024),
     }
     result["embree, nearest hits only (no amodal masks)"] = timed(lambda c: nearest(caster, c), cameras)
-    result["embree, layer after layer"] = timed(lambda c: peel(scene, caster, c), cameras[:2])
-    result["embree, one cast per object in its box"] = timed(lambda c: one_by_one(scene, c), cameras[:2])
+    result["embree, layer after layer"] = timed(lambda c: peel(scene, caster, c), cameras[:1])
+    result["embree, one cast per object in its box"] = timed(lambda c: one_by_one(scene, c), cameras[:1])
     result["pixels_s"] = {
         f"{c[0].size[1]} x {c[0].size[0]}": timed(lambda v: project(scene, v).visible, c)["median_cpu_s"]
         for c in ([each.scaled(f) for each in cameras] for f in (0.25, 0.5, 1.0, 2.0))
