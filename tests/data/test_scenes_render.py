@@ -12,6 +12,7 @@ from amodal.data.scenes import Camera, Material, SceneGeometry, Surface, project
 from amodal.data.scenes.cameras import look_at
 from amodal.data.scenes.readers import open_source
 from amodal.data.scenes.render import Renderer, RenderOptions
+from amodal.data.scenes.scene import open_edge_shares
 from amodal.data.scenes.texture import Atlas
 from amodal.errors import DataError
 from amodal.image import encode_png
@@ -106,6 +107,8 @@ def test_completeness_of_meshes() -> None:
     shares = [each.open_edges for each in scene_of(parts).instances]
     assert shares[0] < 0.02 and shares[1] < 0.02  # the poles' triangles have no width
     assert 0.02 < shares[2] < 0.1 and shares[3] == 0.8
+    scene = scene_of(parts)
+    assert np.array_equal(open_edge_shares(scene.faces, scene.owner, scene.vertices, at_once=10)[1:].round(4), shares)
 
 
 def test_gltf_without_its_texture(tmp_path: Path) -> None:

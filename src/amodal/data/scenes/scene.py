@@ -269,20 +269,38 @@ def keep_faces(scene: SceneGeometry, good: NDArray[np.bool_]) -> SceneGeometry:
     return replace(scene, faces=scene.faces[good], owner=scene.owner[good], surface=surface)
 
 
-def open_edge_shares(faces: Ints, owner: NDArray[np.int32], vertices: Floats) -> Floats:
+def open_edge_shares(faces: Ints, owner: NDArray[np.int32], vertices: Floats, at_once: int = 1 << 20) -> Floats:
     """Per instance id, the share of edges with a face on one side only: the completeness of its mesh.
 
-    Vertices at the same place (to 10 micrometres) count as one: textures split them along seams.
+    Vertices at the same place (to 10 micrometres) count as one: textures split them along seams. Objects are dealt with in
+    batches of about `at_once` faces, so that large scans need little memory.
     """
     grid = np.rint(np.nan_to_num(vertices, posinf=0, neginf=0) * 1e5).astype(np.int64).view(np.uint64)
     place = mix(grid[:, 0] ^ mix(grid[:, 1] ^ mix(grid[:, 2])))
-    corners = place[faces]
-    ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=-1).reshape(-1, 2)
-    whose = np.repeat(owner, 3)
-    edge = mix(ends.min(axis=1) ^ mix(ends.max(axis=1) ^ mix(whose.astype(np.uint64))))
-    _, first, counts = np.unique(edge, return_index=True, return_counts=True)
-    total = np.bincount(whose[first], minlength=int(owner.max()) + 1)
-    single = np.bincount(whose[first], weights=counts == 1, minlength=len(total))
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner)
+    ends = np.cumsum(counts)
+    shares = np.zeros(len(counts))
+    first = 0
+    while first < len(counts):
+        done = int(ends[first] - counts[first])
+        last = max(first + 1, int(np.searchsorted(ends, done + at_once, side="right")))
+        some = order[done : int(ends[last - 1])]
+        shares[first:last] = open_edges(place[faces[some]], owner[some] - first, last - first)
+        first = last
+    return shares
+
+
+def open_edges(corners: NDArray[np.uint64], owner: NDArray[np.int32], count: int) -> Floats:
+    """`open_edge_shares` of owners 0 to `count` - 1; `corners` (F, 3) are numbers that stand for places."""
+    low = np.concatenate([np.minimum(corners[:, k], corners[:, k - 1]) for k in range(3)])
+    high = np.concatenate([np.maximum(corners[:, k], corners[:, k - 1]) for k in range(3)])
+    whose = np.tile(owner, 3)
+    _, first, faces = np.unique(
+        mix(low ^ mix(high ^ mix(whose.astype(np.uint64)))), return_index=True, return_counts=True
+    )
+    total = np.bincount(whose[first], minlength=count)
+    single = np.bincount(whose[first], weights=faces == 1, minlength=count)
     return np.asarray(single / np.maximum(total, 1))
 
 
