@@ -35,7 +35,7 @@ class DiffusersOptions(Options):
         0,
         ge=0,
         le=64,
-        description=f"pictures per network call; 0 is {GPU_BATCH} on a GPU, 1 on a CPU (no slower there)",
+        description=f"pictures per network call; 0 is {GPU_BATCH} on a GPU and 1 on a CPU (a batch then equals its singles)",
     )
     size: int = Field(0, ge=0, le=4096, description="side of the pictures, in pixels; 0 is the network's native size")
     blank: bool = Field(
