@@ -19,4 +19,6 @@ def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     # Memory is given back between calls: the networks are small, their scratch space is not.
     options.enable_cpu_mem_arena = False
+    # Threads that wait sleep: on a busy machine spinning ones would take the cores that the others need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
