@@ -48,7 +48,7 @@ def run_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: no cluster answers at `address`.
+        UsageError: no cluster answers at `address`, or Ray does not start here in time.
         AmodalError: an actor cannot load the work.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,7 +65,9 @@ def run_ray(
         else:
             ray.init(address=address, log_to_driver=False, logging_level="error")
     except Exception as error:
-        raise UsageError(f"no Ray cluster answers at {address!r} ({error}); start one, or use --ray local") from error
+        raise UsageError(
+            f"Ray does not come up at {address!r} ({error}); start a cluster, or use --ray local"
+        ) from error
     try:
         DataContext.get_current().enable_progress_bars = False
         table = [{"row": json.dumps(dataclasses.asdict(row))} for row in rows]
