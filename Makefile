@@ -1,10 +1,10 @@
-# make demo | test | check | bench | format | clean
+# make demo | test | test-slow | check | bench | format | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test test-slow check bench format clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -23,7 +23,10 @@ demo: $(VENV)/.core
 	$(BIN)/python -m amodal demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.test
 	$(BIN)/ruff format -q --check .
