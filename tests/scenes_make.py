@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from amodal.data.scenes import Camera, Instance, SceneGeometry
 from amodal.data.scenes.scene import assemble
@@ -204,6 +205,44 @@ def write_glb(path: Path, parts: list[Part]) -> Path:
         scene.add_geometry(mesh, node_name=f"{name}/part0", geom_name=name, parent_node_name=name)
     path.write_bytes(scene.export(file_type="glb"))
     return path
+
+
+def add_glb_cameras(path: Path, nodes: list[dict], cameras: list[dict], scene_nodes: list[int]) -> Path:
+    """Add nodes to a GLB file, numbered from its last one on; numbers of `children` and of `scene_nodes` count from there."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    content = json.loads(data[20 : 20 + length])
+    first = len(content["nodes"])
+    for node in nodes:
+        moved = {"children": [first + child for child in node["children"]]} if "children" in node else {}
+        content["nodes"].append({**node, **moved})
+    content["scenes"][content.get("scene", 0)]["nodes"] += [first + number for number in scene_nodes]
+    content["cameras"] = cameras
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
+    path.write_bytes(head + text + rest)
+    return path
+
+
+LENS = {"type": "perspective", "perspective": {"yfov": 2 * np.arctan(SIZE[0] / 2 / FOCAL), "znear": 0.01}}
+"""The glTF camera of `MATRIX`, in pictures of 64 x 48 pixels."""
+
+
+def write_glb_with_camera(path: Path, parts: list[Part]) -> Path:
+    """The camera's node lies in a turned, moved and scaled node; both together look along +x with z up."""
+    pose = WORLD_FROM_CAM @ np.diag([1.0, -1, -1, 1])
+    outer = np.diag([2.0, 2, 2, 1])
+    outer[:3, :3] = outer[:3, :3] @ np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    outer[:3, 3] = (3, -1, 0.5)
+    inner = np.linalg.inv(outer) @ pose
+    turn = Rotation.from_matrix(inner[:3, :3] * 2).as_quat()  # x, y, z, w, as in glTF
+    nodes = [
+        {"name": "rig", "matrix": outer.T.reshape(-1).tolist(), "children": [1]},
+        {"name": "eye", "rotation": turn.tolist(), "translation": inner[:3, 3].tolist(), "camera": 0},
+    ]
+    return add_glb_cameras(write_glb(path, parts), nodes, [LENS], [0])
 
 
 def write_obj(path: Path, parts: list[Part]) -> Path:

@@ -17,10 +17,12 @@ from amodal.options import build_options
 from scenes_make import (
     FOCAL,
     HALF_OUT,
+    LENS,
     MATRIX,
     SIZE,
     TWO_SQUARES,
     WORLD_FROM_CAM,
+    add_glb_cameras,
     camera,
     half_out_exact,
     join,
@@ -29,6 +31,7 @@ from scenes_make import (
     write_bop,
     write_camera_list,
     write_glb,
+    write_glb_with_camera,
     write_matterport,
     write_obj,
     write_ply,
@@ -47,10 +50,13 @@ def opened(kind: str, root: Path, parts):
         source = open_source(kind, write_scannet(root, parts))
     elif kind == "bop":
         source = open_source(kind, write_bop(root, parts))
+    elif kind == "gltf camera":
+        options = build_options(ReaderOptions, {"picture": (SIZE[1], SIZE[0])})
+        source = open_source("gltf", write_glb_with_camera(root / "s.glb", parts), options=options)
     else:
         path = write_glb(root / "s.glb", parts) if kind.startswith("gltf") else write_obj(root / "s.obj", parts)
         source = open_source(kind.split(maxsplit=1)[0], path)
-    if kind.startswith(("gltf", "obj")):
+    if kind.startswith(("gltf", "obj")) and kind != "gltf camera":
         convention = "opengl" if kind.endswith("opengl") else "opencv"
         cameras = read_list(write_camera_list(root / "cameras.json", convention))[0]
     else:
@@ -77,6 +83,7 @@ KINDS = [
     "scannet",
     "gltf",
     "gltf opengl",
+    "gltf camera",
     "obj",
     "obj opengl",
     "bop",
@@ -153,6 +160,60 @@ def test_convention_matterport_poses_look_along_z(tmp_path: Path) -> None:
     view = open_source("matterport", house).cameras[0]
     assert np.allclose(view.cam_from_world, np.linalg.inv(WORLD_FROM_CAM))
     assert view.matrix[0, 2] == 32 and view.matrix[1, 2] == 24  # 31.5 and 23.5 in the file: integer pixel centres
+
+
+def test_convention_gltf_cameras_look_along_minus_z(tmp_path: Path) -> None:
+    """yfov spans the height; the aspect ratio sets the width; units are scaled; bad cameras are told, the others kept."""
+    pytest.importorskip("trimesh")
+    side = {"perspective": {"yfov": np.pi / 2, "aspectRatio": 1.5, "znear": 0.1}, "type": "perspective"}
+    flat = {"type": "orthographic", "orthographic": {"xmag": 1, "ymag": 1, "zfar": 9, "znear": 0}}
+    cameras = [
+        LENS,
+        side,
+        flat,
+        {"type": "perspective", "perspective": {"yfov": 0.0, "znear": 1}},
+        {"type": "perspective"},
+    ]
+    nodes = [{"name": "plain", "camera": 0}, {"name": "high", "camera": 1, "translation": [1, 2, 3]}]
+    nodes += [{"name": name, "camera": number} for name, number in (("map", 2), ("shut", 3), ("void", 4), ("gone", 9))]
+    nodes += [
+        {"name": "dot", "camera": 0, "scale": [1, 0, 1]},
+        {"name": "plain", "camera": 0},
+        {"name": "unused", "camera": 0},
+    ]
+    path = add_glb_cameras(write_glb(tmp_path / "s.glb", TWO_SQUARES), nodes, cameras, list(range(8)))
+    options = build_options(ReaderOptions, {"picture": (64, 48), "scale": 10})
+    source = open_source("gltf", path, options=options)
+    plain, high, twin = source.cameras
+    assert (plain.name, high.name) == ("plain", "high") and twin.name.startswith("plain_")
+    assert plain.size == (48, 64) and np.allclose(plain.matrix, MATRIX)
+    assert high.size == (48, 72) and np.allclose(high.matrix, [[24, 0, 36], [0, 24, 24], [0, 0, 1]])
+    assert np.allclose(high.position, [10, 20, 30])
+    assert np.allclose((high.cam_from_world @ [10, 21, 28, 1])[:3], [0, -1, 2])  # up in the world is up in the picture
+    told = [
+        "map is orthographic",
+        "shut: yfov is 0",
+        "void is malformed",
+        "gone is malformed",
+        "dot: the pose is singular",
+    ]
+    assert len(source.failures) == 5
+    assert all(text in line for text, line in zip(told, source.failures, strict=True))
+
+
+def test_gltf_objects_below_a_camera_stay(tmp_path: Path) -> None:
+    pytest.importorskip("trimesh")
+    path = write_glb(tmp_path / "s.glb", TWO_SQUARES)
+    nodes = [{"name": "rig", "camera": 0, "children": [1], "translation": [1, 0, 0]}, {"name": "lamp", "mesh": 0}]
+    scene = open_source("gltf", add_glb_cameras(path, nodes, [LENS], [0])).geometry(None)
+    ids = {each.name: each.id for each in scene.instances}
+    assert set(ids) == {"chair_1", "table_1", "rig"}
+    rig, chair = (scene.vertices[scene.faces[scene.owner == ids[name]]].mean((0, 1)) for name in ("rig", "chair_1"))
+    shift, twin = (
+        rig - chair + [0.5 - 1, -0.25, 1],
+        scene.vertices[scene.faces[scene.owner == ids["table_1"]]].mean((0, 1)) - chair,
+    )
+    assert np.allclose(shift, 0, atol=1e-6) or np.allclose(shift, twin, atol=1e-6)  # mesh 0 is either of the two
 
 
 def test_scannet_lost_tracking_is_told(tmp_path: Path) -> None:

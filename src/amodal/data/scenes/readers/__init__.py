@@ -43,6 +43,10 @@ class ReaderOptions(Options):
     categories: str = Field(
         "", description="table of labels and categories (category_mapping.tsv, scannetv2-labels.combined.tsv)"
     )
+    picture: tuple[int, int] = Field(
+        (1280, 1024),
+        description="gltf: width and height of the pictures of the file's own cameras; a camera's aspect ratio sets the width",
+    )
     max_faces: int = Field(30_000_000, ge=1, description="larger scenes are refused")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ....errors import DataError, MissingExtraError
-from ..scene import Camera, Material, SceneGeometry, Surface, assemble
+from ..scene import Camera, Floats, Material, SceneGeometry, Surface, assemble
 from . import ReaderOptions, Source, name_instances
 
 __all__ = ["read"]
@@ -21,8 +23,10 @@ UP = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0), "-y": (0
 
 
 def read(path: Path, name: str, options: ReaderOptions) -> Source:
-    """A scene file; cameras are listed or sampled."""
-    return fixed(load(path, name, options))
+    """A scene file, with the perspective cameras of its nodes."""
+    scene = load(path, name, options)
+    cameras, failures = read_cameras(content(path), options)
+    return fixed(scene, tuple(cameras), tuple(failures))
 
 
 def fixed(scene: SceneGeometry, cameras: tuple[Camera, ...] = (), failures: tuple[str, ...] = ()) -> Source:
@@ -66,20 +70,113 @@ def parse(path: Path) -> Any:
         raise MissingExtraError('glTF needs trimesh; install it: pip install "amodal[scenes]"') from error
     logging.getLogger("trimesh").setLevel(logging.ERROR)
     try:
-        return trimesh.load_scene(path, process=False)
+        form = "gltf" if path.suffix.lower() == ".gltf" else "glb"
+        resolver = trimesh.resolvers.FilePathResolver(path)
+        return trimesh.load_scene(BytesIO(without_cameras(path)), file_type=form, resolver=resolver, process=False)
     except Exception as error:
         raise DataError(f"cannot read {path}: {type(error).__name__}: {error}") from error
 
 
+def content(path: Path) -> dict[str, Any]:
+    """The file's JSON; empty if it has none that can be read."""
+    data = path.read_bytes()
+    try:
+        found = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")] if data[:4] == b"glTF" else data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def without_cameras(path: Path) -> bytes:
+    """The file with no camera at any node: trimesh stops at bad cameras, and drops what lies in or below a good one."""
+    data, header = path.read_bytes(), content(path)
+    nodes = [
+        node for node in header.get("nodes", []) if isinstance(node, dict) and node.pop("camera", None) is not None
+    ]
+    if not nodes:
+        return data
+    text = json.dumps(header).encode()
+    if data[:4] != b"glTF":
+        return text
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + int.from_bytes(data[12:16], "little") :]
+    return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON") + text + rest
+
+
+def read_cameras(content: dict[str, Any], options: ReaderOptions) -> tuple[list[Camera], list[str]]:
+    """The cameras that nodes of the default scene name, in the file's order, and what is wrong with others."""
+    cameras, failures = list[Camera](), list[str]()
+    try:
+        poses = node_poses(content)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return [], [f"the nodes of the file are malformed ({type(error).__name__} {error}); its cameras are left out"]
+    for number, pose in poses.items():
+        node = content["nodes"][number]
+        if "camera" not in node:
+            continue
+        title = str(node.get("name", f"camera{number}"))
+        title = title if all(title != each.name for each in cameras) else f"{title}_{number}"
+        try:
+            cameras.append(make_camera(title, content["cameras"][node["camera"]], pose, options))
+        except DataError as error:
+            failures.append(str(error))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            failures.append(f"camera {title} is malformed: {type(error).__name__} {error}")
+    return cameras, failures
+
+
+def make_camera(name: str, row: dict[str, Any], pose: Floats, options: ReaderOptions) -> Camera:
+    """One camera: `yfov` spans the picture's height; the width follows the camera's own aspect ratio, if it has one."""
+    if row.get("type", "perspective") != "perspective":
+        raise DataError(f"camera {name} is {row['type']}; only perspective cameras can be projected; left out")
+    width, height = options.picture
+    angle, aspect = float(row["perspective"]["yfov"]), float(row["perspective"].get("aspectRatio", width / height))
+    if not 0 < angle < np.pi or not 0 < aspect < 100:
+        raise DataError(
+            f"camera {name}: yfov is {angle:g} and aspectRatio {aspect:g}; the angle must be within 0 and pi"
+        )
+    width = round(height * aspect)
+    tangent = np.tan(angle / 2)
+    matrix = np.array(
+        [[width / 2 / (aspect * tangent), 0, width / 2], [0, height / 2 / tangent, height / 2], [0, 0, 1]]
+    )
+    stretch = np.linalg.norm(pose[:3, :3], axis=0)
+    rigid = pose.copy()  # a node's scale moves the camera but does not change what it sees
+    rigid[:3, :3] /= np.maximum(stretch, 1e-12)
+    rigid[:3, 3] *= options.scale
+    return Camera.make(name, (height, width), matrix, rigid, convention="opengl")
+
+
+def node_poses(content: dict[str, Any]) -> dict[int, Floats]:
+    """The world transform (4, 4) of every node of the default scene by its number."""
+    scenes, nodes = content.get("scenes", []), content.get("nodes", [])
+    stack = [(root, np.eye(4)) for root in scenes[content.get("scene", 0)].get("nodes", [])] if scenes else []
+    found: dict[int, Floats] = {}
+    while stack:
+        number, above = stack.pop()
+        if number in found:
+            raise ValueError(f"node {number} has two parents")
+        found[number] = above @ local_pose(nodes[number])
+        stack += [(child, found[number]) for child in nodes[number].get("children", [])]
+    return dict(sorted(found.items()))
+
+
+def local_pose(node: dict[str, Any]) -> Floats:
+    """A node's own transform (4, 4): `matrix` (column by column), or translation times rotation (x, y, z, w) times scale."""
+    if "matrix" in node:
+        return np.asarray(np.array(node["matrix"], np.float64).reshape(4, 4).T)
+    pose = np.eye(4)
+    x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    pose[:3, :3] += 2 * (w * cross + cross @ cross)
+    pose[:3, :3] *= np.array(node.get("scale", (1.0, 1.0, 1.0)), np.float64)
+    pose[:3, 3] = node.get("translation", (0.0, 0.0, 0.0))
+    return pose
+
+
 def missing_pictures(path: Path) -> list[str]:
     """A remark for each picture file that the scene names and that is not there."""
-    content = path.read_bytes()
-    if content[:4] == b"glTF":
-        content = content[20 : 20 + int.from_bytes(content[12:16], "little")]
-    try:
-        images = json.loads(content).get("images", [])
-    except ValueError:
-        return []
+    images = content(path).get("images", [])
     names = [str(image["uri"]) for image in images if not str(image.get("uri", "data:")).startswith("data:")]
     absent = [name for name in names if not (path.parent / unquote(name)).is_file()]
     return [f"texture {name} is missing; plain colour instead" for name in absent]
