@@ -34,7 +34,7 @@ def paint_occluded(
         pairs: (visible, amodal) per object.
         inpainter: what paints.
         seeds: one per object.
-        sampling: the inpainter's sampling; ordinary inpainting by default.
+        sampling: `inpainter.default_sampling` by default.
         tick: progress.
 
     Returns:
@@ -58,7 +58,7 @@ def paint_occluded(
         np.stack(conditions),
         np.stack(areas),
         [seeds[i] for i in todo],
-        sampling or Sampling(inpainter.default_steps),
+        sampling or inpainter.default_sampling,
         tick,
     )
     for index, crop, picture in zip(todo, crops, painted, strict=True):
@@ -96,7 +96,7 @@ def paint_behind(
     conditions = [condition_picture(crop.image(image, "edge"), bits) for crop, bits in zip(crops, known, strict=True)]
     areas = [(~bits).astype(np.float32) for bits in known]
     seeds = [seed * 1_000_003 + number for number in range(len(masks))]
-    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, Sampling(inpainter.default_steps), tick)
+    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, inpainter.default_sampling, tick)
     for hole, crop, picture in zip(holes, crops, painted, strict=True):
         full = crop.image_back(np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8))
         x0, y0, x1, y1 = hole.box

@@ -189,8 +189,8 @@ class Inpainter(Plugin):
 
     size: int = 512
     """Native side of the square pictures, in pixels."""
-    default_steps: int = 20
-    """Steps where nobody says how many: when it paints occluded pixels."""
+    default_sampling: Sampling = Sampling()
+    """How it samples where nobody says: when it paints occluded pixels."""
 
     @abstractmethod
     def paint(

@@ -185,7 +185,6 @@ def test_stdin(files):
     assert (files / "out" / "stdin.amodal.png").exists()
 
 
-@pytest.mark.slow
 def test_a_full_disk(files):
     """A file size limit of the process stands for a full disk: nothing half-written stays."""
     code = (

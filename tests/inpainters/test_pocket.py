@@ -28,14 +28,14 @@ def recipe(photos):
     path = photos / "recipe.toml"
     path.write_text(
         'task = "pocket-inpainter"\n[run]\nsteps = 2\nbatch = 2\n[network]\nwidths = [16, 16, 16]\ndepths = [1, 1, 1]\n'
-        f'[data]\nsize = 64\n[data.library]\nphotos = "{photos}/photos"\nbackgrounds = "{photos}/backgrounds"\ninvented = 2\n'
+        f'[data]\nsizes = [[0, 64]]\n[data.library]\nphotos = "{photos}/photos"\nbackgrounds = "{photos}/backgrounds"\ninvented = 2\n'
     )
     return read_recipe(path)
 
 
 @pytest.fixture(scope="module")
 def trained(recipe, tmp_path_factory):
-    """A tiny network after 50 steps on two batches, its loss before and after, its ONNX file, its task."""
+    """A tiny network after 120 steps on two batches, its loss before and after, its ONNX file, its task."""
     torch.manual_seed(0)
     task = open_task(recipe)
     network = task.network()
@@ -49,7 +49,7 @@ def trained(recipe, tmp_path_factory):
             return float(np.mean([float(task.loss(network, batches[k % 2], 0)[0]) for k in range(8)]))
 
     losses = [error()]
-    for step in range(50):
+    for step in range(120):
         loss, _ = task.loss(network, batches[step % 2], step)
         optimizer.zero_grad()
         loss.backward()
@@ -91,7 +91,7 @@ def test_schedule_inverts_v_exactly():
 
 def test_training_lowers_the_loss(trained):
     before, after = trained[1]
-    assert after < 0.9 * before
+    assert after < 0.8 * before
 
 
 def test_validation_gives_error_and_sheet(trained):

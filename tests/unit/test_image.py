@@ -109,7 +109,6 @@ def test_absent_and_folder(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.slow
 def test_forty_megapixels():
     picture = PILImage.new("RGB", (8000, 5000), (9, 9, 9))
     assert read(encoded(picture, "JPEG")).shape == (5000, 8000, 3)

@@ -78,6 +78,7 @@ class Diffusers(Inpainter):
     summary: ClassVar[str] = "any Stable Diffusion 1.5, 2, XL or FLUX.1 Fill checkpoint: a folder or a fetched hub name"
     Options: ClassVar[type[Options]] = DiffusersOptions
     licence: ClassVar[str] = "that of the weights"
+    default_sampling = Sampling(strength=0.99)  # exactly 1 makes artefacts with SDXL inpainting
     memory: ClassVar[str] = "that of the network; see sd15, sd2, sdxl, flux-fill"
     extra: ClassVar[str] = "diffusion"
 

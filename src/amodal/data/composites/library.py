@@ -133,11 +133,11 @@ def add_visible(library: Library, root: Path, keep: Any = None, min_area: float 
 
 
 def add_invented(library: Library, count: int, seed: int = 0) -> None:
-    """Add `count` invented shapes and half as many thin things, with textures from the backgrounds."""
+    """Add `count` invented shapes, half as many thin things and an eighth as many hands, with textures from the backgrounds."""
     rng = np.random.default_rng([seed, 71])
     pictures = library.backgrounds
     library.wholes["shape"] = [invent(rng, pictures, "shape") for _ in range(count)]
-    library.thin = [invent(rng, pictures, "thin") for _ in range(count // 2)]
+    library.thin = [invent(rng, pictures, kind) for kind in ["thin"] * (count // 2) + ["hand"] * (count // 8)]
 
 
 def add_renders(library: Library, path: Path) -> None:

@@ -143,8 +143,50 @@ def thin(rng: np.random.Generator) -> NDArray[np.uint8]:
     return mask
 
 
+def hand(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Mask of a hand with its forearm, fingers spread, bent or closed, (SIDE, SIDE) uint8."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    palm = np.array([SIDE / 2, SIDE * 0.55])
+    reach, spread = rng.uniform(15, 22), rng.uniform(0.1, 0.4)
+    cv2.ellipse(
+        mask, np.round(palm).astype(int).tolist(), (int(reach * 0.85), int(reach)), 0, 0, 360, 255, -1, cv2.LINE_AA
+    )
+    wrist = np.array([palm + np.array([0, reach * 0.4]), [palm[0] + rng.normal(0, 14), SIDE - 3]])
+    _stroke(mask, wrist, np.array([reach * rng.uniform(1.1, 1.5)]))
+    thick = reach * rng.uniform(0.32, 0.44)
+    for finger in range(4):
+        turn = (finger - 1.5) * spread + rng.normal(0, 0.06)
+        length = reach * rng.uniform(0.5, 1.9) * (0.8 if finger == 3 else 1)
+        root = palm + np.array([(finger - 1.5) * reach * 0.42, -reach * 0.7])
+        bend = turn + rng.normal(0, 0.25)
+        joint = root + length * 0.55 * np.array([np.sin(turn), -np.cos(turn)])
+        tip = joint + length * 0.45 * np.array([np.sin(bend), -np.cos(bend)])
+        _stroke(mask, np.array([root, joint, tip]), thick * np.array([1, 0.85]))
+    side = palm + np.array([-reach * 0.8, 0])
+    _stroke(
+        mask,
+        np.array([side, side + reach * -rng.uniform((0.1, 0.3), (0.8, 0.9))]),
+        np.array([thick]),
+    )
+    mask[:2] = mask[-2:] = 0
+    mask[:, :2] = mask[:, -2:] = 0
+    either = mask if rng.random() < 0.5 else mask[:, ::-1]
+    return np.ascontiguousarray(np.rot90(either, int(rng.choice(4, p=(0.4, 0.25, 0.1, 0.25)))))
+
+
+def skin(rng: np.random.Generator) -> Image:
+    """(SIDE, SIDE, 3) uint8 texture of skin, from dark to light, with a shadow across."""
+    dark, light = np.array([62.0, 38, 30]), np.array([240.0, 198, 172])
+    tone = dark + (light - dark) * rng.random() + rng.normal(0, 5, 3)
+    shade = cv2.resize(rng.normal(1, 0.12, (5, 5)).astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 3, (SIDE, SIDE, 1))
+    return np.asarray(np.clip(tone * shade[..., None] + grain, 0, 255), np.uint8)
+
+
 def invent(rng: np.random.Generator, pictures: list[Image], kind: str) -> Sprite:
-    """One invented sprite. `kind`: "shape" (polygons, blobs, made-up articles) or "thin"."""
+    """One invented sprite. `kind`: "shape" (polygons, blobs, made-up articles), "thin" or "hand"."""
+    if kind == "hand":
+        return from_rgba(skin(rng), np.asarray(hand(rng) / 255, np.float32), kind)
     while True:
         mask = thin(rng) if kind == "thin" else (polygon, assembly)[int(rng.integers(2))](rng)
         if (mask > 127).sum() > 60:

@@ -52,7 +52,7 @@ class Pocket(Inpainter):
         self._path = Path(own) if own else embedded("pocket-inpainter")
         self._lock = threading.Lock()
         self._session: Any = None
-        self.default_steps = self.options.steps
+        self.default_sampling = Sampling(self.options.steps)
 
     def paint(
         self,

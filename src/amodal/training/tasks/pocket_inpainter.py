@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...data.composites.build import LibraryConfig, open_library
+from ...data.composites.library import Library
 from ...data.composites.pairs import PairConfig, PairStream
 from ...inpainters.leak import sample
 from ...inpainters.pocket.network import PocketInpainter
@@ -28,12 +29,13 @@ class DataConfig:
     Attributes:
         library: Folders; see `LibraryConfig`.
         validation: Folders of the fixed validation pairs; empty: those of `library`.
-        size, objects, noise: See `PairConfig`.
+        sizes: (first step, side of the pictures) pairs, ascending: a run may start on small pictures.
+        objects, noise: See `PairConfig`.
     """
 
     library: dict[str, object] = field(default_factory=dict)
     validation: dict[str, object] = field(default_factory=dict)
-    size: int = 128
+    sizes: tuple[tuple[int, ...], ...] = ((0, 128),)
     objects: float = 0.65
     noise: float = 0.4
 
@@ -60,15 +62,16 @@ class LossConfig:
 class PairBatches:
     """Batches of pairs by number; the library is loaded when the first is asked for."""
 
-    def __init__(self, library: dict[str, object], pairs: PairConfig, seed: int, batch: int) -> None:
-        self.library, self.pairs, self.seed, self.count = library, pairs, seed, batch
-        self._stream: PairStream | None = None
+    def __init__(self, library: dict[str, object], config: DataConfig, seed: int, batch: int) -> None:
+        self.folders, self.config, self.seed, self.count = library, config, seed, batch
+        self._library: Library | None = None
 
     def __getitem__(self, number: int) -> tuple[Array, Array, Array]:
-        if self._stream is None:
-            library = open_library(section(self.library, LibraryConfig, "data.library"))
-            self._stream = PairStream(library, self.pairs, self.seed)
-        return self._stream.batch(number, self.count)
+        if self._library is None:
+            self._library = open_library(section(self.folders, LibraryConfig, "data.library"))
+        size = [side for first, side in self.config.sizes if first <= number][-1]
+        pairs = PairConfig(size, self.config.objects, self.config.noise)
+        return PairStream(self._library, pairs, self.seed).batch(number, self.count)
 
 
 class PocketInpainterTask:
@@ -78,14 +81,13 @@ class PocketInpainterTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
-        self.pairs = PairConfig(self.data.size, self.data.objects, self.data.noise)
         self._fixed: tuple[Array, Array, Array] | None = None
 
     def network(self) -> nn.Module:
         return PocketInpainter(self.network_config.widths, self.network_config.depths)
 
     def source(self, seed: int, batch: int) -> PairBatches:
-        return PairBatches(self.data.library, self.pairs, seed, batch)
+        return PairBatches(self.data.library, self.data, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of v at random times, heavier inside the area."""
@@ -103,7 +105,8 @@ class PocketInpainterTask:
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """Mean absolute error inside the area after 8 steps, in grey levels, on 48 fixed pairs; beside the mean colour's."""
         if self._fixed is None:
-            self._fixed = PairBatches(self.data.validation or self.data.library, self.pairs, 12345, 48)[0]
+            last = replace(self.data, sizes=((0, self.data.sizes[-1][1]),))
+            self._fixed = PairBatches(self.data.validation or self.data.library, last, 12345, 48)[0]
         target, condition, area = self._fixed
         made = paint(network, condition, area, device)
         inside = area.sum()
@@ -117,7 +120,7 @@ class PocketInpainterTask:
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
         """`pocket-inpainter.onnx`: noisy, area, condition and time in, v out."""
-        side = self.data.size
+        side = self.data.sizes[-1][1]
         ramp = torch.linspace(-1, 1, side).expand(2, 3, side, side)
         examples = [ramp, torch.ones(2, 1, side, side), -ramp, torch.tensor([0.3, 0.9])]
         path = folder / "pocket-inpainter.onnx"
