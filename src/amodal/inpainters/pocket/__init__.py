@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ...networks.onnx_session import open_session
 from ...options import Options
+from ...parallel import overlapped
 from ...protocols import Inpainter, Sampling, Tick, no_tick
 from ...weights import embedded
 from ..leak import sample, weight_map
@@ -88,8 +89,8 @@ class Pocket(Inpainter):
             time = np.full(len(latent), schedule.times[index], np.float32)
             feed = {"noisy": latent.astype(np.float32), "area": area, "condition": known, "time": time}
             # One picture at a time: the same bytes whatever else is in the batch.
-            rows = [session.run(None, {k: v[i : i + 1] for k, v in feed.items()})[0] for i in range(len(latent))]
-            return np.concatenate(rows)
+            rows = [{k: v[i : i + 1] for k, v in feed.items()} for i in range(len(latent))]
+            return np.concatenate(list(overlapped(lambda row: session.run(None, row)[0], rows)))
 
         picture = sample(predict, schedule, known, noise, weight_map(area, sampling.leak), tick)
         return np.asarray(np.clip(picture, -1, 1).transpose(0, 2, 3, 1), np.float32)

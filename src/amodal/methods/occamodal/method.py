@@ -14,6 +14,7 @@ from ...image import Image
 from ...mask import Mask, SoftMask
 from ...networks.onnx_session import open_session
 from ...options import Options
+from ...parallel import overlapped
 from ...protocols import Context, Guess, Job, Method
 from ...weights import embedded
 from .inference import Look, Runner, predict
@@ -60,12 +61,16 @@ class OccAmodal(Method):
         o = self.options
         run, size, temperature = runner(o.threads)
         look = Look(size, o.factors, o.flip, o.again)
-        guesses = []
-        for done, job in enumerate(jobs, 1):
+
+        def guess(job: Job) -> Guess:
             amodal, occluder = predict(run, image, job.visible, look)
             amodal = calibrated(amodal, temperature)
             mask = amodal_mask(amodal, job.visible, o.threshold, o.rim)
-            guesses.append([Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)])
+            return Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)
+
+        guesses = []
+        for done, answer in enumerate(overlapped(guess, jobs), 1):
+            guesses.append([answer])
             context.tick("object", done, len(jobs))
         return guesses
 
