@@ -108,6 +108,9 @@ def test_build_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture
     chair = samples[-1]
     assert (chair.id, chair.visible.area, chair.amodal.area) == ("squares-v-chair_1", 540, 720)
     assert chair.extra["occluders"] == [{"name": "table_1", "pixels": 180}] and chair.extra["depth"] == 4.0
+    assert chair.occluder == Mask.from_box((25, 20, 50, 44)), (
+        "the table is no sample itself, its mask is known all the same"
+    )
     assert not (folder / "out" / ".work").exists()
     pictures = [read(path) for path in sorted((folder / "out" / "train" / "images").iterdir())]
     assert all(10 < picture.mean() < 250 and picture.std() > 5 for picture in pictures)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from amodal.errors import DataError, OutputError, UsageError
 from amodal.evaluation import Predictions, compare, evaluate_predictions, score
 from amodal.evaluation.ablation import variants
 from amodal.evaluation.metrics import METRICS
-from amodal.evaluation.run import prompt_for
+from amodal.evaluation.run import prompt_for, true_occluder
 from amodal.image import encode_png
 from amodal.mask import Mask
 from amodal.methods.baselines import Visible
@@ -88,6 +89,52 @@ def test_prompts(data: amodal.Dataset) -> None:
     assert 0 < report.content["prompt_iou"]["value"] <= 1
     with pytest.raises(UsageError, match="prompt must be one of"):
         amodal.evaluate(amodal.load("visible"), data, prompt="text")  # type: ignore[arg-type]
+
+
+class Greedy(Visible):
+    """Takes the whole frame, and tells what it was told of the occluder."""
+
+    name = "greedy"
+    Options = Options
+
+    def complete(self, embedded, image, jobs, context):  # type: ignore[no-untyped-def]
+        self.told = [job.occluder for job in jobs]
+        return [[Guess(Mask.from_box((0, 0, SIZE[1], SIZE[0])))] for _ in jobs]
+
+
+def test_the_true_occluder_is_given(data: amodal.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bar is told for the disc, nothing hides the bar; the mask grows nowhere else; without the option nothing is told."""
+    disc, bar = data[0], data[1]
+    model = amodal.load("visible")
+    greedy = Greedy()
+    model = amodal.Model(greedy, model.segmenter, model.inpainter)
+    report = amodal.evaluate(model, data, occluders="truth", limit=2)
+    assert greedy.told == [bar.visible, Mask.from_box((0, 0, 0, 0))]
+    predicted = [Mask.from_dict(row["mask"]) for row in report.rows]
+    assert predicted == [disc.visible | bar.visible, bar.visible]
+    assert report.content["occluders_given"] == 2
+    assert report.content["settings"]["occluders"] == "truth" and "occluder mask is given" in str(report)
+    assert amodal.evaluate(model, data, limit=2).content["occluders_given"] == 0 and greedy.told == [None, None]
+    run = ["evaluate", "--dataset", "folder", "--root", str(data.root), "--method", "hull", "-o", str(tmp_path / "run")]
+    assert command([*run, "--occluders", "truth"]) == 0
+    assert "known for 8 of 8" in capsys.readouterr().out
+    assert command([*run, "--resume"]) == 1, "not the same run"
+    assert "run with other settings" in capsys.readouterr().err
+    assert command([*run, "--occluders", "some"]) == 2
+    assert "--occluders is one of none, truth, got 'some'" in capsys.readouterr().err
+
+
+def test_what_the_true_occluder_is() -> None:
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    whole, cup, far = Mask.from_box((10, 10, 30, 30)), Mask.from_box((20, 5, 40, 40)), Mask.from_box((50, 0, 60, 9))
+    rear = Sample("rear", "0", photo, SIZE, whole - cup, whole)
+    others = [Sample(name, "0", photo, SIZE, mask, mask) for name, mask in (("cup", cup), ("far", far))]
+    assert true_occluder(rear, [rear, *others]) == cup
+    assert true_occluder(rear, [rear, others[1]]) is None, "what hides it is not annotated"
+    assert true_occluder(replace(rear, occluder=far | cup), [rear]) == far | cup, "the data set's own mask comes first"
+    leaving = Mask.from_box((50, 10, 70, 30))
+    alone = Sample("alone", "0", photo, SIZE, leaving.clip(SIZE), leaving, beyond_frame=True)
+    assert true_occluder(alone, [alone]) is None, "the frame hides it; an empty mask would forbid to leave the frame"
 
 
 class Moody(Visible):

@@ -32,6 +32,9 @@ Settings = Annotated[
 Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; their majority is scored.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
 PromptName = Annotated[str, typer.Option("--prompt", help="mask (true visible mask), box or point (segmenter).")]
+OccluderName = Annotated[
+    str, typer.Option("--occluders", help="none, or truth: give the true mask of what hides each object.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Objects of one picture at once.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Given = Annotated[
@@ -65,6 +68,7 @@ def evaluate(
     samples: Samples = 1,
     seed: Seed = 0,
     prompt: PromptName = "mask",
+    occluders: OccluderName = "none",
     batch: Batch = 8,
     device: Device = "auto",
     predictions: Given = None,
@@ -76,12 +80,15 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a method, or masks made elsewhere, on a data set. Exits with 3 if some objects failed."""
-    from ..evaluation.run import PromptKind
+    from ..evaluation.run import OccluderKind, PromptKind
 
-    if predictions is not None and (method or ablate):
-        raise UsageError("--predictions scores masks that are there already; leave out --method and --ablate")
-    if prompt not in get_args(PromptKind):
-        raise UsageError(f"--prompt is one of {', '.join(get_args(PromptKind))}, got {prompt!r}")
+    if predictions is not None and (method or ablate or occluders != "none"):
+        raise UsageError(
+            "--predictions scores masks that are there already; leave out --method, --ablate and --occluders"
+        )
+    for flag, value, kinds in (("--prompt", prompt, PromptKind), ("--occluders", occluders, OccluderKind)):
+        if value not in get_args(kinds):
+            raise UsageError(f"{flag} is one of {', '.join(get_args(kinds))}, got {value!r}")
     chosen, of_data = _settings(settings or [])
     data = _open(dataset, root, split, of_data, skip_bad)
     keep: dict[str, Any] = {"limit": limit, "resume": resume, "overwrite": force}
@@ -89,7 +96,7 @@ def evaluate(
         report = _given(predictions, data, output, keep)
     else:
         parts = (method, inpainter, segmenter, device)
-        keep |= {"samples": samples, "seed": seed, "prompt": prompt, "batch": batch}
+        keep |= {"samples": samples, "seed": seed, "prompt": prompt, "occluders": occluders, "batch": batch}
         if ablate:
             _ablation(ablate.split(","), parts, chosen, data, output, keep)
             return

@@ -25,7 +25,8 @@ class Folder(Dataset):
     """The project's own format; pycocotools opens its JSON.
 
     `segmentation` is the amodal mask within the frame (so COCO tools see whole objects), `visible_mask` the visible one, both
-    COCO RLE. `name` is the sample's id, `occluders` are annotation ids, `order` is 1 for the front, `beyond_frame` holds the
+    COCO RLE. `name` is the sample's id, `occluders` are annotation ids, `occluder` (RLE or absent) is all that hides it, seen or
+    annotated or not, `order` is 1 for the front, `beyond_frame` holds the
     whole amodal mask (RLE of its crop with `origin` [x, y]) where it leaves the frame, `extra` whatever else is known.
     A split is a subfolder of the same layout.
     """
@@ -90,7 +91,7 @@ def loader(
     def load() -> Sample:
         try:
             size = (int(image["height"]), int(image["width"]))
-            whole = row.get("beyond_frame")
+            whole, hides = row.get("beyond_frame"), row.get("occluder")
             amodal = Mask.from_dict(whole) if whole else framed(row["segmentation"], size)
             return Sample(
                 id=names[row["id"]],
@@ -102,6 +103,7 @@ def loader(
                 category=categories.get(row.get("category_id", -1)),
                 stuff=bool(row.get("isStuff", 0)),
                 occluders=tuple(names[number] for number in row.get("occluders", ()) if number in names),
+                occluder=framed(hides, size) if hides else None,
                 order=row.get("order"),
                 beyond_frame=beyond,
                 source=source,
@@ -267,6 +269,8 @@ class FolderWriter:
             "beyond_frame": sample.amodal.to_dict() if leaves else None,
             "extra": dict(sample.extra),
         }
+        if sample.occluder is not None:
+            row["occluder"] = sample.occluder.to_rle(sample.size)
         return row
 
     def _store(self, sample: Sample) -> str:

@@ -33,6 +33,7 @@ class Sample:
         category: the class name, if the data set has classes.
         stuff: a region without a shape of its own (sky, grass), where the data set marks them.
         occluders: ids of the samples of the same picture that hide parts of this one.
+        occluder: visible pixels of everything that hides it, where the data set knows more of that than its samples tell.
         order: depth order in the picture, 1 = front; None if unknown.
         beyond_frame: the truth is known outside of the frame too; otherwise predictions are cut at the frame before scoring.
         source: the file and entry that it comes from, for error texts.
@@ -49,6 +50,7 @@ class Sample:
     category: str | None = None
     stuff: bool = False
     occluders: tuple[str, ...] = ()
+    occluder: Mask | None = None
     order: int | None = None
     beyond_frame: bool = False
     source: str = ""

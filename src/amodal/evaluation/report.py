@@ -149,6 +149,7 @@ def numbers(settings: Mapping[str, Any], rows: list[dict[str, Any]], data: Datas
         "images": int(groups.max()) + 1,
         "occluded_objects": int(np.count_nonzero(occlusion > OCCLUDED)),
         "failures": len(failed),
+        "occluders_given": sum(bool(row.get("occluder_given")) for row in rows),
         "settings": dict(settings),
         "metrics": metrics,
         "bins": binned(rows, occlusion, groups, weights),

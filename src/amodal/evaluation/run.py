@@ -5,31 +5,34 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..completion import Completion
 from ..data import Dataset, Sample
 from ..errors import AmodalError, Cancelled, DataError, UsageError
-from ..mask import Mask
+from ..mask import Mask, union
 from ..pipeline import Model, Scene
 from ..prompt import Prompt
 from ..protocols import Tick, no_tick
 from .order import order_accuracy, order_from_masks, order_of
 from .report import Report
-from .rows import RowFile, completion_fields, make_row, predicted_mask
+from .rows import RowFile, completion_fields, make_row, predicted_mask, within
 
-__all__ = ["PROTOCOLS", "PromptKind", "evaluate", "prompt_for"]
+__all__ = ["PROTOCOLS", "OccluderKind", "PromptKind", "evaluate", "prompt_for", "true_occluder"]
 
 PromptKind = Literal["mask", "box", "point"]
+OccluderKind = Literal["none", "truth"]
 PROTOCOLS: dict[str, str] = {
     "mask": "GT-V: the true visible mask is given",
     "box": "pred-V: the box of the true visible mask is given, the segmenter finds the visible mask",
     "point": "pred-V: one click in the middle of the true visible mask is given, the segmenter finds the visible mask",
 }
+OCCLUDER_GIVEN = "; the true occluder mask is given where the data set knows it"
 NOTHING = Mask.from_array(np.zeros((0, 0), bool))
 
 
@@ -42,6 +45,7 @@ def evaluate(
     samples: int = 1,
     seed: int = 0,
     prompt: PromptKind = "mask",
+    occluders: OccluderKind = "none",
     batch: int = 8,
     resume: bool = False,
     overwrite: bool = False,
@@ -57,6 +61,8 @@ def evaluate(
         samples: guesses per object; their majority vote is scored, the best of them reported beside it.
         seed: of every object.
         prompt: "mask" gives the true visible mask (GT-V); "box" and "point" let the segmenter find it (pred-V).
+        occluders: "truth" gives the true mask of what hides the object (`true_occluder`), the papers' "occluder given"; "none"
+            leaves it to the method.
         batch: objects of one picture that the method gets at once.
         resume: go on with an earlier run in `output`.
         overwrite: replace an earlier run in `output`.
@@ -68,31 +74,43 @@ def evaluate(
     """
     if prompt not in PROTOCOLS:
         raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {prompt!r}")
+    if occluders not in get_args(OccluderKind):
+        raise UsageError(f"occluders must be one of {', '.join(get_args(OccluderKind))}, got {occluders!r}")
     check_data(data)
     settings = {
         "format": "amodal/run/1",
         **model.provenance(),
         "data": data.to_dict(),
-        "protocol": PROTOCOLS[prompt],
+        "protocol": PROTOCOLS[prompt] + (OCCLUDER_GIVEN if occluders == "truth" else ""),
         "prompt": prompt,
+        "occluders": occluders,
         "samples": samples,
         "seed": seed,
         "limit": limit,
         "versions": versions(),
     }
+    ask = Ask(prompt, occluders, samples, seed)
     with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
-        total = min(len(data), limit or len(data))
-        for scene in data.scenes(limit, rows.done):
-            todo = [sample for sample in scene if sample.id not in rows.done]
-            for start in range(0, len(todo), batch):
-                part = todo[start : start + batch]
-                last = start + batch >= len(todo)
-                for row in complete_rows(model, scene, part, prompt, (samples, seed)):
-                    if last and row["id"] == part[-1].id:
-                        row["order"] = scene_order(scene, [*rows.rows[-len(scene) :], row])
-                    rows.add(row)
-                    tick("object", len(rows.rows), total)
+        answer_all(model, data, ask, rows, (limit, batch), tick)
     return Report.build(rows.settings, rows.rows, data)
+
+
+def answer_all(
+    model: Model, data: Dataset, ask: Ask, rows: RowFile, amount: tuple[int | None, int], tick: Tick
+) -> None:
+    """Add the rows of all objects that have none yet; `amount` is how many objects in all, and how many at once."""
+    limit, batch = amount
+    total = min(len(data), limit or len(data))
+    for picture in data.scenes(limit, rows.done):
+        todo = [sample for sample in picture if sample.id not in rows.done]
+        for start in range(0, len(todo), batch):
+            part = todo[start : start + batch]
+            last = start + batch >= len(todo)
+            for row in complete_rows(model, picture, part, ask):
+                if last and row["id"] == part[-1].id:
+                    row["order"] = scene_order(picture, [*rows.rows[-len(picture) :], row])
+                rows.add(row)
+                tick("object", len(rows.rows), total)
 
 
 def check_truth(data: Dataset) -> None:
@@ -130,38 +148,70 @@ def prompt_for(sample: Sample, kind: PromptKind) -> Prompt:
     return Prompt.make(point=(x + int(column) - 0.5, y + int(row) - 0.5))
 
 
+def true_occluder(sample: Sample, picture: Sequence[Sample]) -> Mask | None:
+    """Everything that hides the object, as far as it is seen: the data set's own mask of it, else the picture's other objects
+    that are visible where this one is hidden. Empty where nothing of it is hidden; None where the occluder is not known.
+    """
+    known, hidden = sample.occluder, sample.occluded
+    if known is None:
+        inside = within(hidden, sample.size)
+        known = union(other.visible for other in picture if other.id != sample.id and other.visible.overlap(inside))
+    return known if known or not hidden else None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How a method is asked about each object; see `evaluate`."""
+
+    prompt: PromptKind
+    occluders: OccluderKind
+    samples: int
+    seed: int
+
+    def occluder(self, sample: Sample, picture: Sequence[Sample]) -> Mask | None:
+        """What the method is told of the occluder."""
+        return true_occluder(sample, picture) if self.occluders == "truth" else None
+
+
 def complete_rows(
-    model: Model, scene: Sequence[Sample], part: Sequence[Sample], kind: PromptKind, draws: tuple[int, int]
+    model: Model, picture: Sequence[Sample], part: Sequence[Sample], ask: Ask
 ) -> Iterable[dict[str, Any]]:
     """The rows of some objects of a picture. What fails becomes a row that scores as an empty mask."""
     visible = [sample for sample in part if sample.visible]
+    hides = {sample.id: ask.occluder(sample, picture) for sample in visible}
     answers: dict[str, tuple[Completion | str, float]] = {}
     try:
-        image = part[0].image
-        answers = complete_batch(model.open(image), visible, kind, draws)
+        answers = complete_batch(model.open(part[0].image), visible, hides, ask)
     except Cancelled:
         raise
     except (AmodalError, OSError) as error:
         answers = {sample.id: (str(error), 0.0) for sample in visible}
     for sample in part:
         answer, seconds = answers.get(sample.id, ("no pixel of it is visible, so that nothing can prompt it", 0.0))
+        more = {"occluder_given": hides.get(sample.id) is not None} if ask.occluders == "truth" else {}
         if isinstance(answer, Completion):
             fields = completion_fields(sample, answer)
-            yield make_row(sample, answer.amodal, scene, seconds=round(seconds, 4), **fields)
+            yield make_row(sample, answer.amodal, picture, seconds=round(seconds, 4), **fields, **more)
         else:
-            yield {**make_row(sample, NOTHING, scene, seconds=0.0), "error": answer}
+            yield {**make_row(sample, NOTHING, picture, seconds=0.0, **more), "error": answer}
 
 
 def complete_batch(
-    scene: Scene, part: Sequence[Sample], kind: PromptKind, draws: tuple[int, int]
+    scene: Scene, part: Sequence[Sample], hides: Mapping[str, Mask | None], ask: Ask
 ) -> dict[str, tuple[Completion | str, float]]:
     """Completions with their seconds by id; if the batch fails, each object alone, so that one bad object costs only itself."""
-    samples, seed = draws
     start = time.perf_counter()
+    if not part:
+        return {}
     try:
-        prompts = [prompt_for(sample, kind) for sample in part]
-        results = scene.complete_all(prompts, samples=samples, seeds=[seed] * len(part), paint=False) if part else []
-        each = (time.perf_counter() - start) / max(len(part), 1)
+        results = scene.complete_all(
+            [prompt_for(sample, ask.prompt) for sample in part],
+            samples=ask.samples,
+            seeds=[ask.seed] * len(part),
+            occluders=[hides[sample.id] for sample in part],
+            paint=False,
+        )
+        each = (time.perf_counter() - start) / len(part)
         return {sample.id: (result, each) for sample, result in zip(part, results, strict=True)}
     except Cancelled:
         raise
@@ -170,7 +220,7 @@ def complete_batch(
             return {part[0].id: (f"{type(error).__name__}: {error}", time.perf_counter() - start)}
     answers: dict[str, tuple[Completion | str, float]] = {}
     for sample in part:
-        answers |= complete_batch(scene, [sample], kind, draws)
+        answers |= complete_batch(scene, [sample], hides, ask)
     return answers
 
 

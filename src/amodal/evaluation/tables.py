@@ -43,6 +43,8 @@ def summary(content: Mapping[str, Any]) -> str:
         f"{content['images']} images, {content['occluded_objects']} occluded, {content['failures']} failed\n"
         f"protocol: {content['settings'].get('protocol')}"
     )
+    if content["settings"].get("occluders") == "truth":
+        head += f"; known for {content['occluders_given']} of {content['objects']}"
     lines = [["per cent", name, "visible", "hull", "protocol of the column"]]
     for metric, entry in content["metrics"].items():
         values = [percent(entry["method"], bounds=True), percent(entry["visible"]), percent(entry["hull"])]

@@ -14,6 +14,7 @@ from ...errors import DataError
 from ...files import write_bytes
 from ...image import Image
 from ...image import read as read_image
+from ...mask import Mask
 from ..sample import Sample
 from .cameras import read_list, sample_cameras
 from .config import BuildConfig, SceneConfig
@@ -143,6 +144,7 @@ def describe(
         inside = max(1, amodal.clip((height, width)).area)
         hiding = {other: count for other, count in graph[identity].items() if count > min_gap * inside}
         ranked = sorted(hiding.items(), key=lambda item: -item[1])
+        hides = Mask.from_array(np.isin(projection.labels, list(hiding)) & (projection.faces >= 0))
         seen = projection.depth[projection.visible[identity].to_array((height, width))]
         sample = Sample(
             id=f"{image_id}-{instance.name}",
@@ -153,6 +155,7 @@ def describe(
             amodal=amodal,
             category=instance.category or instance.label,
             occluders=tuple(f"{image_id}-{names[other]}" for other, _ in ranked if other in kept),
+            occluder=hides,
             order=order[identity],
             beyond_frame=beyond_frame,
             source=geometry.name,
