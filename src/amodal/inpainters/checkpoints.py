@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import weights
 from ..errors import WeightsError
 from ..files import read_json
+from ..quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +107,7 @@ class Checkpoint:
         variant = self._variant(folder, dtype)
         if not any(folder.glob("*.safetensors")):
             raise WeightsError(f"{folder} holds no .safetensors file; fetch the model again, or convert its weights")
-        with self._failing(part), _quiet():
+        with self._failing(part), quiet():
             network, report = cls.from_pretrained(
                 str(folder), torch_dtype=dtype, use_safetensors=True, variant=variant, output_loading_info=True
             )
@@ -201,19 +202,3 @@ class Checkpoint:
             raise WeightsError(
                 f"{self.folder / part} cannot be loaded ({reason}); it is damaged or of another architecture"
             ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and reports of transformers while a network is loaded; what matters is checked and raised."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

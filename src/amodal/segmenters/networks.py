@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +11,10 @@ from numpy.typing import NDArray
 from ..devices import Dtype, pick_device, pick_dtype
 from ..errors import WeightsError
 from ..files import read_json
+from ..quiet import quiet
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
 __all__ = ["KINDS", "Networks", "PointNetwork", "TextNetwork", "kind_of", "load_networks"]
@@ -232,7 +229,7 @@ def _load_sam3(kind: str, folder: Path, place: torch.device, number: torch.dtype
 
 def _load(cls: Any, folder: Path) -> Any:
     """`cls.from_pretrained` on a local folder, safetensors only, whose weights must all be there and fit."""
-    with _quiet():
+    with quiet():
         try:
             model, info = cls.from_pretrained(
                 folder,
@@ -269,24 +266,6 @@ def _tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{folder} has no tokenizer (tokenizer.json), which words need; fetch it again") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no reports of transformers while it loads: what is wrong comes as an error of ours."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def in_dtype(module: Any, dtype: torch.dtype) -> None:

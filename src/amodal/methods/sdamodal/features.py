@@ -18,6 +18,7 @@ from ...errors import AmodalError, OptionError, WeightsError
 from ...files import read_json
 from ...image import Image
 from ...protocols import Tick, no_tick
+from ...quiet import quiet
 from ...weights import locate
 from .cache import FeatureCache
 
@@ -222,7 +223,8 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[s
         files = [path.name for path in (folder / name).glob("*.safetensors")]
         only_half = bool(files) and all(file.endswith(".fp16.safetensors") for file in files)
         how = {"variant": "fp16"} if only_half else {}
-        return cls.from_pretrained(str(folder), subfolder=name, local_files_only=True, **how, **more)
+        with quiet():
+            return cls.from_pretrained(str(folder), subfolder=name, local_files_only=True, **how, **more)
 
     weights = {"torch_dtype": dtype, "use_safetensors": True}
     try:
