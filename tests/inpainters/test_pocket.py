@@ -44,9 +44,8 @@ def trained(recipe, tmp_path_factory):
     batches = [tuple(torch.from_numpy(part) for part in source[number]) for number in range(2)]
 
     def error() -> float:
-        torch.manual_seed(1)  # the same times and noise before and after
-        with torch.inference_mode():
-            return float(np.mean([float(task.loss(network, batches[k % 2], 0)[0]) for k in range(8)]))
+        with torch.inference_mode():  # the same times and noise before and after: they come from the number
+            return float(np.mean([float(task.loss(network, batches[k % 2], k)[0]) for k in range(8)]))
 
     losses = [error()]
     for step in range(120):

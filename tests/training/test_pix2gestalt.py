@@ -1,5 +1,8 @@
 """Training pix2gestalt through the loop: accumulation, the projection's own rate, exact resume, export to the method."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from amodal.data.pairs.build import build_pairs  # noqa: E402
 from amodal.data.pairs.source import PairsConfig, Whole  # noqa: E402
 from amodal.mask import Mask  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
-from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.loop import Trainer, share  # noqa: E402
 from amodal.training.recipe import Recipe, RecipeError, parse_recipe  # noqa: E402
 from amodal.training.tasks import open_task  # noqa: E402
 from tiny_pix2gestalt import TINY, tiny_networks  # noqa: E402
@@ -140,9 +143,51 @@ def test_accumulation_is_the_mean_over_passes(recipe, tmp_path):
     losses = []
     for number in range(2):
         batch = tuple(torch.from_numpy(x) for x in source[number])
-        losses.append(task.loss(learner, batch, 0)[0])
+        losses.append(task.loss(learner, batch, number)[0])
     (sum(losses) / 2).backward()
     assert torch.allclose(got, learner.projection.weight.grad, rtol=1e-3, atol=1e-6)
+
+
+def launch(processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`accelerate launch -m amodal ...` in so many processes on the CPU (gloo)."""
+    source = Path(__file__).parents[2] / "src"
+    many = ["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"]
+    many += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    return subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *many, "-m", "amodal", *arguments],
+        env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(recipe, tmp_path):
+    """`accelerate launch`: the two share the passes of each step, one writes; only the order of sums differs."""
+    recipe = replace(recipe, run=replace(recipe.run, accumulate=2, threads=1))
+    path = tmp_path / "recipe.toml"
+    path.write_text(to_toml(recipe.to_dict()))
+    done = launch(2, "train", str(path), "-o", str(tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mse") == 1 and done.stderr.count("samples/s") == 4  # one of them speaks
+    Trainer(recipe, open_task(recipe), tmp_path / "one").train()
+    one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
+    start = open_task(recipe).networks.unet.state_dict()
+    for key, value in one["network"].items():
+        assert torch.allclose(value, two["network"][key], rtol=1e-4, atol=1e-5), key
+        assert torch.allclose(one["average"][key], two["average"][key], rtol=1e-4, atol=1e-5), key
+    moved = (one["network"]["unet.conv_in.weight"] - start["conv_in.weight"]).abs().max()
+    assert moved > 1e-3  # far more than the tolerance
+    rows = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("one", "two")]
+    losses = [[float(line.split(",")[3]) for line in lines[1:]] for lines in rows]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 4
+
+
+def test_processes_that_cannot_share(tmp_path):
+    assert share(24, 8) == 3
+    with pytest.raises(RecipeError, match="2 processes .* must be a multiple of 2; it is 3"):
+        share(3, 2)
 
 
 def test_every_pair_once_an_epoch(recipe, folders):

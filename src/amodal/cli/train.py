@@ -48,6 +48,8 @@ def train(
     if resume is not None:
         trainer.resume()
     metrics = trainer.train()
+    if not trainer.main:
+        return
     for name, value in metrics.items():
         typer.echo(f"{name} {value:.4f}")
     hint(f"weights: {folder / 'weights.safetensors'}; logs: {folder / 'log.csv'}, {folder / 'validation.csv'}")

@@ -7,18 +7,22 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..devices import pick_device
 from . import checkpoint
-from .recipe import Recipe
+from .recipe import Recipe, RecipeError
 from .schedule import Average, learning_rate
 from .task import BatchSource, Task
 
@@ -26,18 +30,28 @@ __all__ = ["Trainer", "read_weights"]
 
 
 class _Numbered(Dataset[Any]):
-    """Batches `start` ... `stop` of a source, each tensor made without a copy."""
+    """The batches of a source with the given numbers, each tensor made without a copy."""
 
-    def __init__(self, source: BatchSource, start: int, stop: int) -> None:
-        self.source, self.start, self.stop = source, start, stop
+    def __init__(self, source: BatchSource, numbers: range) -> None:
+        self.source, self.numbers = source, numbers
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return len(self.numbers)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, ...]:
-        if i >= len(self):
-            raise IndexError(i)
-        return tuple(torch.from_numpy(x) for x in self.source[self.start + i])
+    def __getitem__(self, i: int) -> tuple[int, tuple[Tensor, ...]]:
+        number = self.numbers[i]
+        return number, tuple(torch.from_numpy(x) for x in self.source[number])
+
+
+class _Graded(nn.Module):
+    """Network and loss as one module from a batch to its loss: what accelerate casts and shares among processes."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.network, self.task = network, task
+
+    def forward(self, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.task.loss(self.network, batch, number)
 
 
 def _keep_out_of_the_way(_: int) -> None:
@@ -68,16 +82,23 @@ def read_weights(network: nn.Module, path: Path) -> None:
 class Trainer:
     """A run in a folder: `recipe.json`, `log.csv`, `validation.csv`, `checkpoint.pt`, `weights.safetensors`, sheets.
 
+    Several processes (`accelerate launch`, `torchrun`) share the passes of each step, so that the recipe alone decides what is
+    learnt; the main one validates and writes.
+
     Args:
         recipe: What to do.
         task: The network's own part.
         folder: Where the run lives; made if missing.
+
+    Raises:
+        RecipeError: The processes cannot share the passes evenly, or the device does not know the precision.
     """
 
     def __init__(self, recipe: Recipe, task: Task, folder: Path) -> None:
         self.recipe, self.task, self.folder = recipe, task, folder
         run = recipe.run
-        self.device = pick_device(run.device)
+        self.accelerator = _accelerator(recipe)
+        self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
         if run.threads and self.device.type == "cpu":
             torch.set_num_threads(run.threads)
         torch.manual_seed(run.seed)
@@ -87,10 +108,11 @@ class Trainer:
         if run.init_from:
             read_weights(self.network, Path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema)
-        self.optimizer = self._optimizer()
-        self.writer = _tensorboard(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
+        self.graded, self.optimizer = self.accelerator.prepare(_Graded(self.network, task), self._optimizer())
+        self.writer = _tensorboard(folder) if self.main else None
+        if self.main:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
@@ -142,7 +164,7 @@ class Trainer:
         mark, first = time.monotonic(), self.step
         sums: dict[str, float] = {}
         stream = iter(self._batches())
-        while batches := tuple(islice(stream, run.accumulate)):
+        while batches := tuple(islice(stream, self.accelerator.gradient_accumulation_steps)):
             parts = self._one(batches)
             self.step += 1
             for k, v in parts.items():
@@ -150,20 +172,23 @@ class Trainer:
             if self.step % run.log_every == 0 or self.step == run.steps:
                 self._log(sums, self.step - first, time.monotonic() - mark)
                 sums, mark, first = {}, time.monotonic(), self.step
-            if self.step % run.checkpoint_every == 0 or self.step == run.steps:
+            if self.main and (self.step % run.checkpoint_every == 0 or self.step == run.steps):
                 self.save()
-            if self.step % run.validate_every == 0 or self.step == run.steps:
+            if self.main and (self.step % run.validate_every == 0 or self.step == run.steps):
                 metrics = self._validate()
                 mark = time.monotonic()
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
         return metrics
 
     def _batches(self) -> DataLoader[Any]:
         run = self.recipe.run
         source = self.task.source(run.seed, run.batch)
-        numbered = _Numbered(source, self.step * run.accumulate, run.steps * run.accumulate)
+        first, last = self.step * run.accumulate, run.steps * run.accumulate
+        numbers = range(first + self.accelerator.process_index, last, self.accelerator.num_processes)
         workers: dict[str, Any] = {"prefetch_factor": 6, "multiprocessing_context": "fork"} if run.workers else {}
         return DataLoader(
-            numbered,
+            _Numbered(source, numbers),
             batch_size=None,
             num_workers=run.workers,
             worker_init_fn=_keep_out_of_the_way,
@@ -172,23 +197,22 @@ class Trainer:
             **workers,
         )
 
-    def _one(self, batches: Sequence[tuple[Tensor, ...]]) -> dict[str, float]:
-        """One optimizer step; the gradients of all `batches` are averaged."""
+    def _one(self, batches: Sequence[tuple[int, tuple[Tensor, ...]]]) -> dict[str, float]:
+        """One optimizer step; the gradients of all `batches`, with those of the other processes, are averaged."""
         config = self.recipe.optimizer
         rate = learning_rate(config, self.step, self.recipe.run.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("factor", 1.0)
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         sums: dict[str, float] = {}
-        for batch in batches:
-            moved = tuple(x.to(self.device, non_blocking=True) for x in batch)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.run.precision == "bf16"):
-                loss, parts = self.task.loss(self.network, moved, self.step)
-            (loss / len(batches)).backward()  # type: ignore[no-untyped-call]
+        for number, batch in batches:
+            with self.accelerator.accumulate(self.graded):
+                loss, parts = self.graded(send_to_device(batch, self.device, non_blocking=True), number)
+                self.accelerator.backward(loss)
             for name, value in {"loss": loss, **parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update(self.network, self.step)
@@ -196,6 +220,11 @@ class Trainer:
 
     def _log(self, sums: dict[str, float], count: int, seconds: float) -> None:
         run = self.recipe.run
+        if self.accelerator.num_processes > 1:
+            together = self.accelerator.reduce(torch.tensor(list(sums.values()), device=self.device), "mean")
+            sums = dict(zip(sums, together.tolist(), strict=True))
+        if not self.main:
+            return
         rate = count / seconds
         row = {"step": self.step, "samples_per_second": round(rate * run.batch * run.accumulate, 2)}
         row |= {"lr": round(learning_rate(self.recipe.optimizer, self.step - 1, run.steps), 7)}
@@ -226,6 +255,38 @@ class Trainer:
         shown = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items())
         print(f"validation at {self.step} ({time.monotonic() - began:.0f} s)  {shown}", file=sys.stderr, flush=True)
         return metrics
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    """Devices, mixed precision and processes of a run. Raises RecipeError."""
+    run = recipe.run
+    device = pick_device(run.device)
+    AcceleratorState._reset_state(
+        reset_partial_state=True
+    )  # it is global, and an earlier run may have wanted other settings
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # the others wait while the main process validates
+    try:
+        accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision="no" if run.precision == "fp32" else run.precision,
+            kwargs_handlers=[patience],
+        )
+    except ValueError as error:
+        raise RecipeError(f"run.precision = {run.precision!r} does not work here: {error}") from None
+    accelerator.gradient_accumulation_steps = share(run.accumulate, accelerator.num_processes)
+    return accelerator
+
+
+def share(passes: int, processes: int) -> int:
+    """How many passes of a step each process makes. Raises RecipeError if they cannot be shared evenly."""
+    if passes % processes:
+        raise RecipeError(
+            f"{processes} processes share the passes of a step, so run.accumulate must be a multiple of {processes}; it is "
+            f"{passes}. Raise it and lower run.batch: a step learns from their product"
+        )
+    return passes // processes
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -44,6 +44,13 @@ class RunConfig:
     checkpoint_every: int = 500
     init_from: str = ""
 
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise RecipeError(f"run.precision must be fp32 or bf16, got {self.precision!r}")
+        for key in ("steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, key) < 1:
+                raise RecipeError(f"run.{key} must be at least 1, got {getattr(self, key)}")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:

@@ -33,8 +33,12 @@ class Task(Protocol):
         """The stream of training batches; must pickle, and should load its data only when first asked."""
         ...
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scalar loss and named parts to log."""
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scalar loss and named parts to log.
+
+        All chance should come from the `number` of the batch: then a run that was stopped, or that several processes share,
+        goes on exactly.
+        """
         ...
 
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:

@@ -157,7 +157,7 @@ class ErasedTask(_CropTask):
         sets()  # errors of the data before the first step, not in a data process
         return ObjectBatches(sets, partial(erased_sample, self.data), seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         given, eraser, target = (part.float() for part in batch)
         output = network(mask_inputs(self.kind, given[:, None], eraser[:, None])).float()
         if not self.asbu:
@@ -191,7 +191,7 @@ class SingleStageTask(_CropTask):
         sets()
         return ObjectBatches(sets, partial(picture_sample, self.data), seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         given, amodal, rgb = batch
         output = network(given.float()[:, None], normalise(rgb)).float()
         return class_loss(output, amodal), {}

@@ -131,7 +131,7 @@ class OccAmodalTask:
     def source(self, seed: int, batch: int) -> CropBatches:
         return CropBatches(self.data, seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted cross-entropy and soft Dice; facts 3.5 (weights in the eraser) and 3.8."""
         image, truth = batch
         logits = network(inputs(image, truth)).float()

@@ -70,7 +70,7 @@ class Learner(nn.Module):
 
 
 class PairBatches:
-    """Batches of pairs by number: (occlusion, whole, visible, number), each pair once in a random order an epoch."""
+    """Batches of pairs by number: (occlusion, whole, visible), each pair once in a random order an epoch."""
 
     def __init__(self, root: Path, side: int, seed: int, batch: int) -> None:
         self.root, self.side, self.seed, self.count = root, side, seed, batch
@@ -81,7 +81,7 @@ class PairBatches:
             self._data = Pairs(self.root, "train")
         places = [self._place(number * self.count + k) for k in range(self.count)]
         rows = [load_pair(self._data[place], self.side) for place in places]
-        return (*(np.stack(column) for column in zip(*rows, strict=True)), np.array([number]))
+        return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
     def _place(self, position: int) -> int:
         assert self._data is not None
@@ -132,11 +132,11 @@ class Pix2GestaltTask:
     def source(self, seed: int, batch: int) -> PairBatches:
         return PairBatches(Path(self.data.pairs).expanduser(), self.networks.size, seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 1 of the paper; noise, times and dropout depend on the seed and the number of the batch."""
-        occlusion, whole, visible, number = batch
+        occlusion, whole, visible = batch
         self._move(occlusion.device)
-        chance = draw(len(occlusion), self.networks.size // self.networks.factor, (self.seed, int(number)))
+        chance = draw(len(occlusion), self.networks.size // self.networks.factor, (self.seed, number))
         pictures, wholes, masks = (x.cpu().numpy() for x in (occlusion, whole, visible))
         loss = noise_loss(self.networks, pictures, wholes, masks, chance, network.unet, network.projection)
         return loss, {"mse": loss.detach()}

@@ -81,6 +81,7 @@ class PocketInpainterTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
+        self.seed = recipe.run.seed
         self._fixed: tuple[Array, Array, Array] | None = None
 
     def network(self) -> nn.Module:
@@ -89,12 +90,14 @@ class PocketInpainterTask:
     def source(self, seed: int, batch: int) -> PairBatches:
         return PairBatches(self.data.library, self.data, seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of v at random times, heavier inside the area."""
         target, condition, area = (part.contiguous(memory_format=torch.channels_last) for part in batch)
-        time = torch.rand(len(target), device=target.device) * LAST
+        seed = np.random.SeedSequence([self.seed, number]).generate_state(1)
+        chance = torch.Generator(target.device).manual_seed(int(seed[0]))
+        time = torch.rand(len(target), device=target.device, generator=chance) * LAST
         angle = (time * torch.pi / 2)[:, None, None, None]
-        noise = torch.randn_like(target)
+        noise = torch.randn(target.shape, device=target.device, generator=chance)
         noisy = angle.cos() * target + angle.sin() * noise
         wanted = angle.cos() * noise - angle.sin() * target
         found = network(noisy, area, condition, time).float()

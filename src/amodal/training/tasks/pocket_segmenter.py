@@ -72,11 +72,11 @@ class PocketSegmenterTask:
     def source(self, seed: int, batch: int) -> CropBatches:
         return CropBatches(self.data, seed, batch)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """First prompt and the last of a few clicks are both graded; the clicks between are simulated without gradient."""
         assert isinstance(network, PocketNetwork)
         image, truth = batch
-        rng = np.random.default_rng([self.seed, 991, step])
+        rng = np.random.default_rng([self.seed, 991, number])
         visible = (truth & crops.VISIBLE).bool()
         goal = visible.cpu().numpy()
         features = network.encoder(views(image, truth))

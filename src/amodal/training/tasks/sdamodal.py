@@ -148,7 +148,7 @@ class SDAmodalTask:
             if number % 100 == 0:
                 print(f"features of {number} pictures of {data.name}", file=sys.stderr, flush=True)
 
-    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Plain cross-entropy with the amodal mask (section 4.3)."""
         visible, amodal, *features = batch
         output = network(visible.float()[:, None], [value.float() for value in features]).float()
