@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OutputError, UsageError
-from .common import hint, print_json, split_settings
+from ..errors import OutputError
+from .common import RayAddress, Workers, choose_runner, hint, print_json, split_settings
 
 if TYPE_CHECKING:
     from ..scale.output import Output
-    from ..scale.worker import Result, Row, Spec
+    from ..scale.worker import Runner, Spec
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +40,6 @@ Settings = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Cutouts = Annotated[bool, typer.Option("--cutouts", help="Write the RGBA picture of every object too.")]
-Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
-RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
 Gpus = Annotated[float, typer.Option(min=0, help="With --ray: GPUs per actor.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many photos.")]
 Largest = Annotated[int, typer.Option(min=1, help="Without prompts: at most so many objects a photo.")]
@@ -83,11 +81,11 @@ def batch(
     spec = Spec(
         "amodal.scale.complete:Complete", {"root": str(root), **how, "model": {**model, "device": device}}, seed
     )
-    runner = choose_runner(spec, workers, ray, gpus)
+    runner = choose_runner(workers, ray, gpus)
     if force:
         remove_batch(output)
     with Output(output, plan_of(how, seed), rows) as folder:
-        run(folder, runner)
+        run(folder, spec, runner)
         counts = folder.finish()
     if as_json:
         print_json({**counts, "output": str(output)})
@@ -129,23 +127,7 @@ def plan_of(how: dict[str, Any], seed: int) -> dict[str, Any]:
     return {"amodal": __version__, "work": "complete", "settings": how, "seed": seed}
 
 
-def choose_runner(
-    spec: Spec, workers: int, ray: str | None, gpus: float
-) -> Callable[[list[Row]], Iterator[tuple[Row, list[Result]]]]:
-    """Rows to (row, results), in this process, a pool, or Ray."""
-    from ..scale.local import run_local
-
-    if ray is None:
-        if gpus:
-            raise UsageError("--gpus is for --ray; without it choose the GPU by --device cuda:0")
-        return lambda rows: run_local(spec, rows, workers)
-
-    from ..scale.ray import run_ray
-
-    return lambda rows: run_ray(spec, rows, ray, workers, gpus)
-
-
-def run(folder: Output, runner: Callable[[list[Row]], Iterator[tuple[Row, list[Result]]]]) -> None:
+def run(folder: Output, spec: Spec, runner: Runner) -> None:
     """Do what is missing, with a bar on a terminal."""
     missing = folder.missing()
     before = len(folder.rows) - len(missing)
@@ -154,7 +136,7 @@ def run(folder: Output, runner: Callable[[list[Row]], Iterator[tuple[Row, list[R
     if not missing:
         return
     with bar(len(folder.rows), before) as show:
-        for row, results in runner(missing):
+        for row, results in runner(spec, missing):
             folder.add(row, results)
             show(len(results), sum(result.record["status"] == "failed" for result in results))
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .common import hint, progress
-
-if TYPE_CHECKING:
-    from ..image import Image
+from .common import RayAddress, Workers, choose_runner, hint, progress
 
 __all__ = ["register"]
 
@@ -32,6 +29,8 @@ def composites(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides the file.")
     ] = None,
+    workers: Workers = 1,
+    ray: RayAddress = None,
     resume: Resume = False,
     force: Force = False,
 ) -> None:
@@ -42,8 +41,9 @@ def composites(
 
     raw = section(read_sections(config, settings), CompositesConfig, "composites")
     library = section(raw.library, LibraryConfig, "library")
+    run = choose_runner(workers, ray)
     with progress("composites") as tick:
-        count = build(raw, library, output, resume=resume, overwrite=force, tick=tick)
+        count = build(raw, library, output, run=run, resume=resume, overwrite=force, tick=tick)
     hint(f"{count} composites in {output}; next: amodal data check folder --root {output}")
 
 
@@ -54,12 +54,15 @@ def rooms(
     scene: Annotated[Path | None, typer.Option(metavar="FILE", help="A .glb scene to take furniture from.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 2000,
     seed: Annotated[int, typer.Option(help="Same seed, same rooms.")] = 0,
+    workers: Workers = 1,
+    ray: RayAddress = None,
 ) -> None:
     """Invented furnished rooms, rendered with exact truth, for training. Goes on where it was stopped."""
-    from ..data.composites import rooms as room
+    from ..data.composites.rooms import build_rooms
 
+    run = choose_runner(workers, ray)
     with progress("rooms") as tick:
-        room.build_rooms(output, _pictures(backgrounds), objects, scene, count, seed, tick)
+        build_rooms(output, backgrounds, objects, scene, count, seed, run=run, tick=tick)
     hint(f"{count} rooms in {output}; name the folder as data.library.rooms in a recipe")
 
 
@@ -70,18 +73,13 @@ def renders(
     views: Annotated[int, typer.Option(min=1, help="Pictures of each object.")] = 8,
     furniture: Annotated[int, typer.Option(min=0, help="Number of invented articles.")] = 500,
     seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
+    workers: Workers = 1,
+    ray: RayAddress = None,
 ) -> None:
-    """Single objects rendered on nothing, as sprites for composites."""
+    """Single objects rendered on nothing, as sprites for composites. Goes on where it was stopped."""
     from ..data.composites.renders import write_renders
-    from ..data.composites.rooms import load_objects
 
-    write_renders(output, load_objects(objects) if objects else [], _pictures(backgrounds), views, furniture, seed)
-    hint(f"renders in {output}; name the file as data.library.renders in a recipe")
-
-
-def _pictures(folder: Path) -> list[Image]:
-    from ..data.composites.library import Library, add_backgrounds
-
-    library = Library()
-    add_backgrounds(library, folder)
-    return library.backgrounds
+    run = choose_runner(workers, ray)
+    with progress("renders") as tick:
+        count = write_renders(output, objects, backgrounds, views, furniture, seed, run=run, tick=tick)
+    hint(f"{count} renders in {output}; name the file as data.library.renders in a recipe")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
-from .common import hint, print_json, progress
-
-if TYPE_CHECKING:
-    from ..scale.pairs import Runner
+from .common import RayAddress, Workers, choose_runner, hint, print_json, progress
 
 __all__ = ["register"]
 
@@ -29,8 +26,6 @@ Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one obje
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same pairs.")]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Only every N-th picture, from the I-th.")]
-Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
-RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done on stdout.")]
@@ -107,14 +102,3 @@ def numbers(text: str, sign: str, help: str) -> tuple[float, float]:
     except ValueError:
         raise UsageError(f"{help}, got {text!r}") from None
     return first, second
-
-
-def choose_runner(workers: int, ray: str | None) -> Runner:
-    """In this process, a pool, or Ray."""
-    from ..scale.local import run_local
-
-    if ray is None:
-        return lambda spec, rows: run_local(spec, rows, workers)
-    from ..scale.ray import run_ray
-
-    return lambda spec, rows: run_ray(spec, rows, ray, workers)

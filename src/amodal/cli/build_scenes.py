@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .common import hint, print_json, progress
+from .common import RayAddress, Workers, choose_runner, hint, print_json, progress
 
 __all__ = ["register"]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to build.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the data set.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a data set that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")]
@@ -29,6 +29,7 @@ def scenes(
     config: Config,
     output: Output,
     workers: Workers = 1,
+    ray: RayAddress = None,
     resume: Resume = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -38,8 +39,9 @@ def scenes(
     from ..data.scenes.config import read_config
     from ..data.scenes.stats import table
 
+    run = choose_runner(workers, ray)
     with progress("build") as tick:
-        report = build(read_config(config), output, workers=workers, resume=resume, overwrite=force, tick=tick)
+        report = build(read_config(config), output, run=run, resume=resume, overwrite=force, tick=tick)
     if as_json:
         print_json(report.statistics)
     else:
@@ -64,19 +66,17 @@ def piles(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the piles.")
     ] = None,
+    workers: Workers = 1,
+    ray: RayAddress = None,
     resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Build training pairs from objects dropped at random (docs/scenes.md)."""
-    from ..data.scenes.piles import PileOptions, Piles, build_piles
-    from ..data.scenes.readers import open_source
+    from ..data.scenes.piles import PileOptions, build_piles
     from ..options import build_options, parse_settings
 
     options = build_options(PileOptions, parse_settings(settings or []))
-    kind = "obj" if into is not None and into.suffix.lower() == ".obj" else "gltf"
-    scene = open_source(kind, into).geometry(None) if into is not None else None
+    build = partial(build_piles, options=options, into=into, run=choose_runner(workers, ray))
     with progress("build") as tick:
-        made = build_piles(
-            Piles(objects, options, into=scene), output, count, seed, resume=resume, overwrite=force, tick=tick
-        )
+        made = build(objects, output, count, seed, resume=resume, overwrite=force, tick=tick)
     hint(f"{made} objects in {count} pictures; next: amodal data check folder --root {output}")

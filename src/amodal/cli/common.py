@@ -6,17 +6,36 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from ..options import parse_settings
 from ..protocols import Tick
 
 if TYPE_CHECKING:
     from ..pipeline import Model
+    from ..scale.worker import Runner
 
-__all__ = ["hint", "load_model", "print_json", "progress", "split_settings"]
+__all__ = ["RayAddress", "Workers", "choose_runner", "hint", "load_model", "print_json", "progress", "split_settings"]
+
+Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
+RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
+
+
+def choose_runner(workers: int, ray: str | None, gpus: float = 0.0) -> Runner:
+    """What does the rows: this process, a pool, or Ray."""
+    if ray is None:
+        if gpus:
+            raise UsageError("--gpus is for --ray; without it choose the GPU by --device cuda:0")
+        from ..scale.local import run_local
+
+        return partial(run_local, workers=workers)
+    from ..scale.ray import run_ray
+
+    return partial(run_ray, address=ray, workers=workers, gpus=gpus)
 
 
 def split_settings(settings: list[str]) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from ..image import encode_png
 from ..mask import Mask, Size
 from .sample import Dataset, Encoded, Entry, Sample
 
-__all__ = ["FORMAT", "Folder", "FolderWriter"]
+__all__ = ["FORMAT", "Folder", "FolderWriter", "scene_of"]
 
 FORMAT = "amodal/dataset/1"
 
@@ -196,32 +196,31 @@ class FolderWriter:
             DataError: no sample, samples of several pictures, a picture that is in the data set already, equal ids, an empty
                 amodal mask, or a visible mask that is not inside the amodal one and the frame.
         """
-        if not samples:
-            raise DataError("a picture needs at least one object")
-        first = samples[0]
-        if first.image_id in self._scenes:
-            raise DataError(f"picture {first.image_id} is in the data set already")
-        rows = [self._row(sample, first) for sample in samples]
-        for number, row in enumerate(rows):
-            if row["name"] in self._names or any(row["name"] == other["name"] for other in rows[:number]):
-                raise DataError(
-                    f"picture {first.image_id}: the object id {row['name']} is taken; ids are unique in a data set"
-                )
-        image = {
-            "name": first.image_id,
-            "file_name": self._store(first),
-            "width": first.size[1],
-            "height": first.size[0],
-        }
-        scene = {"image": image, "objects": rows}
+        self.put(*scene_of(samples))
+
+    def put(self, scene: dict[str, Any], files: Mapping[str, bytes]) -> None:
+        """Write a picture that `scene_of` has described, perhaps in another process; `files` may hold more, by name below `root`.
+
+        Raises:
+            DataError: a picture that is in the data set already, or an object's id that is taken.
+        """
+        name = scene["image"]["name"]
+        if name in self._scenes:
+            raise DataError(f"picture {name} is in the data set already")
+        names = [row["name"] for row in scene["objects"]]
+        for number, taken in enumerate(names):
+            if taken in self._names or taken in names[:number]:
+                raise DataError(f"picture {name}: the object id {taken} is taken; ids are unique in a data set")
+        for file, content in files.items():
+            write_bytes(self.root / file, content)
         if self._lines is None:
             self.root.mkdir(parents=True, exist_ok=True)
             self._lines = self._journal.open("a", encoding="utf-8")
             if self._journal.stat().st_size == 0:
                 self._write_line(self._info)
         self._write_line(scene)
-        self._scenes[first.image_id] = scene
-        self._names.update(row["name"] for row in rows)
+        self._scenes[name] = scene
+        self._names.update(names)
 
     def close(self) -> None:
         """Write `annotations.json` and remove the journal."""
@@ -241,52 +240,6 @@ class FolderWriter:
             self.close()
         elif self._lines is not None:
             self._lines.close()
-
-    def _row(self, sample: Sample, first: Sample) -> dict[str, Any]:
-        if sample.image_id != first.image_id or tuple(sample.size) != tuple(first.size):
-            raise DataError(f"object {sample.id} is of picture {sample.image_id}, not of {first.image_id}")
-        frame = (0, 0, sample.size[1], sample.size[0])
-        inside = Mask.from_array(sample.amodal.crop(frame))
-        if not inside:
-            raise DataError(f"object {sample.id}: the amodal mask has no pixel inside the frame")
-        if not inside.contains(sample.visible):
-            raise DataError(f"object {sample.id}: the visible mask is not inside the amodal mask and the frame")
-        leaves = inside.area < sample.amodal.area
-        x0, y0, x1, y1 = inside.box
-        row: dict[str, Any] = {
-            "name": sample.id,
-            "category": sample.category,
-            "iscrowd": 0,
-            "isStuff": int(sample.stuff),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "area": inside.area,
-            "segmentation": inside.to_rle(sample.size),
-            "visible_mask": sample.visible.to_rle(sample.size),
-            "visible_area": sample.visible.area,
-            "occlude_rate": round(sample.occlusion_rate, 6),
-            "occluders": list(sample.occluders),
-            "order": sample.order,
-            "beyond_frame": sample.amodal.to_dict() if leaves else None,
-            "extra": dict(sample.extra),
-        }
-        if sample.occluder is not None:
-            row["occluder"] = sample.occluder.to_rle(sample.size)
-        return row
-
-    def _store(self, sample: Sample) -> str:
-        """The picture's file name under images/, written."""
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.image_id)
-        if stem != sample.image_id:  # "a/b" and "a_b" must not meet
-            stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
-        if isinstance(sample.picture, Path):
-            name = stem + sample.picture.suffix.lower()
-            content = sample.picture.read_bytes() if sample.picture.is_file() else None
-            if content is None:
-                raise DataError(f"object {sample.id}: there is no file {sample.picture}")
-        else:
-            name, content = f"{stem}.png", encode_png(sample.image)
-        write_bytes(self.root / "images" / name, content)
-        return name
 
     def _write_line(self, content: Any) -> None:
         self._lines.write(json.dumps(content, allow_nan=False) + "\n")
@@ -353,3 +306,64 @@ class FolderWriter:
             "annotations": annotations,
             "categories": [{"id": number, "name": name} for name, number in numbers.items()],
         }
+
+
+def scene_of(samples: Sequence[Sample]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A picture with its objects as `FolderWriter.put` takes them: JSON-ready, and its file by name below the set's folder.
+
+    Raises:
+        DataError: no sample, samples of several pictures, an empty amodal mask, or a visible mask that is not inside the amodal
+            one and the frame.
+    """
+    if not samples:
+        raise DataError("a picture needs at least one object")
+    first = samples[0]
+    rows = [object_row(sample, first) for sample in samples]
+    file, content = picture_file(first)
+    image = {"name": first.image_id, "file_name": file, "width": first.size[1], "height": first.size[0]}
+    return {"image": image, "objects": rows}, {f"images/{file}": content}
+
+
+def object_row(sample: Sample, first: Sample) -> dict[str, Any]:
+    """One object of the picture of `first`."""
+    if sample.image_id != first.image_id or tuple(sample.size) != tuple(first.size):
+        raise DataError(f"object {sample.id} is of picture {sample.image_id}, not of {first.image_id}")
+    frame = (0, 0, sample.size[1], sample.size[0])
+    inside = Mask.from_array(sample.amodal.crop(frame))
+    if not inside:
+        raise DataError(f"object {sample.id}: the amodal mask has no pixel inside the frame")
+    if not inside.contains(sample.visible):
+        raise DataError(f"object {sample.id}: the visible mask is not inside the amodal mask and the frame")
+    leaves = inside.area < sample.amodal.area
+    x0, y0, x1, y1 = inside.box
+    row: dict[str, Any] = {
+        "name": sample.id,
+        "category": sample.category,
+        "iscrowd": 0,
+        "isStuff": int(sample.stuff),
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": inside.area,
+        "segmentation": inside.to_rle(sample.size),
+        "visible_mask": sample.visible.to_rle(sample.size),
+        "visible_area": sample.visible.area,
+        "occlude_rate": round(sample.occlusion_rate, 6),
+        "occluders": list(sample.occluders),
+        "order": sample.order,
+        "beyond_frame": sample.amodal.to_dict() if leaves else None,
+        "extra": dict(sample.extra),
+    }
+    if sample.occluder is not None:
+        row["occluder"] = sample.occluder.to_rle(sample.size)
+    return row
+
+
+def picture_file(sample: Sample) -> tuple[str, bytes]:
+    """The name and content of the picture's file: a photograph's own bytes, or a PNG."""
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.image_id)
+    if stem != sample.image_id:  # "a/b" and "a_b" must not meet
+        stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
+    if not isinstance(sample.picture, Path):
+        return f"{stem}.png", encode_png(sample.image)
+    if not sample.picture.is_file():
+        raise DataError(f"object {sample.id}: there is no file {sample.picture}")
+    return stem + sample.picture.suffix.lower(), sample.picture.read_bytes()

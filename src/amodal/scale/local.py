@@ -6,28 +6,28 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing.process import BaseProcess
 
-from .worker import Result, Row, Spec, Worker, failed
+from .worker import Done, Result, Row, Spec, Worker, failed
 
 __all__ = ["run_local"]
 
-Done = tuple[Row, list[Result]]
 ATTEMPTS = 3
 """A row in whose company a worker process died is tried alone so often before it counts as failed."""
 
 _worker: Worker | None = None
 
 
-def run_local(spec: Spec, rows: Sequence[Row], workers: int = 1) -> Iterator[Done]:
+def run_local(spec: Spec, rows: Iterable[Row], workers: int = 1) -> Iterator[Done]:
     """Each row with its results, in the order in which they are done.
 
     Args:
         spec: the work.
-        rows: what is to be done.
+        rows: what is to be done; taken as it is needed.
         workers: processes; 1 works in this one.
 
     Raises:
@@ -41,14 +41,17 @@ def run_local(spec: Spec, rows: Sequence[Row], workers: int = 1) -> Iterator[Don
     yield from _run_pool(spec, rows, workers)
 
 
-def _run_pool(spec: Spec, rows: Sequence[Row], workers: int) -> Iterator[Done]:
-    waiting = deque(rows)
-    while waiting:
-        flying: dict[Future[list[Result]], Row] = {}
+def _run_pool(spec: Spec, rows: Iterable[Row], workers: int) -> Iterator[Done]:
+    coming, waiting = iter(rows), deque[Row]()
+    flying: dict[Future[list[Result]], Row] = {}
+    while True:
         with _pool(spec, workers) as pool:
             try:
-                while waiting or flying:
-                    while waiting and len(flying) < 2 * workers:
+                while True:
+                    waiting.extend(islice(coming, max(0, 2 * workers - len(flying) - len(waiting))))
+                    if not waiting and not flying:
+                        return
+                    while waiting:
                         flying[pool.submit(_run_one, waiting[0])] = waiting[0]
                         waiting.popleft()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -59,6 +62,7 @@ def _run_pool(spec: Spec, rows: Sequence[Row], workers: int) -> Iterator[Done]:
         # A process died (killed, or out of memory): what was under way is done again, one at a time, to find the culprit.
         for row in flying.values():
             yield row, _run_alone(spec, row)
+        flying = {}
 
 
 def _run_alone(spec: Spec, row: Row) -> list[Result]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,9 @@ from ..data.pairs.source import Finder, Mapper, PairsConfig, Source
 from ..data.pairs.wholes import Rule, whole_objects
 from ..image import Image, read
 from ..mask import Mask
-from .worker import Result, Row, Spec
+from .worker import Result, Row, Runner, Spec, done
 
 __all__ = ["FindWholes", "MakePairs", "finding", "making"]
-
-Runner = Callable[[Spec, Sequence[Row]], Iterator[tuple[Row, list[Result]]]]
-"""`run_local` or `run_ray` with their number of workers."""
 
 
 class FindWholes:
@@ -56,7 +53,7 @@ class FindWholes:
         image = read(row.content["image"])
         wholes = whole_objects(*self.finder(image), image.shape[:2], self.rule)
         masks = [mask.to_dict() for mask in wholes]
-        return [Result({"id": row.id, "status": "done", "error": None, "masks": masks})]
+        return done(row, {"masks": masks})
 
 
 class MakePairs:
@@ -79,7 +76,7 @@ class MakePairs:
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         index, number = row.content["task"]
         pictures = dict(zip(FOLDERS, self.files.one(index, number), strict=True))
-        return [Result({"id": row.id, "status": "done", "error": None}, pictures)]
+        return done(row, files=pictures)
 
 
 def finding(run: Runner, segmenter: str, depth: str, device: str, rule: Rule) -> Mapper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..errors import AmodalError, MissingExtraError, UsageError
@@ -35,7 +35,7 @@ class Actor:
 
 
 def run_ray(
-    spec: Spec, rows: Sequence[Row], address: str = "local", workers: int = 1, gpus: float = 0.0
+    spec: Spec, rows: Iterable[Row], address: str = "local", workers: int = 1, gpus: float = 0.0
 ) -> Iterator[tuple[Row, list[Result]]]:
     """Each row with its results, in the order in which they are done.
 
@@ -58,6 +58,9 @@ def run_ray(
         from ray.data import ActorPoolStrategy, DataContext, from_items
     except ImportError as error:
         raise MissingExtraError(f'--ray needs the package {error.name!r}; run: pip install "amodal[ray]"') from error
+    rows = list(rows)
+    if not rows:
+        return
     quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": "error"}
     try:
         if address == "local":

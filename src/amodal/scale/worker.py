@@ -7,14 +7,15 @@ one worker or by many, ends in the same bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from ..errors import AmodalError, Cancelled
 
-__all__ = ["Result", "Row", "Spec", "Work", "Worker", "failed", "seed_of"]
+__all__ = ["Done", "Result", "Row", "Runner", "Spec", "Work", "Worker", "done", "failed", "in_order", "only", "seed_of"]
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,33 @@ class Spec:
     """What a worker must know to be the same everywhere; JSON-ready, so that it travels to other processes and machines.
 
     Attributes:
-        work: "module:Class" whose instances are a `Work`.
+        work: "module:Class" whose instances are a `Work`; or such an instance, which then works in this process only.
         settings: keyword arguments of that class.
         seed: the batch's seed.
     """
 
-    work: str
+    work: str | Work
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
+Done = tuple[Row, list[Result]]
+Runner = Callable[[Spec, Iterable[Row]], Iterator[Done]]
+"""`run_local` or `run_ray` with their numbers of workers: each row with its results, in any order. Everything that does many
+things alike (batches, evaluation, data building) is given one."""
+
+
 class Worker:
-    """Loads once, maps rows. Evaluation and data building use it with a `Work` of their own."""
+    """Loads once, maps rows. Batches, evaluation and data building use it, each with a `Work` of its own."""
 
     def __init__(self, spec: Spec) -> None:
         """Raises what loading the work raises (UnknownNameError, WeightsError, MissingExtraError, ...)."""
-        module, _, name = spec.work.partition(":")
-        self.work: Work = getattr(import_module(module), name)(**spec.settings)
+        self.work: Work
+        if isinstance(spec.work, str):
+            module, _, name = spec.work.partition(":")
+            self.work = getattr(import_module(module), name)(**spec.settings)
+        else:
+            self.work = spec.work
         self.seed = spec.seed
 
     def __call__(self, rows: Iterable[Row]) -> list[list[Result]]:
@@ -86,6 +97,35 @@ class Worker:
             return failed(row, str(error))
         except Exception as error:  # noqa: BLE001  a batch of a million rows must outlive one row's bug or lack of memory
             return failed(row, f"{type(error).__name__}: {error}")
+
+
+def done(row: Row, content: dict[str, Any] | None = None, files: dict[str, bytes] | None = None) -> list[Result]:
+    """The only result of a row that did well."""
+    return [Result({"id": row.id, "status": "done", "error": None, **(content or {})}, files or {})]
+
+
+def only(results: Sequence[Result]) -> Result:
+    """The only result of a row, where a failure must stop everything. Raises AmodalError with its reason."""
+    if results[0].record["error"] is not None:
+        raise AmodalError(results[0].record["error"])
+    return results[0]
+
+
+def in_order(run: Callable[[Iterable[Row]], Iterable[Done]], rows: Iterable[Row]) -> Iterator[Done]:
+    """What `run` makes of the rows, in the order of the rows."""
+    waiting: deque[Row] = deque()
+    there: dict[str, list[Result]] = {}
+
+    def noted() -> Iterator[Row]:
+        for row in rows:
+            waiting.append(row)
+            yield row
+
+    for row, results in run(noted()):
+        there[row.id] = results
+        while waiting and waiting[0].id in there:
+            first = waiting.popleft()
+            yield first, there.pop(first.id)
 
 
 def failed(row: Row, reason: str) -> list[Result]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import library as lib
-from .rooms import RoomStore
+from .room_store import RoomStore
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import cv2
 import numpy as np
 
 from ...errors import DataError
-from ...files import write_bytes, write_json
+from ...files import write_json
 from ...mask import Mask
 from ...protocols import Tick, no_tick
-from ..folder import FolderWriter
+from ...scale.local import run_local
+from ...scale.worker import Result, Row, Runner, Spec, done, only
+from ..folder import FolderWriter, scene_of
 from ..sample import Sample
 from .build import LibraryConfig, open_library
 from .paint import Painted, paint
@@ -54,36 +57,65 @@ def build(
     library_config: LibraryConfig,
     folder: Path,
     *,
+    run: Runner = run_local,
     resume: bool = False,
     overwrite: bool = False,
     tick: Tick = no_tick,
 ) -> int:
     """Write the set; a killed build goes on with `resume`. Returns the number of composites.
 
+    `run` does the work: in this process, a pool, or on Ray, with the same result.
+
     Raises:
         DataError: the library cannot make such composites.
         OutputError: the folder holds another set.
     """
-    targets = {g: w for g, w in (config.targets or DEFAULT_TARGETS).items() if g != "room"}
-    if targets.pop("scene", 0) and config.targets:
-        raise DataError('targets: "scene" objects are known only in part; a set with exact truth cannot use them')
-    placer = Placer(open_library(library_config), targets, config.kinds or DEFAULT_KINDS)
+    targets = exact_targets(config)
     settings = {"seed": config.seed, "targets": targets, "kinds": config.kinds, "wear": config.wear}
     settings["library"] = {"split": library_config.split, "invented": library_config.invented}
     writer = FolderWriter(
         folder, name="composites", settings=settings, beyond_frame=True, resume=resume, overwrite=overwrite
     )
+    spec = Spec(
+        "amodal.data.composites.fixed:MakeComposite", {"config": asdict(config), "library": asdict(library_config)}
+    )
+    names = [f"{number:06d}" for number in range(config.count)]
+    rows = [Row(name, {"number": number}) for number, name in enumerate(names) if not writer.done(name)]
     with writer:
-        for number in range(config.count):
-            name = f"{number:06d}"
-            if not writer.done(name):
-                whole, sample = composite(placer, config, number)
-                if config.pix2gestalt:
-                    write_pair(folder / "pix2gestalt", name, sample, whole)
-                writer.add([sample])
-            tick("composite", number + 1, config.count)
+        for number, (_, results) in enumerate(run(spec, rows) if rows else (), config.count - len(rows) + 1):
+            made = only(results)
+            writer.put(made.record["scene"], made.files)
+            tick("composite", number, config.count)
     write_json(folder / "config.json", settings)
     return config.count
+
+
+def exact_targets(config: CompositesConfig) -> dict[str, float]:
+    """The weights of the kinds of targets whose truth is exact. Raises DataError if others are asked for."""
+    targets = {g: w for g, w in (config.targets or DEFAULT_TARGETS).items() if g != "room"}
+    if targets.pop("scene", 0) and config.targets:
+        raise DataError('targets: "scene" objects are known only in part; a set with exact truth cannot use them')
+    return targets
+
+
+class MakeComposite:
+    """The number of a composite to its picture, its truth and, if wanted, its pair."""
+
+    def __init__(self, config: dict[str, Any], library: dict[str, Any]) -> None:
+        """
+        Args:
+            config: the fields of `CompositesConfig`.
+            library: the fields of `LibraryConfig`.
+        """
+        self.config = CompositesConfig(**config)
+        opened = open_library(LibraryConfig(**library))
+        self.placer = Placer(opened, exact_targets(self.config), self.config.kinds or DEFAULT_KINDS)
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        whole, sample = composite(self.placer, self.config, row.content["number"])
+        scene, files = scene_of([sample])
+        pair = pair_files("pix2gestalt", row.id, sample, whole) if self.config.pix2gestalt else {}
+        return done(row, {"scene": scene}, {**pair, **files})
 
 
 def composite(placer: Placer, config: CompositesConfig, number: int) -> tuple[Painted, Sample]:
@@ -123,8 +155,8 @@ def _source(layout: Layout) -> str:
     return layout.photo.name if layout.photo is not None else layout.layers[layout.target].sprite.name
 
 
-def write_pair(folder: Path, name: str, sample: Sample, whole: Painted) -> None:
-    """One pair in pix2gestalt's release layout: the occluded picture, the whole object on white, and both masks."""
+def pair_files(folder: str, name: str, sample: Sample, whole: Painted) -> dict[str, bytes]:
+    """One pair in pix2gestalt's release layout, by file name: the occluded picture, the whole object on white, and both masks."""
     inside = sample.amodal.to_array(sample.size)
     white = np.where(inside[..., None], whole.image, 255).astype(np.uint8)
     pictures: dict[str, Image | Bits] = {
@@ -133,7 +165,9 @@ def write_pair(folder: Path, name: str, sample: Sample, whole: Painted) -> None:
         "whole_mask/{}_whole_mask": inside,
         "visible_object_mask/{}_visible_mask": sample.visible.to_array(sample.size),
     }
+    files = {}
     for pattern, picture in pictures.items():
         array = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture[..., ::-1]
         code = cv2.imencode(".png", np.ascontiguousarray(array))[1]
-        write_bytes(folder / f"{pattern.format(name)}.png", code.tobytes())
+        files[f"{folder}/{pattern.format(name)}.png"] = code.tobytes()
+    return files

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...files import write_bytes
 from ...protocols import Tick, no_tick
+from ...scale.local import run_local
+from ...scale.worker import Result, Row, Runner, Spec, done, only
 from .furniture import Builder, article, stool
-from .paint import Painted
 from .raycast import TEXTURE, Camera, Floats, Mesh, join, shade, silhouette, trace
-from .sprites import Bits, Image, warp
-from .views import crop_view
+from .sprites import Bits, Image
 
 SIZE = (324, 432)
 """(H, W) of a rendered room."""
@@ -238,29 +240,66 @@ def _camera(rng: np.random.Generator, half: Floats, pieces: list[Mesh], size: tu
 
 def build_rooms(
     folder: Path,
-    pictures: list[Image],
+    backgrounds: Path,
     objects: Path | None,
     scene: Path | None,
     count: int,
     seed: int,
+    *,
+    run: Runner = run_local,
     tick: Tick = no_tick,
 ) -> None:
-    """Render `count` rooms into shards of `SHARD`; shards that are there already are kept."""
-    things = load_objects(objects) if objects else []
-    furniture = load_scene(scene) if scene else []
-    for shard in range((count + SHARD - 1) // SHARD):
-        if (folder / f"rooms-{shard:04d}.npz").exists():
-            continue
-        made = []
-        for number in range(shard * SHARD, min(count, (shard + 1) * SHARD)):
-            made.append(build_room(np.random.default_rng([seed, 5, number]), pictures, things, furniture))
-            tick("room", number + 1, count)
-        write_rooms(folder, shard, made)
+    """Render `count` rooms into shards of `SHARD`; shards that are there already are kept. `run` does the work."""
+    where = {"backgrounds": backgrounds, "objects": objects, "scene": scene}
+    settings = {name: None if path is None else str(path) for name, path in where.items()}
+    spec = Spec("amodal.data.composites.rooms:MakeRooms", {**settings, "seed": seed})
+    shards = range(-(-count // SHARD))
+    names = [f"rooms-{shard:04d}.npz" for shard in shards]
+    spans = [[shard * SHARD, min(count, (shard + 1) * SHARD)] for shard in shards]
+    rows = [Row(name, {"rooms": span}) for name, span in zip(names, spans, strict=True) if not (folder / name).exists()]
+    made = count - sum(last - first for first, last in (row.content["rooms"] for row in rows))
+    for row, results in run(spec, rows) if rows else ():
+        write_bytes(folder / row.id, only(results).files[row.id])
+        first, last = row.content["rooms"]
+        made += last - first
+        tick("room", made, count)
 
 
-def write_rooms(folder: Path, shard: int, rooms: list[Room]) -> Path:
-    """Save rooms as one shard, atomically."""
-    folder.mkdir(parents=True, exist_ok=True)
+class MakeRooms:
+    """The numbers of rooms (from, to) to the file that holds them."""
+
+    def __init__(self, backgrounds: str, objects: str | None, scene: str | None, seed: int) -> None:
+        """
+        Args:
+            backgrounds: folder of pictures that textures are cut from.
+            objects: folder of `.glb` objects to stand about.
+            scene: `.glb` scene to take furniture from.
+            seed: with a room's number it decides everything about it.
+        """
+        self.pictures = open_pictures(Path(backgrounds))
+        self.objects = load_objects(Path(objects)) if objects else []
+        self.furniture = load_scene(Path(scene)) if scene else []
+        self.seed = seed
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        rooms = [
+            build_room(np.random.default_rng([self.seed, 5, number]), self.pictures, self.objects, self.furniture)
+            for number in range(*row.content["rooms"])
+        ]
+        return done(row, files={row.id: pack(rooms)})
+
+
+def open_pictures(folder: Path) -> list[Image]:
+    """The pictures of a folder that textures are cut from."""
+    from .library import Library, add_backgrounds
+
+    library = Library()
+    add_backgrounds(library, folder)
+    return library.backgrounds
+
+
+def pack(rooms: list[Room]) -> bytes:
+    """Rooms as the .npz that `RoomStore` reads."""
     bits = [np.packbits(m) for r in rooms for m in r.masks]
     arrays = {
         "image": np.stack([r.image for r in rooms]),
@@ -271,90 +310,6 @@ def write_rooms(folder: Path, shard: int, rooms: list[Room]) -> Path:
         "length": np.array([len(b) for b in bits]),
         "bits": np.concatenate(bits) if bits else np.zeros(0, np.uint8),
     }
-    path = folder / f"rooms-{shard:04d}.npz"
-    temporary = folder / f".rooms-{shard:04d}.npz"
-    np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
-    return path
-
-
-class RoomStore:
-    """Rendered rooms in memory, as a source of training crops.
-
-    Args:
-        folder: Shards written by `write_rooms`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.rooms: list[Room] = []
-        for path in sorted(folder.glob("rooms-*.npz")):
-            with np.load(path) as data:
-                self.rooms += _unpack(data)
-        self.hidden: list[tuple[int, int]] = []
-        self.clear: list[tuple[int, int]] = []
-        for r, room in enumerate(self.rooms):
-            seen = np.bincount(room.owner.ravel(), minlength=len(room.masks) + 1)[1:]
-            for i, mask in enumerate(room.masks):
-                area = int(mask.sum())
-                if seen[i] < 60 or area < 200 or seen[i] < 0.12 * area:
-                    continue
-                (self.hidden if seen[i] < 0.88 * area else self.clear).append((r, i))
-        if not self.hidden:
-            raise DataError(
-                f"no rendered rooms with occluded objects in {folder}; make some with amodal data build rooms"
-            )
-
-    def draw(
-        self, rng: np.random.Generator, factor: float, size: int, shift: Any, flip: bool, within: bool = False
-    ) -> Painted:
-        """A crop around one object: an occluded one four times out of five."""
-        pool = self.hidden if rng.random() < 0.8 or not self.clear else self.clear
-        r, i = pool[int(rng.integers(len(pool)))]
-        room = self.rooms[r]
-        seen = room.owner == i + 1
-        ys, xs = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-        view = crop_view(
-            (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1), factor, size, shift, flip, room.owner.shape if within else None
-        )
-        return _crop(room, i, view, size)
-
-
-def _crop(room: Room, i: int, view: NDArray[np.float64], size: int) -> Painted:
-    out = (size, size)
-    scale, shrink = abs(float(view[0, 0])), 1
-    source = room.image
-    if scale < 0.6:
-        shrink = 2
-        source = cv2.resize(source, (source.shape[1] // 2, source.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    image = warp(source, view, out, shrink)
-    near = view.copy()
-    near[:, 2] += view[:, :2] @ np.array([0.5, 0.5]) - 0.5
-    owner = cv2.warpAffine(room.owner, near, (size, size), flags=cv2.INTER_NEAREST, borderValue=255)
-    whole = np.zeros(room.owner.shape, np.uint8)
-    (x, y), bits = room.origins[i], room.masks[i]
-    whole[y : y + bits.shape[0], x : x + bits.shape[1]] = bits
-    amodal = cv2.warpAffine(whole, near, (size, size), flags=cv2.INTER_NEAREST) > 0
-    inside = owner != 255
-    visible = owner == i + 1
-    amodal = (amodal | visible) & inside
-    over = np.unique(room.owner[(whole > 0) & (room.owner != i + 1)])
-    occluder = np.isin(owner, over[over > 0])
-    return Painted(image, visible, amodal, occluder, inside, inside, owner)
-
-
-def _unpack(data: Any) -> list[Room]:
-    rooms, at, byte = [], 0, 0
-    image, owner, shape, origin, length, bits = (
-        data[k] for k in ("image", "owner", "shape", "origin", "length", "bits")
-    )
-    for r, count in enumerate(data["count"]):
-        masks, origins = [], []
-        for _ in range(int(count)):
-            h, w = (int(v) for v in shape[at])
-            flat = np.unpackbits(bits[byte : byte + length[at]])[: h * w]
-            masks.append(flat.astype(bool).reshape(h, w))
-            origins.append((int(origin[at][0]), int(origin[at][1])))
-            byte += int(length[at])
-            at += 1
-        rooms.append(Room(image[r], owner[r], tuple(masks), tuple(origins)))
-    return rooms
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()

@@ -14,7 +14,7 @@ from .sprites import Image
 from .views import crop_view, wear, worn_mask
 
 if TYPE_CHECKING:
-    from .rooms import RoomStore
+    from .room_store import RoomStore
 
 VISIBLE, AMODAL, OCCLUDER, INSIDE, KNOWN, GIVEN = (1 << i for i in range(6))
 """Bits of the truth plane of a crop. GIVEN is the visible mask as the network gets it, VISIBLE the true one."""

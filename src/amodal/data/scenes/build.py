@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...errors import AmodalError, DataError, OutputError
-from ...files import write_json, write_text
+from ...errors import DataError, OutputError
+from ...files import write_bytes, write_json, write_text
 from ...protocols import Tick, no_tick
-from ..folder import FolderWriter
+from ...scale.local import run_local
+from ...scale.worker import Result, Row, Runner, Spec
+from ...scale.worker import done as finished
+from ..folder import FolderWriter, scene_of
 from .config import BuildConfig, SceneConfig, identity
 from .scene import Camera
 from .stats import histogram_svg, statistics
-from .view import Stage, ViewResult
+from .view import Stage
 
 __all__ = ["BuildReport", "build"]
 
@@ -49,7 +48,7 @@ def build(
     config: BuildConfig,
     root: Path,
     *,
-    workers: int = 1,
+    run: Runner = run_local,
     resume: bool = False,
     overwrite: bool = False,
     tick: Tick = no_tick,
@@ -59,7 +58,7 @@ def build(
     Args:
         config: scenes and settings.
         root: the folder to make; one subfolder per split if the scenes name splits.
-        workers: processes; each opens the scenes it works on.
+        run: does the views: in this process, a pool, or on Ray, with the same result; each worker opens the scenes it works on.
         resume: go on with a build that was stopped.
         overwrite: replace an existing data set.
         tick: told of every view; may raise Cancelled.
@@ -69,28 +68,23 @@ def build(
         DataError: nothing could be built at all.
     """
     report = BuildReport(root)
-    work = root / ".work"
     journal = Journal(root / "views.jsonl", identity(config), resume, overwrite)
-    plan = list(make_plan(config, report.failures))
-    todo = [job for job in plan if not journal.done(job.image_id)]
+    plan = {job.image_id: job for job in make_plan(config, report.failures)}
+    rows = [job.row for job in plan.values() if not journal.done(job.image_id)]
+    spec = Spec("amodal.data.scenes.build:MakeView", {"config": config.model_dump(mode="json")})
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(writer_of(config, split, root, resume, overwrite)) for split in splits(config)
         }
         stack.callback(journal.close)
-        for number, (job, result) in enumerate(run(config, todo, work, workers), 1):
-            if isinstance(result, str):
-                report.failures.append(result)
+        for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
+            scene = plan[row.id].scene
+            if result.record["error"] is not None:
+                report.failures.append(f"scene {scene.name}: {result.record['error']}")
             else:
-                writer = writers[job.scene.split]
-                if result.samples and not writer.done(job.image_id):
-                    writer.add(result.samples)
-                journal.add(result.record)
-                forget(result, work)
-            tick("views", len(plan) - len(todo) + number, len(plan))
-    if (work / "depth").is_dir():
-        shutil.copytree(work / "depth", root / "depth", dirs_exist_ok=True)
-    shutil.rmtree(work, ignore_errors=True)
+                keep(result, writers[scene.split], root)
+                journal.add(result.record["view"])
+            tick("views", number, len(plan))
     report.views, report.samples = len(journal.records), sum(record["kept"] for record in journal.records)
     remarks = {f"scene {record['scene']}: {text}" for record in journal.records for text in record["remarks"]}
     report.failures.extend(sorted(remarks))
@@ -114,6 +108,11 @@ class Job:
     def image_id(self) -> str:
         """Unique in the data set."""
         return f"{self.scene.name}-{self.camera.name}"
+
+    @property
+    def row(self) -> Row:
+        """For the engine."""
+        return Row(self.image_id, {"scene": self.scene.name, "camera": self.camera.to_dict()})
 
 
 def make_plan(config: BuildConfig, failures: list[str]) -> Iterator[Job]:
@@ -146,67 +145,37 @@ def writer_of(config: BuildConfig, split: str, root: Path, resume: bool, overwri
     )
 
 
-def run(config: BuildConfig, jobs: list[Job], work: Path, workers: int) -> Iterator[tuple[Job, ViewResult | str]]:
-    """Each job with its result, or with one line on what went wrong."""
-    if workers <= 1 or len(jobs) <= 1:
-        bench = Bench(config, work)
-        for job in jobs:
-            yield job, bench.make(job)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start_worker, initargs=(config, work))
-    try:
-        futures = {pool.submit(work_on, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process died (out of memory?); run again with --resume and fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+class MakeView:
+    """A camera to its picture, objects and depth; keeps the last scene open."""
 
-
-class Bench:
-    """Makes views; keeps the last scene open."""
-
-    def __init__(self, config: BuildConfig, work: Path) -> None:
-        self.config, self.work = config, work
+    def __init__(self, config: dict[str, Any]) -> None:
+        """
+        Args:
+            config: of `BuildConfig`, with absolute paths.
+        """
+        self.config = BuildConfig.model_validate(config)
+        self.scenes = {scene.name: scene for scene in self.config.scene}
         self.stages: dict[str, Stage] = {}
 
-    def make(self, job: Job) -> ViewResult | str:
-        """One view, or one line on what went wrong."""
-        try:
-            if job.scene.name not in self.stages:
-                self.stages = {job.scene.name: Stage(self.config, job.scene)}
-            return self.stages[job.scene.name].view(job.camera, self.work)
-        except OutputError:
-            raise
-        except AmodalError as error:
-            return f"scene {job.scene.name}: {error}"
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        name = row.content["scene"]
+        if name not in self.stages:
+            self.stages = {name: Stage(self.config, self.scenes[name])}
+        with TemporaryDirectory() as folder:
+            view = self.stages[name].view(Camera.from_dict(row.content["camera"]), Path(folder))
+            scene, files = scene_of(view.samples) if view.samples else (None, {})
+            depth = {f"depth/{path.name}": path.read_bytes() for path in Path(folder, "depth").glob("*.png")}
+        return finished(row, {"scene": scene, "view": view.record}, {**files, **depth})
 
 
-worker: Bench | None = None
-"""The bench of a worker process."""
-
-
-def start_worker(config: BuildConfig, work: Path) -> None:
-    """Called once in each worker process."""
-    global worker  # noqa: PLW0603  the pool gives no other place for a process's own state
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    worker = Bench(config, work)
-
-
-def work_on(job: Job) -> ViewResult | str:
-    """Called in a worker process for each view."""
-    assert worker is not None
-    return worker.make(job)
-
-
-def forget(result: ViewResult, work: Path) -> None:
-    """Remove the picture from the working folder once it is in the data set."""
-    for sample in result.samples[:1]:
-        if isinstance(sample.picture, Path) and sample.picture.parent == work:
-            sample.picture.unlink(missing_ok=True)
+def keep(result: Result, writer: FolderWriter, root: Path) -> None:
+    """Write what a view gave, unless it is there already; depth lies beside the splits."""
+    scene = result.record["scene"]
+    depth = {name: content for name, content in result.files.items() if name.startswith("depth/")}
+    for name, content in depth.items():
+        write_bytes(root / name, content)
+    if scene is not None and not writer.done(scene["image"]["name"]):
+        writer.put(scene, {name: content for name, content in result.files.items() if name not in depth})
 
 
 class Journal:

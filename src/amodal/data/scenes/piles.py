@@ -7,9 +7,10 @@ those of an earlier one, so nothing intersects, down to the map's grid. Pile num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -19,12 +20,14 @@ from ...errors import DataError
 from ...image import Image
 from ...options import Options, build_options
 from ...protocols import Tick, no_tick
-from ..folder import FolderWriter
+from ...scale.local import run_local
+from ...scale.worker import Result, Row, Runner, Spec, done, only
+from ..folder import FolderWriter, scene_of
 from ..sample import Sample
 from .cameras import look_at
 from .project import project
 from .rays import Caster
-from .readers import ReaderOptions, fine_label, open_source
+from .readers import ReaderOptions, Source, fine_label, open_source
 from .render import Renderer, RenderOptions
 from .scene import Camera, Floats, Instance, Material, SceneGeometry, Surface
 from .select import SelectOptions, select
@@ -85,9 +88,7 @@ class Piles:
         chosen: SelectOptions | None = None,
     ) -> None:
         self.options = options or build_options(PileOptions, None)
-        self.files = sorted([*folder.glob("*.glb"), *folder.glob("*.obj")])
-        if not self.files:
-            raise DataError(f"{folder} holds no *.glb or *.obj")
+        self.files = object_files(folder)
         self.render_options = render
         self.chosen = chosen or build_options(SelectOptions, {"min_amodal": 400, "min_visible": 60})
         self.into = into
@@ -204,44 +205,99 @@ def flat(heights: Floats) -> bool:
 
 
 def build_piles(
-    piles: Piles,
+    objects: Path,
     root: Path,
     count: int,
     seed: int = 0,
     *,
+    options: PileOptions | None = None,
+    into: Path | None = None,
+    run: Runner = run_local,
     resume: bool = False,
     overwrite: bool = False,
     tick: Tick = no_tick,
 ) -> int:
-    """Write `count` piles that have an occluded object as a data set in the project's own format; returns the number of objects.
+    """Write the first `count` piles that have an occluded object as a data set in the project's own format.
+
+    Args:
+        objects: folder of objects, as for `Piles`.
+        root: the folder to make.
+        count: of pictures.
+        seed: same seed, same piles.
+        options: how piles are made.
+        into: a scene's file to drop the objects into; None: a table.
+        run: does the work: in this process, a pool, or on Ray, with the same result.
+        resume: go on with a build that was stopped.
+        overwrite: replace an existing data set.
+        tick: progress.
+
+    Returns:
+        The number of objects written now.
 
     Raises:
         OutputError: the folder holds a data set already.
         DataError: of 100 piles in a row none has an occluded object.
     """
-    settings = {
-        "seed": seed,
-        "piles": piles.options.model_dump(mode="json"),
-        "objects": [file.stem for file in piles.files],
-    }
-    settings["into"] = piles.into.name if piles.into is not None else None
-    made, index, empty, objects = 0, 0, 0, 0
-    beyond = piles.options.beyond_frame > 0
+    options = options or build_options(PileOptions, None)
+    plain = options.model_dump(mode="json")
+    settings = {"seed": seed, "piles": plain, "objects": [file.stem for file in object_files(objects)]}
+    settings["into"] = scene_at(into).name if into is not None else None
+    where = {"objects": str(objects), "into": None if into is None else str(into)}
+    spec = Spec("amodal.data.scenes.piles:MakePile", {**where, "options": plain, "seed": seed})
+    made, index, empty, written = 0, 0, 0, 0
     with FolderWriter(
-        root, name="piles", settings=settings, beyond_frame=beyond, resume=resume, overwrite=overwrite
+        root, name="piles", settings=settings, beyond_frame=options.beyond_frame > 0, resume=resume, overwrite=overwrite
     ) as writer:
-        while made < count:
-            name = f"pile-{seed}-{index:07d}"
-            samples = [] if writer.done(name) else piles.pair(seed, index)[1]
-            if samples:
-                writer.add(samples)
-                objects += len(samples)
-            good = bool(samples) or writer.done(name)
-            made, empty, index = made + good, 0 if good else empty + 1, index + 1
-            if empty == 100:
-                raise DataError("100 piles in a row have no occluded object; use more objects or a smaller spread")
-            tick("piles", made, count)
-    return objects
+        while made < count:  # in waves: never more piles than are still wanted, so that all that are good are used
+            wave = {f"pile-{seed}-{number:07d}": number for number in range(index, index + count - made)}
+            rows = [Row(name, {"number": number}) for name, number in wave.items() if not writer.done(name)]
+            made += len(wave) - len(rows)
+            for _, results in run(spec, rows) if rows else ():
+                pile = only(results)
+                if scene := pile.record["scene"]:
+                    writer.put(scene, pile.files)
+                    made, written = made + 1, written + len(scene["objects"])
+                    tick("piles", made, count)
+            for name in wave:
+                empty = 0 if writer.done(name) else empty + 1
+                if empty == 100:
+                    raise DataError("100 piles in a row have no occluded object; use more objects or a smaller spread")
+            index += len(wave)
+    return written
+
+
+class MakePile:
+    """The number of a pile to its picture and objects; no scene if it has no occluded object."""
+
+    def __init__(self, objects: str, into: str | None, options: dict[str, Any], seed: int) -> None:
+        """
+        Args:
+            objects: folder of objects.
+            into: file of a scene to drop them into, or None.
+            options: of `PileOptions`.
+            seed: with a pile's number it decides everything about it.
+        """
+        scene = scene_at(Path(into)).geometry(None) if into is not None else None
+        self.piles = Piles(Path(objects), build_options(PileOptions, options), into=scene)
+        self.seed = seed
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        samples = self.piles.pair(self.seed, row.content["number"])[1]
+        scene, files = scene_of(samples) if samples else (None, {})
+        return done(row, {"scene": scene}, files)
+
+
+def object_files(folder: Path) -> list[Path]:
+    """The objects of a folder. Raises DataError if there is none."""
+    files = sorted([*folder.glob("*.glb"), *folder.glob("*.obj")])
+    if not files:
+        raise DataError(f"{folder} holds no *.glb or *.obj")
+    return files
+
+
+def scene_at(path: Path) -> Source:
+    """The scene of a file."""
+    return open_source("obj" if path.suffix.lower() == ".obj" else "gltf", path)
 
 
 def turn(rng: np.random.Generator, extent: Floats) -> Floats:

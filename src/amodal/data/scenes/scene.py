@@ -171,6 +171,25 @@ class Camera:
             pose = pose @ OPENCV_FROM_OPENGL
         return cls(name, (int(size[0]), int(size[1])), intrinsics, invert_rigid(pose), image)
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready and exact."""
+        arrays = {"matrix": self.matrix.tolist(), "cam_from_world": self.cam_from_world.tolist()}
+        image = None if self.image is None else str(self.image)
+        return {
+            "name": self.name,
+            "size": list(self.size),
+            **arrays,
+            "image": image,
+            "distortion": list(self.distortion),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Camera:
+        """The inverse of `to_dict`."""
+        size, image = (int(content["size"][0]), int(content["size"][1])), content["image"]
+        arrays = np.array(content["matrix"]), np.array(content["cam_from_world"])
+        return cls(content["name"], size, *arrays, image and Path(image), tuple(content["distortion"]))
+
     @property
     def position(self) -> Floats:
         """The camera's place in the world (3,), metres."""
