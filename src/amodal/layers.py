@@ -27,7 +27,7 @@ from .protocols import Tick, no_tick
 if TYPE_CHECKING:
     from .pipeline import Scene
 
-__all__ = ["Layers", "front_to_back", "take_apart"]
+__all__ = ["Layers", "front_to_back", "take_apart", "visible_objects"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +125,9 @@ def take_apart(
         PromptError: no object is found.
     """
     if prompts is None:
-        masks = distinct([proposal.mask for proposal in find_objects(scene, tick=tick)])[:largest]
+        masks = visible_objects(scene, largest, tick)
     else:
-        masks = [scene.segment(prompt=prompt)[0].mask for prompt in prompts]
-    masks = [mask for mask in separate(masks) if mask]
+        masks = [mask for mask in separate([scene.segment(prompt=prompt)[0].mask for prompt in prompts]) if mask]
     if not masks:
         raise PromptError("no object is found in this photo; mark objects with points, boxes or masks")
     done = scene.complete_all([Prompt(mask=mask) for mask in masks], seeds=[seed] * len(masks), tick=tick)
@@ -139,6 +138,12 @@ def take_apart(
     differs = (below != scene.image).any(axis=-1)
     rest = np.dstack([scene.image * differs[..., None], differs * np.uint8(255)]).astype(np.uint8)
     return Layers(scene.image, background, objects, rest)
+
+
+def visible_objects(scene: Scene, largest: int = 30, tick: Tick = no_tick) -> list[Mask]:
+    """The visible masks of the objects that the segmenter finds by itself, at most the `largest` ones; none overlap."""
+    masks = distinct([proposal.mask for proposal in find_objects(scene, tick=tick)])[:largest]
+    return [mask for mask in separate(masks) if mask]
 
 
 def distinct(masks: Sequence[Mask]) -> list[Mask]:

@@ -8,7 +8,7 @@ Scene De-occlusion", CVPR 2020.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from .errors import MaskError
 from .mask import Box, Mask
 from .protocols import Tick, no_tick
 
+if TYPE_CHECKING:
+    from .data import Sample
+
 __all__ = [
     "Completer",
     "Order",
@@ -25,11 +28,13 @@ __all__ = [
     "cycles",
     "dilate",
     "layers",
+    "order_accuracy",
     "order_by_area",
     "order_by_completion",
     "order_by_hull",
     "order_by_y",
-    "order_from_truth",
+    "order_from_masks",
+    "order_of_samples",
     "to_dot",
     "touching",
     "touching_pairs",
@@ -81,12 +86,7 @@ def order_by_hull(visible: Sequence[Mask]) -> Order:
     """Of two that touch, the one is behind whose convex hull covers more of the other's visible pixels."""
     from .methods.baselines import convex_hull
 
-    hulls = [convex_hull(mask) if mask else mask for mask in visible]
-
-    def hidden(pairs: Sequence[tuple[int, int]]) -> list[float]:
-        return [(hulls[i] - visible[i]).overlap(visible[j]) for i, j in pairs]
-
-    return _by_hidden(len(visible), touching_pairs(visible), hidden)
+    return order_from_masks(visible, [convex_hull(mask) if mask else mask for mask in visible])
 
 
 def order_by_completion(
@@ -136,21 +136,38 @@ def order_by_completion(
     return _by_hidden(len(visible), pairs, hidden)
 
 
-def order_from_truth(visible: Sequence[Mask], amodal: Sequence[Mask]) -> Order:
-    """The true order from true masks: of two that touch, i is in front if it covers at least as much of j's whole as j of i's.
+def order_from_masks(visible: Sequence[Mask], amodal: Sequence[Mask]) -> Order:
+    """The order that whole objects tell, true or predicted: of two that touch, the one is behind that reaches further under the
+    other's visible pixels. 0 where neither does, or both equally.
 
     Raises:
         MaskError: not as many amodal as visible masks.
     """
     if len(visible) != len(amodal):
         raise MaskError(f"{len(visible)} visible and {len(amodal)} amodal masks; one of each per object is needed")
-    order = np.zeros((len(visible), len(visible)), np.int8)
-    for i, j in touching_pairs(visible):
-        over, under = visible[i].overlap(amodal[j]), visible[j].overlap(amodal[i])
-        if over or under:
-            order[i, j] = 1 if over >= under else -1
-            order[j, i] = -order[i, j]
+
+    def hidden(pairs: Sequence[tuple[int, int]]) -> list[float]:
+        return [(amodal[i] - visible[i]).overlap(visible[j]) for i, j in pairs]
+
+    return _by_hidden(len(visible), touching_pairs(visible), hidden)
+
+
+def order_of_samples(samples: Sequence[Sample]) -> Order:
+    """The annotated order of one picture's objects, from their `occluders`."""
+    place = {sample.id: number for number, sample in enumerate(samples)}
+    order = np.zeros((len(samples), len(samples)), np.int8)
+    for rear, sample in enumerate(samples):
+        for name in sample.occluders:
+            if name in place:
+                order[place[name], rear] = 1
+                order[rear, place[name]] = -1
     return order
+
+
+def order_accuracy(predicted: Order, truth: Order) -> tuple[int, int]:
+    """Right pairs, and all pairs with a true order (deocclusion's `acc_occpair`), each pair once."""
+    known = np.triu(truth != 0, 1)
+    return int(np.count_nonzero((predicted == truth) & known)), int(np.count_nonzero(known))
 
 
 def dilate(mask: Mask, pixels: int) -> Mask:

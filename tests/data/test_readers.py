@@ -16,9 +16,9 @@ import amodal
 from amodal.data.annotations import decode, from_polygon
 from amodal.data.plain_pickle import read_pickle
 from amodal.errors import DataError, MaskError, OptionError, UsageError
-from amodal.evaluation.order import order_of
 from amodal.image import encode_png
 from amodal.mask import Mask
+from amodal.ordering import order_of_samples
 
 SIZE = (40, 60)
 FRONT = [10, 10, 30, 10, 30, 30, 10, 30]
@@ -254,7 +254,7 @@ def test_cocoa_joins_by_id_and_knows_the_order(tmp_path: Path) -> None:
     assert [data[0].picture.parent.name, data[3].picture.parent.name] == ["train2014", "val2014"]  # type: ignore[union-attr]
     assert data[1].occluders == ("1/1",)
     assert (data[2].stuff, data[2].visible == data[2].amodal) == (True, True)
-    assert order_of(next(data.scenes())).tolist() == [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
+    assert order_of_samples(next(data.scenes())).tolist() == [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
     assert amodal.dataset("cocoa", tmp_path, options={"things": True}).ids() == ["1/1", "1/2", "2/1"]
     with pytest.raises(UsageError, match="cocoa has no split 'valid'; did you mean 'val'"):
         amodal.dataset("cocoa", tmp_path, "valid")

@@ -13,12 +13,10 @@ from skimage.metrics import hausdorff_distance
 from skimage.segmentation import find_boundaries
 
 from amodal import rle
-from amodal.data.sample import Sample
 from amodal.errors import MaskError
 from amodal.evaluation import metrics
 from amodal.evaluation.detection import OCCLUSION_BINS, Picture, average_precision, match
 from amodal.evaluation.metrics import Counts, Ratio
-from amodal.evaluation.order import order_accuracy, order_from_masks, order_of
 from amodal.evaluation.runs import count_rles
 from amodal.mask import Mask
 
@@ -213,23 +211,6 @@ def test_weighted_pictures_count_as_often(seed: int) -> None:
 def test_average_precision_without_truth() -> None:
     assert average_precision([Picture.of([(Mask.from_box((0, 0, 2, 2)), 1.0)], [])])["ap"] is None
     assert set(OCCLUSION_BINS) == {"all", "none", "partial", "heavy"}
-
-
-def test_order_from_growth() -> None:
-    front, rear = Mask.from_box((10, 0, 20, 10)), Mask.from_box((0, 0, 16, 10))
-    seen = rear - front
-    far = Mask.from_box((25, 0, 28, 10))
-    image = np.zeros((*SIZE, 3), np.uint8)
-    scene = [
-        Sample("front", "i", image, SIZE, front, front),
-        Sample("rear", "i", image, SIZE, seen, rear, occluders=("front",)),
-        Sample("far", "i", image, SIZE, far, far),
-    ]
-    truth = order_of(scene)
-    assert truth.tolist() == [[0, 1, 0], [-1, 0, 0], [0, 0, 0]]
-    implied = order_from_masks([front, rear, far], [front, seen, far])
-    assert order_accuracy(implied, truth) == (1, 1)
-    assert order_accuracy(order_from_masks([front, seen, far], [front, seen, far]), truth) == (0, 1)
 
 
 @given(st.integers(0, 10**6))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from amodal import ordering
+from amodal.data import Sample
 from amodal.errors import MaskError
 from amodal.mask import Mask
 
@@ -47,7 +48,7 @@ def test_rules_by_hand():
     assert np.array_equal(ordering.order_by_area(scene, front="larger"), -FRONT_CUP)
     assert np.array_equal(ordering.order_by_y(scene), FRONT_CUP)
     assert np.array_equal(ordering.order_by_hull(scene), FRONT_CUP)
-    assert np.array_equal(ordering.order_from_truth(scene, [PLATE, CUP, FAR]), FRONT_CUP)
+    assert np.array_equal(ordering.order_from_masks(scene, [PLATE, CUP, FAR]), FRONT_CUP)
     for rule in (ordering.order_by_area, ordering.order_by_y, ordering.order_by_hull):
         assert rule(scene).dtype == np.int8
         assert rule([]).shape == (0, 0)
@@ -61,11 +62,28 @@ def test_equals_as_in_the_released_code():
     assert not ordering.order_by_hull([left, right]).any(), "neither grows under the other"
 
 
-def test_truth_is_zero_where_nothing_is_hidden():
+def test_whole_objects_tell_nothing_where_neither_reaches_under_the_other():
     left, right = Mask.from_box((0, 0, 5, 5)), Mask.from_box((5, 0, 10, 5))
-    assert not ordering.order_from_truth([left, right], [left, right]).any()
+    assert not ordering.order_from_masks([left, right], [left, right]).any()
+    both = Mask.from_box((3, 0, 7, 5))
+    assert not ordering.order_from_masks([left, right], [left | both, right | both]).any(), "both claim two columns"
     with pytest.raises(MaskError, match="2 visible and 1 amodal"):
-        ordering.order_from_truth([left, right], [left])
+        ordering.order_from_masks([left, right], [left])
+
+
+def test_accuracy_against_annotated_occluders():
+    image = np.zeros((96, 128, 3), np.uint8)
+    names, amodal = ("plate", "cup", "far"), (PLATE, CUP, FAR)
+    seen = [PLATE_SEEN, CUP, FAR]
+    hides = {"plate": ("cup", "somewhere else")}
+    samples = [
+        Sample(name, "0", image, (96, 128), mask, whole, occluders=hides.get(name, ()))
+        for name, mask, whole in zip(names, seen, amodal, strict=True)
+    ]
+    truth = ordering.order_of_samples(samples)
+    assert np.array_equal(truth, FRONT_CUP)
+    assert ordering.order_accuracy(ordering.order_from_masks(seen, amodal), truth) == (1, 1)
+    assert ordering.order_accuracy(ordering.order_from_masks(seen, seen), truth) == (0, 1)
 
 
 def fill_rectangle(visible, eraser):
@@ -160,7 +178,7 @@ def test_on_real_annotations(shared_data):
             Mask.from_array(tools.decode(region["visible_mask"])) if "visible_mask" in region else whole
             for region, whole in zip(regions, amodal, strict=True)
         ]
-        truth = ordering.order_from_truth(visible, amodal)
+        truth = ordering.order_from_masks(visible, amodal)
         depth = np.array([region["order"] for region in regions])
         known = np.triu(truth != 0, 1)
         pairs += int(known.sum())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import UsageError
-from .common import hint, print_json, progress, split_settings
+from ..errors import PromptError, UsageError
+from .common import hint, load_model, print_json, progress, split_settings
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -29,50 +29,90 @@ RULES = "hull, area (smaller in front), larger, y-axis (lower in front), or a ne
 def order(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture.")],
     masks: Annotated[
-        list[Path],
-        typer.Option(metavar="FILE|DIR", help="Visible masks: pictures, a folder of them, a label picture."),
-    ],
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Visible masks: pictures, a folder of them, a label picture, or JSON (COCO, COCO-A, amodal's own). "
+            "Default: the objects that the segmenter finds.",
+        ),
+    ] = None,
     by: Annotated[Rule, typer.Option(help=RULES)] = "hull",
     widen: Annotated[int, typer.Option(min=0, max=50, help="Grow masks first; 3 to 5 bridge gaps between them.")] = 0,
+    segmenter: Annotated[
+        str | None, typer.Option(help="Without --masks. See: amodal list segmenters; or a hub name or folder.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Option of the network, such as weights=FILE."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the network, such as weights=FILE; segmenter.KEY."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="With a network: also write each object's amodal mask here.")
+        Path | None,
+        typer.Option("-o", "--output", help="Write visible masks that were found, and amodal ones of a network, here."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="Print as a Graphviz graph.")] = False,
 ) -> None:
     """Print the occlusion graph: which objects hide which, and the layers from front to back."""
+    network = by in ("deocclusion", "asbu")
+    parts = split_settings(settings or [])
     if as_json and dot:
         raise UsageError("--json and --dot are two forms of the same; give one of them")
-    if output and by not in ("deocclusion", "asbu"):
-        raise UsageError(f"-o writes amodal masks, which --by {by} does not make; use --by deocclusion or --by asbu")
+    check_use(by, network, bool(masks), segmenter, parts, output)
     from ..image import read
     from ..ordering import dilate, to_dot
     from ..scene_masks import read_scene
 
     picture = read(image)
-    names, visible = read_scene(masks, picture.shape[:2])
-    if by in ("deocclusion", "asbu"):
-        chosen = {"widen": str(widen), **split_settings(settings or [])["method"]}
-        matrix, guesses = by_network(by, chosen, device, picture, visible, complete=output is not None)
-        if output:
-            write_masks(output, names, guesses, picture, force)
+    if masks:
+        names, visible = read_scene(masks, picture.shape[:2], image.name)
     else:
-        if settings:
-            raise UsageError(f"--by {by} has no options; --set goes with --by deocclusion or --by asbu")
+        names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
+    guesses: list[Guess] = []
+    if network:
+        chosen = {"widen": str(widen), **parts["method"]}
+        matrix, guesses = by_network(by, chosen, device, picture, visible, complete=output is not None)
+    else:
         matrix = by_rule(by, [dilate(mask, widen) for mask in visible])
+    if output:
+        write_masks(output, names, [] if masks else visible, guesses, picture, force)
     if dot:
         typer.echo(to_dot(matrix, names), nl=False)
     elif as_json:
-        print_json(as_record(matrix, names, by))
+        print_json(as_record(matrix, names, visible, by))
     else:
         print_table(matrix, names)
     hint("next: amodal order ... --dot | dot -Tsvg > order.svg  draws it" if not dot else f"{len(names)} objects")
+
+
+def check_use(
+    by: str, network: bool, masks: bool, segmenter: str | None, parts: dict[str, dict[str, str]], output: Path | None
+) -> None:
+    """Refuse options that do not go together."""
+    if output and masks and not network:
+        raise UsageError(f"-o writes amodal masks, which --by {by} does not make; use --by deocclusion or --by asbu")
+    if masks and (segmenter or parts["segmenter"]):
+        raise UsageError("--masks says where the objects are; leave out --segmenter and segmenter.KEY")
+    if parts["inpainter"] or (parts["method"] and not network):
+        raise UsageError(
+            f"--by {by} has no options; --set goes with --by deocclusion or --by asbu, or is segmenter.KEY"
+        )
+
+
+def find_masks(
+    picture: Image, segmenter: str | None, settings: dict[str, str], device: str
+) -> tuple[list[str], list[Mask]]:
+    """Names and visible masks of what the segmenter finds, largest first."""
+    from ..layers import visible_objects
+
+    model = load_model("visible", None, segmenter, device, {"method": {}, "inpainter": {}, "segmenter": settings})
+    with progress(model.segmenter.name) as tick:
+        visible = visible_objects(model.open(picture), tick=tick)
+    if not visible:
+        raise PromptError(f"{model.segmenter.name} finds no object in this photo; give their masks with --masks")
+    hint(f"{len(visible)} objects found by {model.segmenter.name}; -o writes their masks")
+    return [f"object-{number}" for number in range(1, len(visible) + 1)], visible
 
 
 def by_rule(by: str, visible: list[Mask]) -> Order:
@@ -100,18 +140,22 @@ def by_network(
         return method.order(visible, tick), []
 
 
-def write_masks(folder: Path, names: list[str], guesses: list[Guess], picture: Image, force: bool) -> None:
-    """Write `NAME.amodal.png` for each object; the visible pixels are part of it."""
+def write_masks(
+    folder: Path, names: list[str], visible: list[Mask], guesses: list[Guess], picture: Image, force: bool
+) -> None:
+    """Write `NAME.visible.png` and `NAME.amodal.png` for each object, as far as there are some."""
     from ..files import write_bytes
     from ..image import encode_png
 
-    for name, guess in zip(names, guesses, strict=True):
-        path = folder / f"{name.replace(':', '.')}.amodal.png"
-        write_bytes(path, encode_png(guess.amodal.to_array(picture.shape[:2])), overwrite=force)
+    whole = [guess.amodal for guess in guesses]
+    for kind, masks in (("visible", visible), ("amodal", whole)):
+        for name, mask in zip(names, masks, strict=False):
+            stem = "".join(c if c.isalnum() or c in "-_. " else "." for c in name)
+            write_bytes(folder / f"{stem}.{kind}.png", encode_png(mask.to_array(picture.shape[:2])), overwrite=force)
 
 
-def as_record(matrix: Order, names: list[str], by: str) -> dict[str, Any]:
-    """JSON-ready: names, matrix (1: row in front of column), pairs, layers from front to back, rings."""
+def as_record(matrix: Order, names: list[str], visible: list[Mask], by: str) -> dict[str, Any]:
+    """JSON-ready: names, boxes (x0, y0, x1, y1) of the visible masks, matrix (1: row in front of column), pairs, layers, rings."""
     import numpy as np
 
     from ..ordering import cycles, layers
@@ -119,6 +163,7 @@ def as_record(matrix: Order, names: list[str], by: str) -> dict[str, Any]:
     return {
         "by": by,
         "objects": names,
+        "boxes": [list(mask.box) for mask in visible],
         "matrix": matrix.tolist(),
         "pairs": [{"front": names[i], "behind": names[j]} for i, j in np.argwhere(matrix == 1).tolist()],
         "layers": [[names[i] for i in layer] for layer in layers(matrix)],

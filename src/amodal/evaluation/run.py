@@ -16,10 +16,10 @@ from ..completion import Completion
 from ..data import Dataset, Sample
 from ..errors import AmodalError, Cancelled, DataError, UsageError
 from ..mask import Mask, union
+from ..ordering import order_accuracy, order_from_masks, order_of_samples
 from ..pipeline import Model, Scene
 from ..prompt import Prompt
 from ..protocols import Tick, no_tick
-from .order import order_accuracy, order_from_masks, order_of
 from .report import Report
 from .rows import RowFile, completion_fields, make_row, predicted_mask, within
 
@@ -230,8 +230,8 @@ def scene_order(scene: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> list
         return None
     masks = {row["id"]: predicted_mask(row) for row in rows}
     known = [sample for sample in scene if sample.id in masks]
-    implied = order_from_masks([masks[sample.id] for sample in known], [sample.visible for sample in known])
-    return list(order_accuracy(implied, order_of(known)))
+    implied = order_from_masks([sample.visible for sample in known], [masks[sample.id] for sample in known])
+    return list(order_accuracy(implied, order_of_samples(known)))
 
 
 def versions() -> dict[str, str]:

@@ -35,7 +35,8 @@ class DeocclusionOptions(CropOptions):
     """Options of `deocclusion` (PCNet-M, two stages: order, then completion)."""
 
     scene: str = Field(
-        "", description="visible masks of the picture's other objects: a folder of mask pictures, or a label picture"
+        "",
+        description="visible masks of the picture's other objects: a folder of mask pictures, a label picture, or JSON",
     )
     order: Literal["network", "area", "y-axis", "hull"] = Field(
         "network", description="how it is found which of them lie in front"
