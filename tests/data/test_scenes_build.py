@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools import mask as tools
+from pycocotools.coco import COCO
 
 from amodal.cli import run
 from amodal.data import dataset
@@ -118,6 +120,41 @@ def test_build_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture
     assert all(10 < picture.mean() < 250 and picture.std() > 5 for picture in pictures)
 
 
+def test_coco_and_cocoa_hold_the_same_truth(tmp_path: Path) -> None:
+    """`annotations.json` through pycocotools, the COCO-A file through our reader and pycocotools: masks, order, occluders."""
+    write_obj(tmp_path / "s.obj", TWO_SQUARES)
+    write_camera_list(tmp_path / "cameras.json", "opencv")
+    text = "[select]\nratio = 0\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n"
+    scene = '[[scene]]\nkind = "obj"\npath = "s.obj"\ncameras = "list"\ncamera_list = "cameras.json"\nsplit = "eval"\n'
+    (tmp_path / "c.toml").write_text(text + scene)
+    build(read_config(tmp_path / "c.toml"), tmp_path / "out")
+    root = tmp_path / "out" / "eval"
+    masks = {"chair": (Mask.from_box((10, 8, 40, 32)), 540), "table": (Mask.from_box((25, 20, 50, 44)), 600)}
+
+    chair, table = dataset("cocoa", root)
+    for sample in (chair, table):
+        amodal, visible = masks[sample.category]
+        assert sample.amodal == amodal and sample.visible.area == visible and sample.image.shape == (48, 64, 3)
+    assert chair.visible == chair.amodal - table.amodal
+    assert (chair.order, table.order, chair.occluders, table.occluders) == (2, 1, (table.id,), ())
+
+    own = COCO(str(root / "annotations.json"))
+    names = {row["id"]: row["name"] for row in own.loadCats(own.getCatIds())}
+    for row in own.anns.values():
+        amodal, visible = masks[names[row["category_id"]]]
+        assert np.array_equal(own.annToMask(row).astype(bool), amodal.to_array((48, 64)))
+        assert tools.area(row["visible_mask"]) == visible == row["visible_area"]
+    theirs = COCO(str(root / "COCO_amodal_val2014.json"))
+    (picture,) = theirs.loadImgs(theirs.getImgIds())
+    assert (root / "images" / picture["file_name"]).is_file()
+    (entry,) = theirs.loadAnns(theirs.getAnnIds(imgIds=picture["id"]))
+    for region in entry["regions"]:
+        amodal, visible = masks[region["name"]]
+        bits = tools.decode(tools.frPyObjects([region["segmentation"]], 48, 64))[..., 0]
+        assert np.array_equal(bits.astype(bool), amodal.to_array((48, 64)))
+        assert tools.area(region.get("visible_mask", tools.encode(np.asfortranarray(bits)))) == visible
+
+
 def test_stopped_build_goes_on_and_gives_the_same(folder: Path) -> None:
     config = read_config(folder / "config.toml")
     whole = build(config, folder / "whole")
@@ -134,7 +171,7 @@ def test_stopped_build_goes_on_and_gives_the_same(folder: Path) -> None:
     rest = []
     again = build(config, folder / "parts", resume=True, tick=lambda what, done, total: rest.append(done))
     assert rest[0] == 4 and again.views == whole.views == 7
-    for name in ("train/annotations.json", "eval/annotations.json", "statistics.json"):
+    for name in ("train/annotations.json", "eval/annotations.json", "eval/COCO_amodal_val2014.json", "statistics.json"):
         assert (folder / "parts" / name).read_bytes() == (folder / "whole" / name).read_bytes()
     for path in (folder / "whole" / "train" / "images").iterdir():
         assert (folder / "parts" / "train" / "images" / path.name).read_bytes() == path.read_bytes()

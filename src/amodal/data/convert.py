@@ -86,12 +86,21 @@ def to_cocoa(
     output: str | os.PathLike[str],
     *,
     limit: int | None = None,
+    copy: bool = True,
     overwrite: bool = False,
     tick: Tick = no_tick,
 ) -> dict[str, int]:
-    """Write `COCO_amodal_val2014.json` and `val2014/` in COCO-A's layout: one polygon a region that gives the same pixels again.
+    """Write `COCO_amodal_val2014.json` and the photos (`val2014/`) in COCO-A's layout: a polygon a region, which gives the same pixels.
 
     What is beyond the frame is cut off, since COCO-A has no place for it. Region names are the categories.
+
+    Args:
+        data: any data set.
+        output: the folder.
+        limit: only the first objects.
+        copy: False leaves the photos where they are: for data sets in the project's own format, written into their own folder.
+        overwrite: replace the file.
+        tick: told of every object.
 
     Returns:
         counts: `images`, `objects`, `left_out`.
@@ -109,8 +118,7 @@ def to_cocoa(
         counts["left_out"] += len(scene) - len(kept)
         if not kept:
             continue
-        name, content = _photo(kept[0], number)
-        write_bytes(root / "val2014" / name, content)
+        name = _photo(kept[0], number, root / "val2014") if copy else Path(str(kept[0].picture)).name
         images.append({"id": number, "file_name": name, "height": kept[0].size[0], "width": kept[0].size[1]})
         place = {sample.id: k for k, sample in enumerate(kept, 1)}
         pairs = [f"{place[front]}-{place[s.id]}" for s in kept for front in s.occluders if front in place]
@@ -132,11 +140,13 @@ def to_cocoa(
     return counts
 
 
-def _photo(sample: Sample, number: int) -> tuple[str, bytes]:
-    if isinstance(sample.picture, Path) and sample.picture.suffix.lower() in (".jpg", ".jpeg"):
-        _ = sample.image  # says clearly if the file is absent or broken
-        return f"COCO_val2014_{number:012d}.jpg", sample.picture.read_bytes()
-    return f"COCO_val2014_{number:012d}.png", encode_png(sample.image)
+def _photo(sample: Sample, number: int, folder: Path) -> str:
+    """Write the photo, byte for byte if it is a JPEG; its file name."""
+    _ = sample.image  # says clearly if the file is absent or broken
+    jpeg = isinstance(sample.picture, Path) and sample.picture.suffix.lower() in (".jpg", ".jpeg")
+    name = f"COCO_val2014_{number:012d}.{'jpg' if jpeg else 'png'}"
+    write_bytes(folder / name, Path(str(sample.picture)).read_bytes() if jpeg else encode_png(sample.image))
+    return name
 
 
 def _region(sample: Sample, number: int) -> dict[str, Any]:

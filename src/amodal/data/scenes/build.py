@@ -16,7 +16,8 @@ from ...protocols import Tick, no_tick
 from ...scale.local import run_local
 from ...scale.worker import Result, Row, Runner, Spec
 from ...scale.worker import done as finished
-from ..folder import FolderWriter, scene_of
+from ..convert import to_cocoa
+from ..folder import Folder, FolderWriter, scene_of
 from .config import BuildConfig, SceneConfig, identity
 from .scene import Camera
 from .stats import histogram_svg, statistics
@@ -53,7 +54,7 @@ def build(
     overwrite: bool = False,
     tick: Tick = no_tick,
 ) -> BuildReport:
-    """Build a data set in the project's own format.
+    """Build a data set in the project's own format, with a file in COCO-A's layout beside it (amodal masks cut at the frame).
 
     Args:
         config: scenes and settings.
@@ -91,6 +92,8 @@ def build(
     write_text(root / "failures.txt", "".join(f"{line}\n" for line in report.failures))
     if not report.views:
         raise DataError(f"no view could be made: {'; '.join(report.failures[:3]) or 'no cameras'}")
+    for split in writers:
+        to_cocoa(Folder(root / split), root / split, copy=False, overwrite=True)
     report.statistics = statistics({split: root / split for split in writers}, journal.records)
     write_json(root / "statistics.json", report.statistics)
     write_text(root / "occlusion.svg", histogram_svg(report.statistics))
