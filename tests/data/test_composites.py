@@ -1,20 +1,26 @@
 """The composite builder: exact truth, no halos, reproducible streams, fixed sets, clear errors."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from amodal import dataset
+from amodal.data.composites import renders, rooms
 from amodal.data.composites.build import LibraryConfig, open_library
 from amodal.data.composites.fixed import CompositesConfig, build
 from amodal.data.composites.library import Library
 from amodal.data.composites.paint import paint
 from amodal.data.composites.place import Layer, Layout, Placer, similarity
+from amodal.data.composites.renders import write_renders
+from amodal.data.composites.rooms import build_rooms
 from amodal.data.composites.sprites import cut_out
 from amodal.data.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, VISIBLE, CropStream, StreamConfig
-from amodal.errors import DataError
+from amodal.errors import Cancelled, DataError
+from amodal.scale.local import run_local
+from amodal.scale.worker import Worker
 from photo_sets import make_photos
 
 ONE = np.ones(3)
@@ -145,3 +151,36 @@ def test_bad_libraries_are_told(tmp_path, config):
         Placer(nothing, {"thing": 1.0}, {"one": 1.0})
     with pytest.raises(DataError, match="known only in part"):
         build(CompositesConfig(targets={"scene": 1.0}), config, tmp_path / "set")
+
+
+def test_renders_and_rooms_go_on_and_are_the_same_in_parts(config, tmp_path, monkeypatch):
+    """Each part of a build depends on the seed alone: made whole, or by several workers that each make every other part."""
+    backgrounds = Path(config.backgrounds)
+    monkeypatch.setattr(renders, "PART", 2)
+    monkeypatch.setattr(rooms, "SHARD", 1)
+
+    def scattered(spec, rows):
+        workers = Worker(spec), Worker(spec)
+        for number, row in list(enumerate(rows))[::-1]:
+            yield row, workers[number % 2]([row])[0]
+
+    def stopped(spec, rows):
+        yield next(iter(run_local(spec, rows)))
+        raise Cancelled
+
+    for name, run in (("whole", run_local), ("scattered", scattered)):
+        write_renders(tmp_path / f"{name}.npz", None, backgrounds, 1, 5, run=run)
+        build_rooms(tmp_path / name, backgrounds, None, None, 2, 0, run=run)
+    with pytest.raises(Cancelled):
+        write_renders(tmp_path / "stopped.npz", None, backgrounds, 1, 5, run=stopped)
+    assert not (tmp_path / "stopped.npz").exists()
+    left = []
+    write_renders(tmp_path / "stopped.npz", None, backgrounds, 1, 5, tick=lambda *step: left.append(step))
+    assert [step[1:] for step in left] == [(2, 3), (3, 3)]
+    whole = (tmp_path / "whole.npz").read_bytes()
+    assert whole == (tmp_path / "scattered.npz").read_bytes() == (tmp_path / "stopped.npz").read_bytes()
+    assert len(list((tmp_path / "whole").iterdir())) == 2
+    for file in (tmp_path / "whole").iterdir():
+        assert file.read_bytes() == (tmp_path / "scattered" / file.name).read_bytes()
+    files = {"whole", "whole.npz", "scattered", "scattered.npz", "stopped.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == files

@@ -212,6 +212,19 @@ def test_kill_9_in_the_middle(tmp_path: Path) -> None:
     assert ids == amodal.dataset("folder", root).ids()
 
 
+def test_two_processes_give_the_same_rows(data: amodal.Dataset, tmp_path: Path) -> None:
+    (data.root / "images" / "1.png").write_bytes(b"not a picture")
+    base = ["evaluate", "--method", "hull", "--dataset", "folder", "--root", str(data.root), "--batch", "1"]
+    assert command([*base, "-o", str(tmp_path / "one")]) == 3
+    rows = (tmp_path / "one" / "rows.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "run.json").write_bytes((tmp_path / "one" / "run.json").read_bytes())
+    (tmp_path / "two" / "rows.jsonl").write_bytes(rows[0])
+    assert command([*base, "-o", str(tmp_path / "two"), "--workers", "2", "--resume"]) == 3
+    assert strip(tmp_path / "two") == strip(tmp_path / "one")
+    assert [row["error"] is None for row in strip(tmp_path / "one")] == [True, True, False, False, *[True] * 4]
+
+
 def test_missing_images_stop_or_are_listed(data: amodal.Dataset) -> None:
     (data.root / "images" / "1.png").unlink()
     with pytest.raises(DataError, match=r"1 image\(s\) of folder are missing, the first is .*1\.png"):

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from ..pipeline import Model
     from ..scale.worker import Runner
 
-__all__ = ["RayAddress", "Workers", "choose_runner", "hint", "load_model", "print_json", "progress", "split_settings"]
+__all__ = [
+    "RayAddress",
+    "Workers",
+    "choose_runner",
+    "hint",
+    "load_arguments",
+    "load_model",
+    "print_json",
+    "progress",
+    "split_settings",
+]
 
 Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
 RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
@@ -50,21 +60,28 @@ def split_settings(settings: list[str]) -> dict[str, dict[str, str]]:
     return parts
 
 
+def load_arguments(
+    method: str | None, inpainter: str | None, segmenter: str | None, device: str, settings: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The arguments of `amodal.load` from the command line's options; `settings` as `split_settings` returns them."""
+    return {
+        "method": method,
+        "inpainter": inpainter,
+        "segmenter": segmenter,
+        "device": device,
+        "options": settings["method"],
+        "inpainter_options": settings["inpainter"],
+        "segmenter_options": settings["segmenter"],
+    }
+
+
 def load_model(
     method: str | None, inpainter: str | None, segmenter: str | None, device: str, settings: dict[str, dict[str, Any]]
 ) -> Model:
-    """`amodal.load` from the command line's options; `settings` as `split_settings` returns them."""
+    """`amodal.load` with `load_arguments`."""
     from ..pipeline import load
 
-    return load(
-        method,
-        inpainter=inpainter,
-        segmenter=segmenter,
-        device=device,
-        options=settings["method"],
-        inpainter_options=settings["inpainter"],
-        segmenter_options=settings["segmenter"],
-    )
+    return load(**load_arguments(method, inpainter, segmenter, device, settings))
 
 
 def print_json(content: Any) -> None:

@@ -10,7 +10,16 @@ import typer
 
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
-from .common import hint, load_model, print_json, progress, split_settings
+from .common import (
+    RayAddress,
+    Workers,
+    choose_runner,
+    hint,
+    load_arguments,
+    print_json,
+    progress,
+    split_settings,
+)
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -71,6 +80,8 @@ def evaluate(
     occluders: OccluderName = "none",
     batch: Batch = 8,
     device: Device = "auto",
+    workers: Workers = 1,
+    ray: RayAddress = None,
     predictions: Given = None,
     ablate: Ablate = None,
     output: Output = Path("amodal-run"),
@@ -83,9 +94,7 @@ def evaluate(
     from ..evaluation.run import OccluderKind, PromptKind
 
     if predictions is not None and (method or ablate or occluders != "none"):
-        raise UsageError(
-            "--predictions scores masks that are there already; leave out --method, --ablate and --occluders"
-        )
+        raise UsageError("--predictions scores masks that are there; leave out --method, --ablate and --occluders")
     for flag, value, kinds in (("--prompt", prompt, PromptKind), ("--occluders", occluders, OccluderKind)):
         if value not in get_args(kinds):
             raise UsageError(f"{flag} is one of {', '.join(get_args(kinds))}, got {value!r}")
@@ -96,7 +105,8 @@ def evaluate(
         report = _given(predictions, data, output, keep)
     else:
         parts = (method, inpainter, segmenter, device)
-        keep |= {"samples": samples, "seed": seed, "prompt": prompt, "occluders": occluders, "batch": batch}
+        ask = {"samples": samples, "seed": seed, "prompt": prompt, "occluders": occluders, "batch": batch}
+        keep |= ask | _crew(workers, ray, data)
         if ablate:
             _ablation(ablate.split(","), parts, chosen, data, output, keep)
             return
@@ -151,6 +161,13 @@ def _open(name: str, root: Path, split: str | None, options: dict[str, str], ski
     return dataset(name, root, split, options=options, skip_bad=skip_bad)
 
 
+def _crew(workers: int, ray: str | None, data: Dataset) -> dict[str, Any]:
+    """Who does the work, and, where it is not this process alone, how the data set is opened there."""
+    again = {"root": str(data.root.resolve()), "split": data.split, "options": data.options.model_dump(mode="json")}
+    recipe = {"data": {"name": data.name, **again, "skip_bad": data.skip_bad}} if workers > 1 or ray else None
+    return {"run": choose_runner(workers, ray), "recipe": recipe}
+
+
 def _given(path: Path, data: Dataset, output: Path, keep: dict[str, Any]) -> Report:
     from ..evaluation import Predictions, evaluate_predictions
 
@@ -166,8 +183,12 @@ def _run(
     keep: dict[str, Any],
 ) -> Report:
     from ..evaluation import evaluate as evaluate_model
+    from ..pipeline import load
 
-    model = load_model(*parts, chosen)
+    how = load_arguments(*parts, chosen)
+    model = load(**how)
+    if keep["recipe"]:
+        keep = {**keep, "recipe": {**keep["recipe"], "model": how}}
     with progress(model.method.name) as tick:
         return evaluate_model(model, data, output=output, tick=tick, **keep)
 

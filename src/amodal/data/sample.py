@@ -188,7 +188,8 @@ class Dataset(ABC):
         problem = Problem(str(source), str(id), text)
         if not self.skip_bad:
             raise DataError(f"{problem}; --skip-bad goes on without it")
-        self.problems.append(problem)
+        if problem not in self.problems:  # an entry may be decoded more than once
+            self.problems.append(problem)
 
     def __len__(self) -> int:
         """The number of annotated objects, bad ones included."""
@@ -233,19 +234,25 @@ class Dataset(ABC):
             limit: only the first `limit` objects.
             without: ids that need not come; a picture of which all objects are named here is not decoded at all.
         """
+        for span in self.pictures(limit):
+            if not all(entry.id in without for entry in self._entries[span.start : span.stop]) and (
+                found := self.at(span)
+            ):
+                yield found
+
+    def pictures(self, limit: int | None = None) -> Iterator[range]:
+        """The positions of each picture's objects, nothing decoded; `limit` as in `scenes`."""
         entries = self._entries[:limit]
         start = 0
-        while start < len(entries):
-            end = start
-            while end < len(entries) and entries[end].image_id == entries[start].image_id:
-                end += 1
-            group = entries[start:end]
-            start = end
-            if all(entry.id in without for entry in group):
-                continue
-            samples = [sample for entry in group if (sample := self._load(entry)) is not None]
-            if samples:
-                yield samples
+        for end in range(1, len(entries) + 1):
+            if end == len(entries) or entries[end].image_id != entries[start].image_id:
+                yield range(start, end)
+                start = end
+
+    def at(self, positions: range) -> list[Sample]:
+        """The objects at some positions, decoded, without the bad ones."""
+        found = (self._load(self._entries[position]) for position in positions)
+        return [sample for sample in found if sample is not None]
 
     def missing(self) -> list[Path]:
         """The image files that are absent, in order."""

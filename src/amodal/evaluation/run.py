@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ..completion import Completion
-from ..data import Dataset, Sample
+from ..data import Dataset, Sample, dataset
 from ..errors import AmodalError, Cancelled, DataError, UsageError
 from ..mask import Mask, union
 from ..ordering import order_accuracy, order_from_masks, order_of_samples
-from ..pipeline import Model, Scene
+from ..pipeline import Model, Scene, load
 from ..prompt import Prompt
 from ..protocols import Tick, no_tick
+from ..scale.local import run_local
+from ..scale.worker import Done, Result, Row, Runner, Spec, done, in_order
 from .report import Report
 from .rows import RowFile, completion_fields, make_row, predicted_mask, within
 
@@ -47,6 +50,8 @@ def evaluate(
     prompt: PromptKind = "mask",
     occluders: OccluderKind = "none",
     batch: int = 8,
+    run: Runner = run_local,
+    recipe: Mapping[str, Any] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     tick: Tick = no_tick,
@@ -64,6 +69,9 @@ def evaluate(
         occluders: "truth" gives the true mask of what hides the object (`true_occluder`), the papers' "occluder given"; "none"
             leaves it to the method.
         batch: objects of one picture that the method gets at once.
+        run: does the work: in this process, a pool, or on Ray, with the same rows.
+        recipe: how other processes make `model` and `data` again: the arguments of `amodal.load` and `amodal.dataset`, as
+            {"model": {...}, "data": {...}}. None: everything is done in this process.
         resume: go on with an earlier run in `output`.
         overwrite: replace an earlier run in `output`.
         tick: progress ("object", done, total).
@@ -72,45 +80,91 @@ def evaluate(
         OutputError: `output` holds a run already, or one with other settings.
         DataError: images are missing, or annotations are bad and the data set does not skip bad ones.
     """
-    if prompt not in PROTOCOLS:
-        raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {prompt!r}")
-    if occluders not in get_args(OccluderKind):
-        raise UsageError(f"occluders must be one of {', '.join(get_args(OccluderKind))}, got {occluders!r}")
-    check_data(data)
-    settings = {
-        "format": "amodal/run/1",
-        **model.provenance(),
-        "data": data.to_dict(),
-        "protocol": PROTOCOLS[prompt] + (OCCLUDER_GIVEN if occluders == "truth" else ""),
-        "prompt": prompt,
-        "occluders": occluders,
-        "samples": samples,
-        "seed": seed,
-        "limit": limit,
-        "versions": versions(),
-    }
     ask = Ask(prompt, occluders, samples, seed)
+    settings = settings_of(model, data, ask, limit)
+    live = Answer(model, data, ask)
+    spec = Spec(live if recipe is None else "amodal.evaluation.run:Answer", {**(recipe or {}), "ask": asdict(ask)})
     with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
-        answer_all(model, data, ask, rows, (limit, batch), tick)
+        answer_all(live, partial(run, spec), rows, (limit, batch), tick)
     return Report.build(rows.settings, rows.rows, data)
 
 
+def settings_of(model: Model, data: Dataset, ask: Ask, limit: int | None) -> dict[str, Any]:
+    """What a run's rows depend on, JSON-ready. Raises what `evaluate` raises before it starts."""
+    if ask.prompt not in PROTOCOLS:
+        raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {ask.prompt!r}")
+    if ask.occluders not in get_args(OccluderKind):
+        raise UsageError(f"occluders must be one of {', '.join(get_args(OccluderKind))}, got {ask.occluders!r}")
+    check_data(data)
+    return {
+        "format": "amodal/run/1",
+        **model.provenance(),
+        "data": data.to_dict(),
+        "protocol": PROTOCOLS[ask.prompt] + (OCCLUDER_GIVEN if ask.occluders == "truth" else ""),
+        **asdict(ask),
+        "limit": limit,
+        "versions": versions(),
+    }
+
+
 def answer_all(
-    model: Model, data: Dataset, ask: Ask, rows: RowFile, amount: tuple[int | None, int], tick: Tick
+    live: Answer,
+    run: Callable[[Iterable[Row]], Iterable[Done]],
+    rows: RowFile,
+    amount: tuple[int | None, int],
+    tick: Tick,
 ) -> None:
-    """Add the rows of all objects that have none yet; `amount` is how many objects in all, and how many at once."""
+    """Add the rows of all objects that have none yet, in order; `amount` is how many objects in all, and how many at once."""
     limit, batch = amount
-    total = min(len(data), limit or len(data))
-    for picture in data.scenes(limit, rows.done):
-        todo = [sample for sample in picture if sample.id not in rows.done]
+    total = min(len(live.data), limit or len(live.data))
+    for part, results in in_order(run, parts_of(live, limit, batch, set(rows.done))):
+        picture = live.picture(*part.content["picture"])
+        failure, made = results[0].record["error"], results[0].record.get("rows")
+        if made is None:
+            asked = [sample for sample in picture if sample.id in part.parts]
+            made = [{**make_row(sample, NOTHING, picture, seconds=0.0), "error": failure} for sample in asked]
+        if part.content["last"]:
+            made[-1]["order"] = scene_order(picture, [*rows.rows[-len(picture) :], *made])
+        for row in made:
+            rows.add(row)
+            tick("object", len(rows.rows), total)
+
+
+def parts_of(live: Answer, limit: int | None, batch: int, done: Collection[str]) -> Iterator[Row]:
+    """Up to `batch` objects of one picture at a time, without those that are done."""
+    ids = live.data.ids()
+    for span in live.data.pictures(limit):
+        if all(name in done for name in ids[span.start : span.stop]):
+            continue
+        todo = [sample.id for sample in live.picture(span.start, span.stop) if sample.id not in done]
         for start in range(0, len(todo), batch):
-            part = todo[start : start + batch]
+            part = tuple(todo[start : start + batch])
             last = start + batch >= len(todo)
-            for row in complete_rows(model, picture, part, ask):
-                if last and row["id"] == part[-1].id:
-                    row["order"] = scene_order(picture, [*rows.rows[-len(picture) :], row])
-                rows.add(row)
-                tick("object", len(rows.rows), total)
+            yield Row(part[0], {"picture": [span.start, span.stop], "last": last}, part)
+
+
+class Answer:
+    """Some objects of a picture to their rows."""
+
+    def __init__(
+        self, model: Model | Mapping[str, Any], data: Dataset | Mapping[str, Any], ask: Ask | Mapping[str, Any]
+    ) -> None:
+        """Each argument as it is, or as the arguments that make it.
+
+        Args:
+            model: or the arguments of `amodal.load`.
+            data: or the arguments of `amodal.dataset`.
+            ask: or its fields.
+        """
+        self.model = model if isinstance(model, Model) else load(**model)
+        self.data = data if isinstance(data, Dataset) else dataset(**data)
+        self.ask = ask if isinstance(ask, Ask) else Ask(**ask)
+        self.picture = lru_cache(maxsize=32)(lambda first, last: self.data.at(range(first, last)))
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        picture = self.picture(*row.content["picture"])
+        part = [sample for sample in picture if sample.id in row.parts]
+        return done(row, {"rows": list(complete_rows(self.model, picture, part, self.ask))})
 
 
 def check_truth(data: Dataset) -> None:
