@@ -81,7 +81,7 @@ def build(
         for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
             scene = plan[row.id].scene
             if result.record["error"] is not None:
-                report.failures.append(f"scene {scene.name}: {result.record['error']}")
+                report.failures.append(about(scene.name, result.record["error"]))
             else:
                 keep(result, writers[scene.split], root)
                 journal.add(result.record["view"])
@@ -124,10 +124,17 @@ def make_plan(config: BuildConfig, failures: list[str]) -> Iterator[Job]:
         try:
             cameras, bad = Stage(config, scene).cameras()
         except DataError as error:
-            failures.append(f"scene {scene.name}: {error}")
+            failures.append(about(scene.name, str(error)))
             continue
-        failures.extend(f"scene {scene.name}: {line}" if scene.name not in line else line for line in bad)
+        failures.extend(about(scene.name, line) for line in bad)
         yield from (Job(scene, camera) for camera in cameras)
+
+
+def about(scene: str, line: str) -> str:
+    """The line, with the scene's name before it unless it begins with that."""
+    return (
+        line if line.startswith(f"scene {scene} ") or line.startswith(f"scene {scene}:") else f"scene {scene}: {line}"
+    )
 
 
 def splits(config: BuildConfig) -> list[str]:

@@ -74,7 +74,7 @@ class Stage:
         """Make one view; its picture and depth are written into `folder` unless it is an unchanged photograph."""
         geometry = self.source.geometry(camera)
         projection = project(geometry, camera, self.config.beyond_frame)
-        check_inside(projection, camera)
+        check_inside(geometry, projection, camera)
         kept, reasons = select(geometry, projection, self.config.select)
         record: dict[str, Any] = {
             "image_id": f"{self.scene.name}-{camera.name}",
@@ -171,13 +171,24 @@ def describe(
     return found
 
 
-def check_inside(projection: Projection, camera: Camera) -> None:
-    """Refuse views from inside an object: one surface, nearer than 5 cm, fills the picture."""
+def check_inside(geometry: SceneGeometry, projection: Projection, camera: Camera) -> None:
+    """Refuse views from inside an object: one surface nearer than 5 cm, or the back sides of one object, fill the picture."""
+    if not (projection.faces >= 0).any():
+        raise DataError(f"view {camera.name}: the camera sees nothing of the scene; wrong axes or units?")
     near = (projection.depth > 0) & (projection.depth < 0.05)
     if near.mean() > 0.9:
         raise DataError(f"view {camera.name}: the camera is inside an object or against a wall; left out")
-    if not (projection.faces >= 0).any():
-        raise DataError(f"view {camera.name}: the camera sees nothing of the scene; wrong axes or units?")
+    identity = int(np.bincount(projection.labels.ravel()).argmax())
+    mine = projection.labels == identity
+    if not identity or mine.mean() <= 0.9 or geometry.instance(identity).structure:
+        return
+    faces, counts = np.unique(projection.faces[mine], return_counts=True)
+    corners = geometry.vertices[geometry.faces[faces]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    behind = np.einsum("ni,ni->n", normals, corners[:, 0] - camera.position) > 0
+    if counts[behind].sum() > 0.9 * counts.sum():
+        name = geometry.instance(identity).name
+        raise DataError(f"view {camera.name}: the camera is inside the object {name}; left out")
 
 
 def undistorted(image: Image, camera: Camera) -> Image:

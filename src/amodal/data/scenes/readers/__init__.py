@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ....errors import DataError, UnknownNameError, nearest
+from ....errors import AmodalError, DataError, UnknownNameError, nearest
 from ....options import Options, build_options
 from ..scene import Camera, Instance, SceneGeometry
 
@@ -87,7 +87,14 @@ def open_source(kind: str, path: Path, name: str = "", options: ReaderOptions | 
     if not path.exists():
         raise DataError(f"there is no {path}; check the path of the {kind} scene")
     module = importlib.import_module(f".{READERS[kind]}", __name__)
-    source: Source = module.read(path, name or path.stem, options or build_options(ReaderOptions, None))
+    try:
+        source: Source = module.read(path, name or path.stem, options or build_options(ReaderOptions, None))
+    except AmodalError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{path} needs more memory than there is; simplify the mesh") from error
+    except (AttributeError, LookupError, ValueError, TypeError, ArithmeticError, OSError) as error:
+        raise DataError(f"{path} is malformed: {type(error).__name__}: {error}") from error
     return source
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ....errors import DataError, MissingExtraError
-from ..scene import Camera, Floats, Material, SceneGeometry, Surface, assemble
+from ..scene import Camera, Floats, Material, SceneGeometry, Surface, assemble, check_count
 from . import ReaderOptions, Source, name_instances
 
 __all__ = ["read"]
@@ -36,6 +36,7 @@ def fixed(scene: SceneGeometry, cameras: tuple[Camera, ...] = (), failures: tupl
 
 def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """Read the file: one instance per node at depth `options.level` below the root, with all meshes under it."""
+    check_count(f"scene {name}", face_count(content(path)), options.max_faces)
     graph = parse(path)
     parts, owners, names = [], [], list[str]()
     remarks = missing_pictures(path)
@@ -74,7 +75,7 @@ def parse(path: Path) -> Any:
         resolver = trimesh.resolvers.FilePathResolver(path)
         return trimesh.load_scene(BytesIO(without_cameras(path)), file_type=form, resolver=resolver, process=False)
     except Exception as error:
-        raise DataError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+        raise DataError(f"cannot read {path} ({type(error).__name__}: {error}); is it whole, and glTF 2.0?") from error
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -101,6 +102,18 @@ def without_cameras(path: Path) -> bytes:
     text += b" " * (-len(text) % 4)
     rest = data[20 + int.from_bytes(data[12:16], "little") :]
     return struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON") + text + rest
+
+
+def face_count(content: dict[str, Any]) -> int:
+    """The triangles that the nodes' meshes promise; 0 where the file does not say."""
+    try:
+        sizes = [
+            sum(content["accessors"][part["indices"]]["count"] // 3 for part in mesh["primitives"] if "indices" in part)
+            for mesh in content.get("meshes", [])
+        ]
+        return sum(sizes[node["mesh"]] for node in content.get("nodes", []) if "mesh" in node)
+    except (KeyError, IndexError, TypeError):  # damaged; the loader says where
+        return 0
 
 
 def read_cameras(content: dict[str, Any], options: ReaderOptions) -> tuple[list[Camera], list[str]]:
@@ -202,6 +215,8 @@ def merge(parts: list[tuple[Any, Any]], scale: float) -> dict[str, Any]:
     count = 0
     for mesh, transform in parts:
         corners = np.asarray(mesh.faces, np.int64)
+        if np.linalg.det(transform[:3, :3]) < 0:
+            corners = corners[:, ::-1]  # a mirrored node: what was the front is the front
         vertices.append((np.asarray(mesh.vertices) @ transform[:3, :3].T + transform[:3, 3]) * scale)
         faces.append(corners + count)
         count += len(mesh.vertices)

@@ -51,7 +51,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
 
 def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """The house's geometry with an instance per annotated object."""
-    ply = read_ply(mesh)
+    ply = read_ply(mesh, options.max_faces)
     house = read_house(mesh.with_suffix(".house"))
     table = read_table(options.categories, "raw_category", "mpcat40")
     remarks = list[str]()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
-from ..scene import Floats, Ints
+from ..scene import Floats, Ints, check_count
 
 __all__ = ["Ply", "read_ply"]
 
@@ -56,21 +56,25 @@ class Element:
     """How many scalars come before the list."""
 
 
-def read_ply(path: Path) -> Ply:
+def read_ply(path: Path, max_faces: int = 30_000_000) -> Ply:
     """Read a triangle mesh.
 
     Raises:
-        DataError: not PLY, cut short, polygons with other than three corners, or no vertices.
+        DataError: not PLY, cut short, polygons with other than three corners, no vertices, or more than `max_faces` faces (told
+            by the header, before the rest is read).
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(1 << 16)
+            end = content.find(b"end_header")
+            if not content.startswith(b"ply") or end < 0 or b"\n" not in content[end:]:
+                raise DataError(f"{path} is not a PLY file (no header)")
+            start = content.index(b"\n", end) + 1
+            form, elements, comments = parse_header(path, content[:end].decode("ascii", "replace"))
+            check_count(path.name, sum(element.count for element in elements if element.name == "face"), max_faces)
+            content += file.read()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    end = content.find(b"end_header")
-    if not content.startswith(b"ply") or end < 0:
-        raise DataError(f"{path} is not a PLY file (no header)")
-    start = content.index(b"\n", end) + 1
-    form, elements, comments = parse_header(path, content[:end].decode("ascii", "replace"))
     data: dict[str, dict[str, NDArray[Any]]] = {}
     try:
         if form == "ascii":

@@ -33,7 +33,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
 
 def load(mesh: Path, groups: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """The scan's geometry. A face belongs to the object that at least two of its corners belong to."""
-    ply = read_ply(mesh)
+    ply = read_ply(mesh, options.max_faces)
     files = sorted(mesh.parent.glob(f"{mesh.stem}.*.segs.json"))
     if not files or not groups.is_file():
         raise DataError(f"{mesh} has no labels: {mesh.stem}.*.segs.json and {groups.name} must lie beside it")
