@@ -13,6 +13,8 @@ import pytest
 
 import amodal
 from amodal import cli
+from amodal.image import encode_png
+from amodal.protocols import Guess
 from serve.browser import chromium
 from serve.conftest import DEMO, PARTS, running
 
@@ -75,6 +77,11 @@ class Page:
 
     def visible(self):
         self.until(lambda: "visible" in self.text("objects") or "%" in self.text("objects"))
+
+    def visible_mask(self):
+        """The active object's visible mask as the page has it, or None."""
+        found = self.js("return import('/store.js').then((store) => store.active()?.visible?.encode())")
+        return found and amodal.Mask.from_dict(found)
 
     def result(self):
         self.until(lambda: self.element("result").is_displayed() or self.text("message"))
@@ -182,6 +189,68 @@ def test_box_negative_point_brush_and_samples(page):
     page.result()
     record = json.loads(page.download("result.json"))
     assert record["provenance"]["samples"] == 3 and "mask" in record["provenance"]["prompt"]
+
+
+def test_samples_are_thumbnails_to_choose_from(page, service, monkeypatch):
+    method = service.engine._default.method
+    complete = method.complete
+    corners = [amodal.Mask.from_box((0, 0, 20, side)) for side in (10, 20, 30)]
+
+    def thrice(embedded, image, jobs, context):
+        return [
+            [Guess(found[0].amodal | corner) for corner in corners]
+            for found in complete(embedded, image, jobs, context)
+        ]
+
+    monkeypatch.setattr(method, "complete", thrice)
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.click("#run")
+    page.result()
+    page.until(lambda: len(page.driver.find_elements(By.CSS_SELECTOR, "#thumbs img")) == 4)
+    assert "range of samples" in page.text("facts")
+    masks = [amodal.read_mask(page.download("amodal.png"))]
+    for number in range(3):
+        page.click(f"[data-sample='{number}']")
+        page.until(lambda k=number: page.driver.find_elements(By.CSS_SELECTOR, f"[data-file='sample-{k}.mask.png']"))
+        masks.append(amodal.read_mask(page.download(f"sample-{number}.mask.png")))
+    assert masks[0] == masks[2], "the vote is the middle one"
+    assert [mask.area - masks[1].area for mask in masks[1:]] == [0, 200, 400]
+
+
+def test_clicks_go_on_where_the_brush_or_a_file_began(page, tmp_path):
+    """A plus click adds what it finds to the painted mask, a minus click takes it away; the rest stays."""
+    page.open()
+    page.click("[data-tool=brush]")
+    page.at(30, 30).click_and_hold().perform()
+    page.at(60, 34).release().perform()
+    stroke = page.until(page.visible_mask)
+    assert 200 < stroke.area < 5000 and stroke.to_array((300, 451))[32, 45]
+    page.keys("p")
+    page.at(220, 150).click().perform()
+    both = page.until(lambda: (mask := page.visible_mask()).area > stroke.area and mask)
+    assert both.contains(stroke) and both.to_array((300, 451))[150, 220]
+    page.keys("n")
+    page.at(220, 150).click().perform()
+    less = page.until(lambda: (mask := page.visible_mask()).area < both.area and mask)
+    assert not less.to_array((300, 451))[150, 220]
+    page.click("#undo")
+    assert page.visible_mask() == both
+    page.keys("a")
+    (tmp_path / "mask.png").write_bytes(encode_png(both.to_array((300, 451))))
+    page.element("mask-file").send_keys(str(tmp_path / "mask.png"))
+    page.until(lambda: page.visible_mask() == both)
+    page.click("#run")
+    page.result()
+    assert json.loads(page.download("result.json"))["visible_area"] == both.area
+    assert (page.folder / "chelsea.2.json").exists(), "named after the photo and the object"
+    page.click("#copy-command")
+    page.until(
+        lambda: page.js("return document.body.dataset.copied").endswith(
+            "amodal segment chelsea.jpg --like chelsea.2.json"
+        )
+    )
 
 
 def test_correct_and_repaint(page):

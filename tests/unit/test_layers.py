@@ -47,17 +47,27 @@ def test_the_photo_is_restored_behind(layers, photo):
 
 
 def test_openraster(layers, photo):
-    with zipfile.ZipFile(io.BytesIO(layers.to_openraster())) as archive:
-        first = archive.infolist()[0]
-        assert first.filename == "mimetype" and first.compress_type == zipfile.ZIP_STORED
-        assert archive.read("mimetype") == b"image/openraster"
+    """As freedesktop.org's specification has it: what GIMP, Krita and MyPaint look for."""
+    content = layers.to_openraster()
+    assert content[30:54] == b"mimetypeimage/openraster", "the first entry: stored, without an extra field"
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None and archive.infolist()[0].compress_type == zipfile.ZIP_STORED
         root = ET.fromstring(archive.read("stack.xml"))
-        canvas = Image.new("RGBA", (int(root.attrib["w"]), int(root.attrib["h"])))
-        for layer in reversed(root.findall("stack/layer")):
-            picture = Image.open(io.BytesIO(archive.read(layer.attrib["src"]))).convert("RGBA")
-            canvas.alpha_composite(picture, (int(layer.attrib["x"]), int(layer.attrib["y"])))
+        assert root.tag == "image" and root.attrib["version"] == "0.0.3" and [each.tag for each in root] == ["stack"]
+        size = int(root.attrib["w"]), int(root.attrib["h"])
+        assert size == photo.shape[1::-1]
+        found = root.findall("stack/layer")
+        assert [layer.attrib["name"] for layer in found] == ["rest", "object-2", "object-1", "background"]
+        canvas = Image.new("RGBA", size)
+        for layer in reversed(found):
+            picture = Image.open(io.BytesIO(archive.read(layer.attrib["src"])))
+            assert picture.format == "PNG" and picture.mode in ("RGB", "RGBA")
+            canvas.alpha_composite(picture.convert("RGBA"), (int(layer.attrib["x"]), int(layer.attrib["y"])))
         assert np.array_equal(np.asarray(canvas)[..., :3], photo)
-        assert {"mergedimage.png", "Thumbnails/thumbnail.png"} < set(archive.namelist())
+        merged = Image.open(io.BytesIO(archive.read("mergedimage.png")))
+        assert merged.format == "PNG" and np.array_equal(np.asarray(merged.convert("RGB")), photo)
+        thumbnail = Image.open(io.BytesIO(archive.read("Thumbnails/thumbnail.png")))
+        assert thumbnail.format == "PNG" and max(thumbnail.size) <= 256
 
 
 def test_save(layers, tmp_path):

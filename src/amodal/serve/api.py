@@ -232,7 +232,7 @@ async def job_file(request: Request, job: Id, name: Annotated[str, InPath(max_le
     content = await run_in_threadpool(file_of, result, name)
     if content is None:
         raise Gone("the result has no file of this name")
-    disposition = {"content-disposition": f'attachment; filename="{name}"'}
+    disposition = {"content-disposition": "attachment"}  # no file name: the page names it after the photo
     return Response(content, media_type=TYPES[name.rpartition(".")[2]], headers=disposition)
 
 

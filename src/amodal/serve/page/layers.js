@@ -44,18 +44,24 @@ function restNow(layers) {
   return layers.restCanvas;
 }
 
+/** Everything that lies where it was, at the photo's own size: scaled as one picture, no seams show between the layers. */
+function still(layers, photo) {
+  const key = layers.objects.map((object) => (object.shown ? (object.dx || object.dy ? 2 : 1) : 0)).join();
+  if (layers.stillKey !== key) {
+    const out = new OffscreenCanvas(photo.width, photo.height);
+    const pen = out.getContext("2d");
+    pen.drawImage(layers.background, 0, 0);
+    for (const object of layers.objects) if (object.shown && !object.dx && !object.dy) pen.drawImage(object.picture, object.x, object.y);
+    pen.drawImage(restNow(layers), 0, 0);
+    layers.stillKey = key;
+    layers.stillCanvas = out;
+  }
+  return layers.stillCanvas;
+}
+
 export function drawLayers(pen, scale) {
   const { layers, photo } = state;
-  pen.save();
-  pen.beginPath();
-  pen.rect(0, 0, photo.width, photo.height);
-  pen.clip();
-  pen.drawImage(layers.background, 0, 0);
-  for (const object of layers.objects) {
-    if (object.shown && !object.dx && !object.dy) pen.drawImage(object.picture, object.x, object.y);
-  }
-  pen.drawImage(restNow(layers), 0, 0);
-  pen.restore();
+  pen.drawImage(still(layers, photo), 0, 0);
   for (const object of layers.objects) {
     if (!object.shown || (!object.dx && !object.dy)) continue;
     pen.shadowColor = "#000a";

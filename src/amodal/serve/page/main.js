@@ -17,8 +17,8 @@ const TOOLS = [
   ["plus", "Plus", "P", "Click the object"], ["minus", "Minus", "N", "Click what is not the object"],
   ["box", "Box", "B", "Drag a box around the object"], ["brush", "Brush", "R", "Paint the visible object"],
   ["eraser", "Eraser", "E", "Erase from the visible mask"], ["occluder", "Occluder", "O", "Click what hides the object"],
-  ["grow", "Add", "M", "Correct the amodal mask: paint what belongs to the object"],
-  ["shrink", "Take away", "K", "Correct the amodal mask: erase what does not belong to it"],
+  ["grow", "Correct +", "M", "Correct the amodal mask: paint what belongs to the object"],
+  ["shrink", "Correct −", "K", "Correct the amodal mask: erase what does not belong to it"],
 ];
 const VIEWS = [["overlay", "Overlay", "1"], ["cutout", "Cut-out", "2"], ["certainty", "Certainty", "3"], ["photo", "Photo", "4"]];
 const KEYS = [
@@ -51,7 +51,8 @@ function redraw() {
   $("empty").hidden = Boolean(state.photo);
   $("mask-file").disabled = !state.photo || Boolean(state.layers);
   $("hint").textContent = !state.photo ? "" : state.layers ? "Drag an object" :
-    first || state.tool === "occluder" ? HINTS[state.tool] : "";
+    state.view === "certainty" && active()?.result ? "Yellow: surely the object; violet: perhaps" :
+      first || state.tool === "occluder" ? HINTS[state.tool] : "";
   draw();
 }
 
@@ -93,7 +94,12 @@ async function mark(x, y, label) {
     if (mask) edit({ occluder: { mode: "mask", mask }, result: null });
     return;
   }
-  prompt({ points: [...active().points, point], mask: null });
+  const object = active();
+  if (!object.mask) { prompt({ points: [...object.points, point] }); return; }
+  // On a painted or uploaded mask a click adds what it finds, or takes it away; then the rest of the mask is not meant.
+  const found = await work.maskAt(point.x, point.y, label ? null : object.mask.farFrom(x, y));
+  const mask = found && active() === object && object.mask.stamp(found, label);
+  if (mask) prompt(mask.area ? { mask } : { mask: null, visible: null });
 }
 
 const inside = (x, y) => x >= 0 && y >= 0 && x < state.photo.width && y < state.photo.height;
@@ -287,10 +293,7 @@ function setBrush(radius) {
   draw();
 }
 
-function leaveLayers() {
-  state.layers = null;
-  redraw();
-}
+const leaveLayers = () => select(state.active);
 
 // --- building ---------------------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,26 @@ export class Mask {
     return out;
   }
 
+  /** With the pixels of another mask set to `value`. */
+  stamp(other, value) {
+    const out = new Mask(this.x, this.y, this.width, this.height, this.data.slice());
+    const there = other.on(this.x, this.y, this.width, this.height).data;
+    for (let k = 0; k < there.length; k++) if (there[k]) out.data[k] = value;
+    return out;
+  }
+
+  /** A pixel [x, y] of the mask that lies well away from a place: the one nearest to the middle of what is far from it. */
+  farFrom(x, y) {
+    let [weight, sumX, sumY] = [0, 0, 0], best = null, least = Infinity;
+    const each = (visit) => { for (let k = 0; k < this.data.length; k++) if (this.data[k]) visit(this.x + (k % this.width) + 0.5, this.y + Math.floor(k / this.width) + 0.5); };
+    each((u, v) => { const far = (u - x) ** 2 + (v - y) ** 2; weight += far; sumX += far * u; sumY += far * v; });
+    each((u, v) => {
+      const away = (u - sumX / weight) ** 2 + (v - sumY / weight) ** 2;
+      if (away < least) { least = away; best = [u, v]; }
+    });
+    return best;
+  }
+
   /** COCO's code, compressed; with the place of the first pixel. */
   encode() {
     const counts = [];

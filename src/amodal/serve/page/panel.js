@@ -1,7 +1,7 @@
 // The panel at the side: objects, occluder, progress, result, layers; drawn anew from the state.
 
 import * as api from "./api.js";
-import { active, canRedo, canUndo, edit, remove, state } from "./store.js";
+import { active, canRedo, canUndo, edit, remove, state, stem } from "./store.js";
 import { choose, job, marked } from "./work.js";
 
 const $ = (id) => document.getElementById(id);
@@ -90,15 +90,15 @@ function result() {
   $("facts").replaceChildren(...facts.flatMap(([name, value]) => [node("dt", { textContent: name }), node("dd", { textContent: value })]));
   thumbs(object);
   $("correct").hidden = !object.edited;
-  const stem = `${state.photo.name.replace(/\.[^.]*$/, "")}${state.objects.length > 1 ? `.${state.active}` : ""}`;
+  const name = stem();
   const sample = object.sample >= 0 ? `sample-${object.sample}` : null;
   $("downloads").replaceChildren(
-    link(found.job, sample ? `${sample}.mask.png` : "amodal.png", "Mask", `${stem}.amodal.png`),
-    link(found.job, "visible.png", "Visible", `${stem}.visible.png`),
-    link(found.job, sample ? `${sample}.png` : "cutout.png", "Cut-out", `${stem}.cutout.png`),
-    link(found.job, "overlay.png", "Overlay", `${stem}.overlay.png`),
-    link(found.job, "result.json", "JSON", `${stem}.json`),
-    link(found.job, "coco.json", "COCO", `${stem}.coco.json`),
+    link(found.job, sample ? `${sample}.mask.png` : "amodal.png", "Mask", `${name}.amodal.png`),
+    link(found.job, "visible.png", "Visible", `${name}.visible.png`),
+    link(found.job, sample ? `${sample}.png` : "cutout.png", "Cut-out", `${name}.cutout.png`),
+    link(found.job, "overlay.png", "Overlay", `${name}.overlay.png`),
+    link(found.job, "result.json", "JSON", `${name}.json`),
+    link(found.job, "coco.json", "COCO", `${name}.coco.json`),
   );
 }
 
@@ -117,10 +117,10 @@ function layers(redraw) {
     return node("li", {}, box, name, node("span", { className: "rate", textContent: percent(object.rate) }), back);
   });
   $("layer-list").replaceChildren(...rows.reverse());
-  const stem = state.photo.name.replace(/\.[^.]*$/, "");
+  const name = state.photo.name.replace(/\.[^.]*$/, "");
   $("layer-downloads").replaceChildren(
-    link(found.job, "layers.ora", "OpenRaster", `${stem}.ora`), link(found.job, "layers.zip", "PNGs", `${stem}.layers.zip`),
-    link(found.job, "result.json", "JSON", `${stem}.layers.json`), link(found.job, "background.png", "Background", `${stem}.background.png`),
+    link(found.job, "layers.ora", "OpenRaster", `${name}.ora`), link(found.job, "layers.zip", "PNGs", `${name}.layers.zip`),
+    link(found.job, "result.json", "JSON", `${name}.layers.json`), link(found.job, "background.png", "Background", `${name}.background.png`),
   );
 }
 

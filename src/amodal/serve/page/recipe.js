@@ -1,7 +1,6 @@
 // "Copy as command" and "copy as Python": what was done here, as text that does it again with the same bytes.
 
-import { state } from "./store.js";
-
+import { state, stem } from "./store.js";
 
 const quote = (text) => (/^[\w./:,=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
@@ -24,10 +23,9 @@ export function command(result, photo) {
   const { provenance } = result;
   const { points = [], labels = [], box, mask } = provenance.prompt;
   const words = ["amodal", "segment", photo.name];
-  const stem = photo.name.replace(/\.[^.]*$/, "");
   const nothing = provenance.occluder && !provenance.occluder.size[0];
   if (mask || (provenance.occluder && !nothing) || provenance.repainted) {
-    const needs = `${stem}.json`;
+    const needs = `${stem()}.json`;
     return `# needs ${needs}, the JSON download\n${[...words, "--like", needs].map(quote).join(" ")}`;
   }
   points.forEach(([x, y], k) => words.push("--point", `${x},${y}${labels[k] ? "" : ",0"}`));

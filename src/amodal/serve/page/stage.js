@@ -245,7 +245,7 @@ export function heatOf(bitmap) {
     data[k] = 255 * Math.min(1, 0.35 + 0.8 * p);
     data[k + 1] = 255 * Math.max(0, 1.45 * p - 0.45);
     data[k + 2] = 255 * Math.max(0, 0.75 - 1.1 * p);
-    data[k + 3] = p < 0.01 ? 0 : 90 + 150 * p;
+    data[k + 3] = 240 * Math.min(1, 2.5 * p); // unlikely pixels fade out instead of ending in an edge
   }
   brush.putImageData(picture, 0, 0);
   return out;

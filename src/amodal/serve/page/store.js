@@ -29,6 +29,9 @@ export function blank() {
   };
 }
 
+/** What the files of an object are called, without their endings; with several objects, the object's place too. */
+export const stem = () => `${state.photo.name.replace(/\.[^.]*$/, "")}${state.objects.length > 1 ? `.${state.active + 1}` : ""}`;
+
 export const active = () => state.objects[state.active] ?? null;
 
 const snapshot = () => ({ objects: state.objects.slice(), active: state.active });

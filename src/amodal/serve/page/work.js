@@ -76,9 +76,11 @@ export async function refreshVisible(object) {
   });
 }
 
-/** The mask at a click, for naming the occluder. */
-export const maskAt = (x, y) => attempt(async () =>
-  Mask.decode((await onScene((scene) => api.visible(scene, { points: [[x, y]], labels: [1], model: state.choice }))).mask));
+/** The mask at a click, without what is at `not` ([x, y] or null). */
+export const maskAt = (x, y, not = null) => attempt(async () => {
+  const prompt = not ? { points: [[x, y], not], labels: [1, 0] } : { points: [[x, y]], labels: [1] };
+  return Mask.decode((await onScene((scene) => api.visible(scene, { ...prompt, model: state.choice }))).mask);
+});
 
 function show(update) {
   const { state: phase, place, what, done, total } = update;
