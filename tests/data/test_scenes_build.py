@@ -394,6 +394,7 @@ BAD_CONFIGS = {
     '[[scene]]\nkind = "obj"\npath = "a.obj"\nspeed = 3': "scene.0.speed: extra inputs are not permitted",
     '[[scene]]\nkind = "obj"\npath = "a.obj"\n[[scene]]\nkind = "obj"\npath = "a.obj"': "two scenes are named 'a'",
     '[[scene]]\nkind = "obj"\npath = "a.obj"\ncameras = "list"': "has no camera_list",
+    '[[scene]]\nkind = "obj"\npath = "a.obj"\nsplit = "b"\n[[scene]]\nkind = "obj"\npath = "./a.obj"\nname = "c"': "splits share no",
     "[select]\nratio = -1": "select.ratio",
     "= 3": "is not TOML",
 }

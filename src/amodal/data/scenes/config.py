@@ -60,7 +60,7 @@ def read_config(path: Path) -> BuildConfig:
     """Read and check a configuration; paths become absolute.
 
     Raises:
-        OptionError: not TOML, an unknown or wrong option (named by its place), no scene, or two scenes of one name.
+        OptionError: not TOML, an unknown or wrong option (named by its place), no scene, two of one name, or one in two splits.
     """
     content = read_toml(path, OptionError)
     try:
@@ -84,6 +84,12 @@ def read_config(path: Path) -> BuildConfig:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise OptionError(f"{path}: two scenes are named {twice!r}; give each a name of its own")
+    split_of: dict[str, str] = {}
+    for each in scenes:
+        if split_of.setdefault(each.path, each.split) != each.split:
+            raise OptionError(
+                f"{path}: {each.path} is in the splits {split_of[each.path]!r} and {each.split!r}; splits share no scene"
+            )
     return config.model_copy(update={"scene": tuple(scenes)})
 
 
