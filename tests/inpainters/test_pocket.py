@@ -45,7 +45,7 @@ def trained(recipe, tmp_path_factory):
 
     def error() -> float:
         with torch.inference_mode():  # the same times and noise before and after: they come from the number
-            return float(np.mean([float(task.loss(network, batches[k % 2], k)[0]) for k in range(8)]))
+            return float(np.mean([float(task.loss(network, batches[k % 2], k)[0]) for k in range(32)]))
 
     losses = [error()]
     for step in range(120):
@@ -90,7 +90,7 @@ def test_schedule_inverts_v_exactly():
 
 def test_training_lowers_the_loss(trained):
     before, after = trained[1]
-    assert after < 0.8 * before
+    assert after < 0.9 * before
 
 
 def test_validation_gives_error_and_sheet(trained):
