@@ -1,12 +1,16 @@
 """Pairs: the depth rule on depths known in closed form, the layout, resuming, shards, real depth classes, bad folders."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from amodal.cli import run
 from amodal.data import dataset
@@ -27,6 +31,8 @@ from amodal.data.pairs.wholes import Rule, closer_share, is_candidate, outline_m
 from amodal.errors import DataError, OutputError, WeightsError
 from amodal.image import encode_png, read
 from amodal.mask import Mask
+from photo_sets import make_photos
+from tiny_sam import save_sam
 
 
 def disc(centre: tuple[int, int], radius: int, size: tuple[int, int] = (96, 128)) -> Mask:
@@ -231,6 +237,133 @@ def test_command_line_from_photos_without_weights(tmp_path, capsys):
     assert run([*command, "-o", str(tmp_path / "pooled"), "--workers", "2"]) == 0  # the same bytes from two processes
     for file in out.rglob("*.png"):
         assert (tmp_path / "pooled" / file.relative_to(out)).read_bytes() == file.read_bytes()
+
+
+def test_command_line_from_photos_with_networks(tmp_path, capsys):
+    """SAM's automatic masks and monocular depth together: the discs are found, and those that the depth puts in front stay."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, image in enumerate(coloured_discs()):
+        (photos / f"{number}.png").write_bytes(encode_png(image))
+    sam, depth = fitted_sam(tmp_path / "sam"), tiny_depth(tmp_path / "depth", "relative")
+    command = ["data", "build", "pairs", str(photos), "--segmenter", str(sam), "--device", "cpu", "--side", "0"]
+    command += ["--set", "segmenter.grid=4", "--set", "segmenter.quality=0.5", "--set", "segmenter.stability=0.5"]
+
+    def build(name: str, *settings: str) -> dict[str, list[Mask]]:
+        assert run([*command, *settings, "-o", str(tmp_path / name), "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        records = [json.loads(path.read_text()) for path in (tmp_path / name / "wholes").iterdir()]
+        found = {record["image"]: [Mask.from_dict(mask) for mask in record["masks"]] for record in records}
+        assert report["wholes"] == report["written"] == sum(map(len, found.values()))
+        assert len(dataset("pairs", tmp_path / name, "all")) == report["written"]
+        return found
+
+    trusted = build("trusted", "--depth", "none")
+    for number, image in enumerate(coloured_discs()):
+        (mask,) = trusted[f"{number}.png"]
+        assert mask.iou(Mask.from_array(image[..., 0] > 150)) > 0.75
+    estimate = DepthEstimator(depth, "cpu")
+    shares = {name: closer_share(estimate(read(photos / name)), masks[0]) for name, masks in trusted.items()}
+    low, middle, _ = sorted(shares.values())
+    assert low < middle
+    nearer = build("nearer", "--depth", str(depth), "--set", f"rule.closer={(low + middle) / 2}")
+    assert nearer == {name: masks if shares[name] > low else [] for name, masks in trusted.items()}
+    assert run([*command, "--set", "rule.nearer=1", "-o", str(tmp_path / "bad")]) == 2
+    assert "has no key 'nearer'" in capsys.readouterr().err
+
+
+def fitted_sam(folder: Path) -> Path:
+    """A tiny SAM that has learnt the discs by heart: wherever it is asked, it answers with the disc."""
+    from amodal.registry import create_segmenter
+
+    networks = create_segmenter("sam", {"model": str(save_sam(folder))}, "cpu").networks
+    model = networks.points.model
+    torch.manual_seed(0)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            layer.reset_parameters()
+    model.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    images = coloured_discs()
+    pixels = torch.from_numpy(np.concatenate([networks.preprocess.pixels(image) for image in images]))
+    truth = torch.from_numpy(np.stack([image[..., 0] > 150 for image in images]))[:, None].float()
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(120):
+        clicks = torch.rand((len(images), 8, 1, 2), generator=chance) * 64
+        output = model(pixel_values=pixels, input_points=clicks, multimask_output=True)
+        target = torch.nn.functional.interpolate(truth, output.pred_masks.shape[-2:], mode="area")[:, :, None] > 0.5
+        error = torch.nn.functional.binary_cross_entropy_with_logits(
+            output.pred_masks, target.float().expand_as(output.pred_masks)
+        )
+        optimizer.zero_grad()
+        (error + (output.iou_scores - 1).square().mean()).backward()
+        optimizer.step()
+    state = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def coloured_discs() -> list[np.ndarray]:
+    rows, columns = np.indices((64, 64))
+    out = []
+    for number, x in enumerate((24, 38, 30)):
+        image = np.random.default_rng(number).integers(20, 90, (64, 64, 3), dtype=np.uint8)
+        image[(columns - x) ** 2 + (rows - 32) ** 2 < 14**2] = (230, 90 * number, 20)
+        out.append(image)
+    return out
+
+
+@pytest.mark.slow
+def test_command_line_on_ray(tmp_path, capsys):
+    """The same bytes as in this process, from photographs on."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, image in enumerate(coloured_discs()[:2]):
+        (photos / f"{number}.png").write_bytes(encode_png(image))
+    command = ["data", "build", "pairs", str(photos), "--depth", "none", "--segmenter", "grabcut", "--side", "32"]
+    assert run([*command, "-o", str(tmp_path / "here")]) == 0
+    done = subprocess.run(  # Ray's own warnings are not ours
+        [sys.executable, "-m", "amodal", *command, "-o", str(tmp_path / "ray"), "--ray", "local"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    files = [p for p in (tmp_path / "here").rglob("*") if p.is_file()]
+    assert sum(p.suffix == ".png" for p in files) >= 8
+    for file in files:
+        assert (tmp_path / "ray" / file.relative_to(tmp_path / "here")).read_bytes() == file.read_bytes()
+
+
+def test_command_line_from_composites(tmp_path, capsys):
+    root = make_photos(tmp_path / "set")
+    config = root / "composites.toml"
+    config.write_text(
+        "count = 3\nseed = 4\n[targets]\nthing = 1.0\n[kinds]\none = 1.0\n"
+        f'[library]\nphotos = "{root}/photos"\nbackgrounds = "{root}/backgrounds"\ninvented = 2\n'
+    )
+    command = ["data", "build", "pairs", str(config), "--json"]
+    assert run([*command, "--side", "64", "-o", str(tmp_path / "a")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"written": 3, "present": 0, "wholes": 3, "failures": []}
+    data = dataset("pairs", tmp_path / "a", "all")
+    assert len(data) == 3 and all(s.size == (64, 64) and s.amodal.contains(s.visible) for s in data)
+    assert np.mean([s.occlusion_rate for s in data]) > 0.05
+    longer = [*command, "--side", "64", "--set", "count=4", "-o", str(tmp_path / "a")]
+    assert run(longer) == 1 and "add --resume" in capsys.readouterr().err
+    assert run([*longer, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["present"] == 3
+    assert run([*longer, "--resume", "--set", "seed=5"]) == 1 and "other settings" in capsys.readouterr().err
+    for shard in ("0/2", "1/2"):  # at their own size, as `data build composites` writes them beside its set
+        assert run([*command, "--side", "0", "--shard", shard, "-o", str(tmp_path / "b")]) == 0
+    command = ["data", "build", "composites", str(config), "--set", "pix2gestalt=true", "-o", str(tmp_path / "c")]
+    assert run(command) == 0
+    pictures = [
+        sorted(p.read_bytes() for p in (tmp_path / where).glob("**/*.png"))
+        for where in ("b/whole", "b/occlusion", "c/pix2gestalt/whole", "c/pix2gestalt/occlusion")
+    ]
+    assert pictures[:2] == pictures[2:] and len(pictures[0]) == 3
 
 
 def tiny_depth(folder: Path, kind: str) -> Path:

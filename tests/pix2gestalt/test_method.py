@@ -1,5 +1,6 @@
 """The method through the pipeline: promises, windows, cut-outs, samples, errors; tiny networks from a real folder."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from amodal.mask import Mask
 from amodal.methods.pix2gestalt.cutout import Matting
 from amodal.methods.pix2gestalt.method import Frame, Pix2Gestalt
 from amodal.protocols import Context, Job
-from tiny_pix2gestalt import save_tiny
+from tiny_pix2gestalt import TINY, save_tiny, tiny_networks
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,69 @@ def test_batch_equals_single_and_samples_are_a_prefix(folder, photo, disc_visibl
         assert [g.picture.tobytes() for g in alone] == [g.picture.tobytes() for g in guesses]
     single = method.complete(embedded, photo, [Job(jobs[0].visible, 1, 1)], Context())[0][0]
     assert single.picture.tobytes() in [guess.picture.tobytes() for guess in together[0]]
+
+
+def test_all_samples_and_both_halves_are_one_batch(folder, photo, disc_visible):
+    method = make(folder, batch=16, solver="unipc")
+    rows = []
+    hook = method.networks.unet.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    jobs = [Job(Mask.from_array(disc_visible), 1, 3), Job(Mask.from_box((3, 5, 30, 20)), 2, 2)]
+    together = method.complete(method.embed(photo), photo, jobs, Context())
+    hook.remove()
+    assert rows == [10, 10, 10]  # three steps of five samples, each with and without the condition
+    alone = make(folder, solver="unipc")
+    singles = alone.complete(alone.embed(photo), photo, jobs, Context())
+    for one, other in zip(together[0] + together[1], singles[0] + singles[1], strict=True):
+        assert np.abs(one.picture.astype(int) - other.picture).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """With a UNet of one level: one of full depth takes minutes to compile."""
+    levels = {
+        "block_out_channels": (8,),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D",),
+        "mid_block_type": None,
+        "up_block_types": ("CrossAttnUpBlock2D",),
+    }
+    unet = dataclasses.replace(TINY, unet={**TINY.unet, **levels}).build().unet
+    path = tmp_path_factory.mktemp("small")
+    dataclasses.replace(tiny_networks(), unet=unet).save_pretrained(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at the import of its compiler
+def test_compiled(small, photo, disc_visible):
+    """torch.compile gives the plain answer, and compiles once for all steps. Needs a C++ compiler on a CPU."""
+    from torch._dynamo.utils import counters
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        pytest.skip(f"there is no C++ compiler: {error}")
+    jobs = [Job(Mask.from_array(disc_visible), 1, 2)]
+    plain, compiled = (make(small, batch=2, steps=5, compile=how) for how in (False, True))
+    expected = plain.complete(plain.embed(photo), photo, jobs, Context())[0]
+    counters.clear()
+    got = compiled.complete(compiled.embed(photo), photo, jobs, Context())[0]
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    for one, other in zip(got, expected, strict=True):
+        assert np.abs(one.picture.astype(int) - other.picture).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_nothing_to_compile_with(small, photo, disc_visible, monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", ("/nowhere/g++",))
+    method = make(small, compile=True)
+    with pytest.raises(OptionError, match="cannot be compiled here .* compile=false"):
+        method.complete(method.embed(photo), photo, [Job(Mask.from_array(disc_visible))], Context())
 
 
 def test_object_window_follows_the_object(folder):

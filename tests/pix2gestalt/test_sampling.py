@@ -163,6 +163,31 @@ def test_rows_depend_on_their_own_seed_alone(networks, condition, solver):
     assert not np.array_equal(*sample(networks, condition.take([0, 0]), [(7, 0), (7, 1)], Settings(steps=4)))
 
 
+def changed(kind):
+    """The tiny networks in a faster form, as the method makes them."""
+    fast = tiny_networks()
+    if kind in ("bf16", "all"):
+        for part in (fast.unet, fast.image_encoder, fast.projection):  # the VAE stays in fp32
+            part.to(torch.bfloat16)
+    if kind in ("channels last", "all"):
+        fast.unet.to(memory_format=torch.channels_last)
+    return fast
+
+
+@pytest.mark.parametrize(("kind", "mean", "largest"), [("channels last", 0.01, 1), ("bf16", 1, 12), ("all", 1, 12)])
+def test_fast_forms_keep_the_answer(networks, condition, kind, mean, largest):
+    """In grey levels of pictures whose deviation is about 45: exact but for rounding, and within bf16's three digits."""
+    settings = Settings(steps=8, solver="dpm++", batch=3)
+    plain = sample(networks, condition, SEEDS, settings).astype(int)
+    fast = changed(kind)
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    told = encode(fast, pictures, random.random((3, 64, 64)) > 0.5)
+    error = np.abs(sample(fast, told, SEEDS, settings) - plain)
+    assert error.mean() <= mean and error.max() <= largest, (error.mean(), error.max())
+    assert plain.std() > 20
+
+
 def test_ticks_once_per_evaluation(networks, condition):
     ticks = []
     sample(networks, condition, SEEDS, Settings(steps=5, batch=2), lambda *t: ticks.append(t))

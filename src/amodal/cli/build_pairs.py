@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
 from .common import RayAddress, Workers, choose_runner, hint, print_json, progress
 
+if TYPE_CHECKING:
+    from ..data.pairs.build import PairsReport
+    from ..data.pairs.wholes import Rule
+    from ..scale.worker import Runner
+
 __all__ = ["register"]
 
-Photos = Annotated[Path | None, typer.Argument(metavar="[PHOTOS]", help="Folder of raw photographs.")]
+Photos = Annotated[
+    Path | None,
+    typer.Argument(metavar="[PHOTOS|CONFIG.toml]", help="Folder of raw photographs, or what composites to make."),
+]
 Data = Annotated[str | None, typer.Option("--dataset", help="Take whole objects from a data set instead.")]
 Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
 Split = Annotated[str | None, typer.Option(help="The data set's part.")]
@@ -20,7 +28,10 @@ Grounds = Annotated[Path | None, typer.Option("--backgrounds", metavar="DIR", he
 Segmenter = Annotated[str, typer.Option(help="Finds the objects of a photo.")]
 Depth = Annotated[str, typer.Option(help="Depth model: fetched name or folder; none: trust the masks.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to make.")]
-Closer = Annotated[float, typer.Option(min=0, max=1, help="Share of the outline that must be nearer.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="rule.KEY, segmenter.KEY; with CONFIG.toml its keys."),
+]
 Hidden = Annotated[str, typer.Option(metavar="LOW,HIGH", help="Share of the object that the occluder hides.")]
 Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one object.")]
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
@@ -44,8 +55,8 @@ def pairs(
     backgrounds: Grounds = None,
     segmenter: Segmenter = "sam",
     depth: Depth = "depth-anything-small",
+    settings: Settings = None,
     output: Output = Path("pairs"),
-    closer: Closer = 0.9,
     hidden: Hidden = "0.05,0.7",
     per_object: Per = 1,
     side: Side = 256,
@@ -57,30 +68,66 @@ def pairs(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Photographs or whole objects to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
+    """Photographs, whole objects or composites to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
     from ..data.pairs.build import build_pairs
     from ..data.pairs.source import PairsConfig, Source, find_wholes
-    from ..data.pairs.wholes import Rule
     from ..scale.pairs import finding, making
 
     low, high = numbers(hidden, ",", "--hidden takes LOW,HIGH such as 0.05,0.7")
     number, count = numbers(shard, "/", "--shard takes I/N such as 0/8")
-    rule = Rule(closer=closer)
-    config = PairsConfig(rule, (low, high), per_object, side, seed, (int(number), int(count)))
+    part = int(number), int(count)
     if (photos is None) == (dataset is None):
-        raise UsageError("give either a folder of photographs or --dataset NAME --root DIR")
+        raise UsageError("give one of: a folder of photographs, a composites' CONFIG.toml, --dataset NAME --root DIR")
     if dataset is not None and root is None:
         raise UsageError(f"--dataset {dataset} needs its folder: --root DIR")
+    run = choose_runner(workers, ray)
+    if photos is not None and photos.suffix == ".toml":
+        report = from_composites(photos, settings, output, (side, part, resume), run)
+        tell(report, [], output, as_json)
+        return
+    rule, options = rule_and_options(settings or [])
+    config = PairsConfig(rule, (low, high), per_object, side, seed, part)
     folders = [None if folder is None else str(folder) for folder in (photos, root, backgrounds)]
     source = Source(folders[0], dataset or "", folders[1] or "", split, folders[2])
-    run = choose_runner(workers, ray)
     failures: list[str] = []
     with progress("pairs") as tick:
         if photos is not None:
-            failures = find_wholes(photos, output, finding(run, segmenter, depth, device, rule), config, tick)
+            networks = finding(run, segmenter, depth, device, rule, options)
+            failures = find_wholes(photos, output, networks, config, tick)
         maker = making(run, source, output, config)
         report = build_pairs(source.open(output, config), output, config, maker=maker, resume=resume, tick=tick)
-    failures.extend(report.failures)
+    tell(report, failures, output, as_json)
+
+
+def from_composites(
+    path: Path, settings: list[str] | None, output: Path, how: tuple[int, tuple[int, int], bool], run: Runner
+) -> PairsReport:
+    """Pairs of the composite builder, whose truth is exact."""
+    from dataclasses import asdict
+
+    from ..data.composites.build import LibraryConfig
+    from ..data.composites.fixed import CompositesConfig
+    from ..data.pairs.build import PairsReport, write_pairs
+    from ..data.pairs.source import in_shard
+    from ..scale.pairs import maker
+    from ..scale.worker import Spec
+    from ..training.recipe import read_sections, section
+
+    side, shard, resume = how
+    config = section(read_sections(path, settings), CompositesConfig, "composites")
+    library = section(config.library, LibraryConfig, "library")
+    work = {"config": asdict(config), "library": asdict(library), "side": side}
+    names = {(number, 0): f"{number:06d}" for number in in_shard(range(config.count), shard)}
+    told = {**work, "config": {**asdict(config), "count": 0}}  # a build may be lengthened
+    with progress("pairs") as tick:
+        made = maker(run, Spec("amodal.data.composites.fixed:MakeCompositePair", work))
+        written, present, failures = write_pairs(names, output, shard, told, made, resume=resume, tick=tick)
+    return PairsReport(written, present, len(names), failures)
+
+
+def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) -> None:
+    """Print what was done; exit code 3 if something failed."""
+    failures = [*failures, *report.failures]
     for failure in failures:
         hint(f"amodal: {failure}")
     summary = {"written": report.written, "present": report.present, "wholes": report.wholes, "failures": failures}
@@ -93,6 +140,23 @@ def pairs(
     hint(f"next: amodal data check pairs --root {output} --split all")
     if failures:
         raise typer.Exit(3)
+
+
+def rule_and_options(settings: list[str]) -> tuple[Rule, dict[str, str]]:
+    """`--set` items: what counts as a whole object, and the segmenter's options. Raises UsageError."""
+    from ..data.pairs.wholes import Rule
+    from ..files import toml_value
+    from ..options import parse_settings
+    from ..training.recipe import section
+
+    parts: dict[str, dict[str, str]] = {"rule": {}, "segmenter": {}}
+    for name, value in parse_settings(settings).items():
+        head, _, tail = name.partition(".")
+        if head not in parts or not tail:
+            raise UsageError(f"--set takes rule.KEY=VALUE or segmenter.KEY=VALUE here, got {name!r}")
+        parts[head][tail] = value
+    rule = section({key: toml_value(value) for key, value in parts["rule"].items()}, Rule, "rule")
+    return rule, parts["segmenter"]
 
 
 def numbers(text: str, sign: str, help: str) -> tuple[float, float]:

@@ -17,21 +17,24 @@ from ..image import Image, read
 from ..mask import Mask
 from .worker import Result, Row, Runner, Spec, done
 
-__all__ = ["FindWholes", "MakePairs", "finding", "making"]
+__all__ = ["FindWholes", "MakePairs", "finding", "maker", "making"]
 
 
 class FindWholes:
     """A photo's file to its whole objects."""
 
-    def __init__(self, segmenter: str, depth: str, device: str, rule: dict[str, Any]) -> None:
+    def __init__(
+        self, segmenter: str, depth: str, device: str, rule: dict[str, Any], options: dict[str, Any] | None = None
+    ) -> None:
         """
         Args:
             segmenter: finds the objects.
             depth: a depth model, or "none" to trust the masks.
             device: of both.
             rule: the fields of `Rule`.
+            options: the segmenter's.
         """
-        self.names, self.rule = (segmenter, depth, device), Rule(**rule)
+        self.names, self.rule, self.options = (segmenter, depth, device), Rule(**rule), options or {}
 
     @cached_property
     def finder(self) -> Finder:
@@ -40,7 +43,7 @@ class FindWholes:
         from ..pipeline import load
 
         segmenter, depth, device = self.names
-        model = load("visible", segmenter=segmenter, device=device)
+        model = load("visible", segmenter=segmenter, device=device, segmenter_options=self.options)
         estimate = None if depth == "none" else DepthEstimator(depth, device)
 
         def find(image: Image) -> Any:
@@ -79,9 +82,11 @@ class MakePairs:
         return done(row, files=pictures)
 
 
-def finding(run: Runner, segmenter: str, depth: str, device: str, rule: Rule) -> Mapper:
-    """A mapper for `find_wholes` that works through the engine."""
-    settings = {"segmenter": segmenter, "depth": depth, "device": device, "rule": asdict(rule)}
+def finding(
+    run: Runner, segmenter: str, depth: str, device: str, rule: Rule, options: dict[str, Any] | None = None
+) -> Mapper:
+    """A mapper for `find_wholes` that works through the engine; see `FindWholes`."""
+    settings = {"segmenter": segmenter, "depth": depth, "device": device, "rule": asdict(rule), "options": options}
     spec = Spec("amodal.scale.pairs:FindWholes", settings)
 
     def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
@@ -98,7 +103,11 @@ def finding(run: Runner, segmenter: str, depth: str, device: str, rule: Rule) ->
 def making(run: Runner, source: Source, out: Path, config: PairsConfig) -> Maker:
     """A maker for `build_pairs` that works through the engine."""
     settings = {"source": asdict(source), "out": str(out), "config": asdict(config)}
-    spec = Spec("amodal.scale.pairs:MakePairs", settings)
+    return maker(run, Spec("amodal.scale.pairs:MakePairs", settings))
+
+
+def maker(run: Runner, spec: Spec) -> Maker:
+    """A maker that gives each task to a work which answers with the four pictures."""
 
     def work(tasks: Sequence[tuple[int, int]]) -> Iterable[tuple[tuple[int, int], list[bytes] | str]]:
         rows = [Row(str(number), {"task": list(task)}) for number, task in enumerate(tasks)]

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ...errors import DataError
@@ -17,11 +16,13 @@ from ...protocols import Tick, no_tick
 from ...scale.local import run_local
 from ...scale.worker import Result, Row, Runner, Spec, done, only
 from ..folder import FolderWriter, scene_of
+from ..pairs.build import encode_pair, pair_names
+from ..pairs.compose import Pair, white_whole
+from ..pairs.reader import FOLDERS
 from ..sample import Sample
 from .build import LibraryConfig, open_library
 from .paint import Painted, paint
 from .place import Layout, Placer
-from .sprites import Bits, Image
 from .stream import DEFAULT_KINDS, DEFAULT_TARGETS
 from .views import wear
 
@@ -114,8 +115,30 @@ class MakeComposite:
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         whole, sample = composite(self.placer, self.config, row.content["number"])
         scene, files = scene_of([sample])
-        pair = pair_files("pix2gestalt", row.id, sample, whole) if self.config.pix2gestalt else {}
-        return done(row, {"scene": scene}, {**pair, **files})
+        if self.config.pix2gestalt:
+            pictures = encode_pair(pair_of(sample, whole), 0)
+            names = [f"pix2gestalt/{name}" for name in pair_names(row.id)]
+            files = {**dict(zip(names, pictures, strict=True)), **files}
+        return done(row, {"scene": scene}, files)
+
+
+class MakeCompositePair(MakeComposite):
+    """The number of a composite to the four pictures of its pair."""
+
+    def __init__(self, config: dict[str, Any], library: dict[str, Any], side: int) -> None:
+        """
+        Args:
+            config: the fields of `CompositesConfig`.
+            library: the fields of `LibraryConfig`.
+            side: the pictures are squeezed to this square; 0 keeps their size.
+        """
+        super().__init__(config, library)
+        self.side = side
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        whole, sample = composite(self.placer, self.config, row.content["task"][0])
+        pictures = encode_pair(pair_of(sample, whole), self.side)
+        return done(row, files=dict(zip(FOLDERS, pictures, strict=True)))
 
 
 def composite(placer: Placer, config: CompositesConfig, number: int) -> tuple[Painted, Sample]:
@@ -155,19 +178,7 @@ def _source(layout: Layout) -> str:
     return layout.photo.name if layout.photo is not None else layout.layers[layout.target].sprite.name
 
 
-def pair_files(folder: str, name: str, sample: Sample, whole: Painted) -> dict[str, bytes]:
-    """One pair in pix2gestalt's release layout, by file name: the occluded picture, the whole object on white, and both masks."""
+def pair_of(sample: Sample, whole: Painted) -> Pair:
+    """A composite as a pair of pix2gestalt: what lies beyond the frame is left out."""
     inside = sample.amodal.to_array(sample.size)
-    white = np.where(inside[..., None], whole.image, 255).astype(np.uint8)
-    pictures: dict[str, Image | Bits] = {
-        "occlusion/{}_occlusion": sample.image,
-        "whole/{}_whole": white,
-        "whole_mask/{}_whole_mask": inside,
-        "visible_object_mask/{}_visible_mask": sample.visible.to_array(sample.size),
-    }
-    files = {}
-    for pattern, picture in pictures.items():
-        array = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture[..., ::-1]
-        code = cv2.imencode(".png", np.ascontiguousarray(array))[1]
-        files[f"{folder}/{pattern.format(name)}.png"] = code.tobytes()
-    return files
+    return Pair(sample.image, white_whole(whole.image, inside), inside, sample.visible.to_array(sample.size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from .compose import Pair, cutout, superimpose
 from .reader import ENDINGS, FOLDERS
 from .source import PairsConfig, Whole, generator, safe
 
-__all__ = ["Maker", "PairFiles", "PairsReport", "build_pairs"]
+__all__ = ["Maker", "PairFiles", "PairsReport", "build_pairs", "encode_pair", "pair_names", "write_pairs"]
 
 Task = tuple[int, int]
 """The number of a whole object, and of its pair."""
@@ -79,7 +79,7 @@ def build_pairs(
 
     Args:
         wholes: of this shard, at least two from different pictures.
-        out: the folder with `occlusion/`, `whole/`, `whole_mask/`, `visible_object_mask/`.
+        out: the data set's folder.
         config: how.
         maker: makes the pictures; in this process by default.
         resume: go on with a build that exists.
@@ -95,37 +95,70 @@ def build_pairs(
             f"{len(wholes)} whole objects in {pictures} pictures were found; an occluder must come from another picture, so "
             "at least two are needed. Give more photos, or loosen the rule (closer, smallest)"
         )
-    record = claim(out, config, resume)
-    tasks = [(index, number) for index in range(len(wholes)) for number in range(config.per_object)]
-    files = {task: files_of(wholes, task, out, config) for task in tasks}
-    todo = [task for task in tasks if not files[task][-1].is_file()]
+    names = {
+        (index, number): f"{safe(whole.image_id)}-{index}-{number}"
+        for index, whole in enumerate(wholes)
+        for number in range(config.per_object)
+    }
+    made = maker or PairFiles(wholes, config)
+    written, present, failures = write_pairs(names, out, config.shard, asdict(config), made, resume=resume, tick=tick)
+    return PairsReport(written, present, len(wholes), failures)
+
+
+def write_pairs(
+    names: Mapping[Task, str],
+    out: Path,
+    shard: tuple[int, int],
+    settings: Mapping[str, Any],
+    maker: Maker,
+    *,
+    resume: bool = False,
+    tick: Tick = no_tick,
+) -> tuple[int, int, tuple[str, ...]]:
+    """Write the pairs that are not there yet in the release layout.
+
+    Args:
+        names: the stem of each pair's files.
+        out: the folder with `occlusion/`, `whole/`, `whole_mask/`, `visible_object_mask/`.
+        shard: (number, count) of this build.
+        settings: JSON-ready; all that the pairs depend on.
+        maker: makes the pictures.
+        resume: go on with a build that exists.
+        tick: called once per pair.
+
+    Returns:
+        the numbers of pairs written and present, and the failures ("name: reason").
+
+    Raises:
+        OutputError: pairs exist and `resume` is False, or were built with other settings.
+    """
+    record = claim(out, shard, settings, resume)
+    part = f"shard{shard[0]:05d}" if shard[1] > 1 else "."
+    files = {task: [out / name for name in pair_names(f"{part}/{stem}")] for task, stem in names.items()}
+    todo = [task for task in names if not files[task][-1].is_file()]
     failures: list[str] = []
-    for done, (task, answer) in enumerate((maker or PairFiles(wholes, config))(todo), 1):
+    for done, (task, answer) in enumerate(maker(todo), 1):
         if isinstance(answer, str):
-            failures.append(f"{wholes[task[0]].image_id} ({task[0]}-{task[1]}): {answer}")
+            failures.append(f"{names[task]}: {answer}")
         else:
             for file, content in zip(files[task], answer, strict=True):
                 write_bytes(file, content)  # the visible mask last: where it is, all are
         tick("pair", done, len(todo))
     written = len(todo) - len(failures)
-    present = len(tasks) - len(todo)
+    present = len(names) - len(todo)
     write_json(record, {**read_json(record, DataError), "pairs": written + present})
-    return PairsReport(written, present, len(wholes), tuple(failures))
+    return written, present, tuple(failures)
 
 
-def files_of(wholes: Sequence[Whole], task: Task, out: Path, config: PairsConfig) -> list[Path]:
-    """The four files of a pair, in the order of `FOLDERS`."""
-    index, number = task
-    stem = f"{safe(wholes[index].image_id)}-{index}-{number}"
-    part = f"shard{config.shard[0]:05d}" if config.shard[1] > 1 else "."
-    names = zip(FOLDERS, ENDINGS, strict=True)
-    return [out / folder / part / f"{stem}_{ending}.png" for folder, ending in names]
+def pair_names(stem: str) -> list[str]:
+    """The four files of a pair, in the order of `FOLDERS`, relative to the data set."""
+    return [f"{folder}/{stem}_{ending}.png" for folder, ending in zip(FOLDERS, ENDINGS, strict=True)]
 
 
-def claim(out: Path, config: PairsConfig, resume: bool) -> Path:
+def claim(out: Path, shard: tuple[int, int], settings: Mapping[str, Any], resume: bool) -> Path:
     """The shard's record of settings; refuses a folder that was built otherwise."""
-    record = out / f"build-{config.shard[0]:05d}-of-{config.shard[1]:05d}.json"
-    settings = json.loads(json.dumps(asdict(config)))
+    record = out / f"build-{shard[0]:05d}-of-{shard[1]:05d}.json"
+    settings = json.loads(json.dumps(settings))
     if record.is_file():
         if not resume:
             raise OutputError(f"{out} holds these pairs already; add --resume to go on, or choose another folder")

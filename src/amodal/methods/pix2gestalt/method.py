@@ -12,6 +12,7 @@ from pydantic import Field
 
 from ...crop import Crop
 from ...devices import Dtype, pick_device, pick_dtype
+from ...errors import OptionError
 from ...image import Image
 from ...mask import Mask, Size, SoftMask
 from ...options import Options
@@ -124,8 +125,7 @@ class Pix2Gestalt(Method):
         device = pick_device(self.device)
         networks = Networks.from_pretrained(ready_folder(self.options.model), pick_dtype(self.options.dtype, device))
         networks.to(device)
-        if device.type != "cpu":
-            networks.unet.to(memory_format=torch.channels_last)
+        networks.unet.to(memory_format=torch.channels_last)  # convolutions are quicker so
         if self.options.compile:
             networks.unet.compile()
         return networks
@@ -142,7 +142,7 @@ class Pix2Gestalt(Method):
         rows = [(index, number) for index, job in enumerate(jobs) for number in range(job.samples)]
         condition = self._condition(embedded, image, windows, jobs).take([index for index, _ in rows])
         seeds = [(jobs[index].seed, number) for index, number in rows]
-        drawn = sample(self.networks, condition, seeds, self._settings(), context.tick)
+        drawn = self._draw(condition, seeds, context)
         soft = self._masks(drawn)
         answers: list[list[Guess]] = [[] for _ in jobs]
         for (index, _), picture, values in zip(rows, drawn, soft, strict=True):
@@ -171,6 +171,17 @@ class Pix2Gestalt(Method):
                 parts = encode_pictures(self.networks, window.image(image, "edge")[None])
             rows.append(join(self.networks, *parts, bits[None]))
         return Condition(torch.cat([row.token for row in rows]), torch.cat([row.concat for row in rows]))
+
+    def _draw(self, condition: Any, seeds: Sequence[tuple[int, int]], context: Context) -> NDArray[np.uint8]:
+        if not self.options.compile:
+            return sample(self.networks, condition, seeds, self._settings(), context.tick)
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return sample(self.networks, condition, seeds, self._settings(), context.tick)
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise OptionError(f"the UNet cannot be compiled here ({reason}); use --set compile=false") from error
 
     def _settings(self) -> Settings:
         options = self.options

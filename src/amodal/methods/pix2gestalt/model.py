@@ -111,8 +111,9 @@ class Networks:
 
     def to(self, device: Any = None, dtype: Any = None) -> Networks:
         """All four moved; returns itself."""
+        where = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
         for part in self.parts().values():
-            part.to(device=device, dtype=dtype)
+            part.to(**where)
         return self
 
     def eval(self) -> Networks:

@@ -158,7 +158,8 @@ def guided(networks: Networks, latents: torch.Tensor, time: Any, condition: Cond
         empty = torch.cat([latents, torch.zeros_like(condition.concat)], dim=1)
         full = torch.cat([empty, full])
         token = torch.cat([torch.zeros_like(token), token])
-    noise = networks.unet(full.to(kind), time, encoder_hidden_states=token.to(kind)).sample.float()
+    moment = torch.as_tensor(time, device=full.device)  # a number would be compiled anew at every step
+    noise = networks.unet(full.to(kind), moment, encoder_hidden_states=token.to(kind)).sample.float()
     if guidance == 1:
         return noise  # type: ignore[no-any-return]
     free, bound = noise.chunk(2)
