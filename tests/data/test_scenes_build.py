@@ -282,6 +282,7 @@ def test_bad_scenes_are_listed_and_the_rest_is_built(tmp_path: Path, capsys: pyt
     write_obj(tmp_path / "good.obj", TWO_SQUARES)
     write_obj(tmp_path / "nan.obj", [(name, broken, faces), table])
     write_obj(tmp_path / "empty.obj", [(name, points, np.zeros((0, 3), int))])
+    write_obj(tmp_path / "near.obj", [("sheet_1", *square(0.03, -9, -9, 99, 99)), table])
     write_obj(tmp_path / "inside.obj", [("stone", *cube((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))), table])
     painted = (
         (tmp_path / "good.obj")
@@ -301,6 +302,7 @@ def test_bad_scenes_are_listed_and_the_rest_is_built(tmp_path: Path, capsys: pyt
         ("matterport", "odd/17DRP5sb8fy", "odd", own, "17DRP5sb8fy is malformed"),
         ("scannet", str(scan), "scan", own, "the pose is not finite (lost tracking)"),
         ("obj", "inside.obj", "inside", listed, "view v: the camera is inside the object stone; left out"),
+        ("obj", "near.obj", "near", listed, "view v: the camera is inside an object or against a wall; left out"),
         ("obj", "good.obj", "cameras", listed.replace("cameras.json", "bad.json"), "camera flat: focal length (0, 40)"),
         ("obj", "good.obj", "still", listed.replace("cameras.json", "bad.json"), "camera still: the pose is singular"),
         (

@@ -216,6 +216,19 @@ def test_gltf_objects_below_a_camera_stay(tmp_path: Path) -> None:
     assert np.allclose(shift, 0, atol=1e-6) or np.allclose(shift, twin, atol=1e-6)  # mesh 0 is either of the two
 
 
+def test_gltf_mirrored_nodes_keep_their_front(tmp_path: Path) -> None:
+    pytest.importorskip("trimesh")
+    nodes = [{"name": "plain", "mesh": 0}, {"name": "mirrored", "mesh": 0, "scale": [1, -1, 1]}]
+    path = add_glb_cameras(write_glb(tmp_path / "s.glb", TWO_SQUARES), nodes, [], [0, 1])
+    scene = open_source("gltf", path).geometry(None)
+    fronts = []
+    for name in ("plain", "mirrored"):
+        identity = next(each.id for each in scene.instances if each.name == name)
+        a, b, c = scene.vertices[scene.faces[scene.owner == identity][0]]
+        fronts.append(np.sign(np.cross(b - a, c - a)[0]))
+    assert fronts[0] == fronts[1] != 0
+
+
 def test_scannet_lost_tracking_is_told(tmp_path: Path) -> None:
     source = open_source("scannet", write_scannet(tmp_path, TWO_SQUARES))
     assert len(source.cameras) == 1
