@@ -49,6 +49,7 @@ def run() -> dict[str, Any]:
         for c in ([each.scaled(f) for each in cameras] for f in (0.25, 0.5, 1.0, 2.0))
     }
     result["objects_s"] = objects(scene, cameras)
+    result["processes_wall_s"] = processes()
     return result
 
 
@@ -143,4 +144,25 @@ def objects(scene: Any, cameras: list[Any]) -> dict[str, float]:
             names = tuple(Instance(k + 1, str(k), str(k)) for k in range(count))
             changed = replace(scene, owner=owner, instances=names)
         found[str(count)] = timed(lambda c, s=changed: project(s, c).visible, cameras)["median_cpu_s"]
+    return found
+
+
+def processes(views: int = 12) -> dict[str, float]:
+    """Wall seconds of a whole build (masks and rendered pictures of 640 x 480) by one and by two processes."""
+    from functools import partial
+    from tempfile import TemporaryDirectory
+
+    from amodal.data.scenes.build import build
+    from amodal.data.scenes.config import BuildConfig
+    from amodal.scale.local import run_local
+
+    sample = {"count": views, "width": 640, "height": 480}
+    scene = {"kind": "gltf", "path": str(SCENE), "name": "bookstore", "cameras": "sample", "sample": sample}
+    config = BuildConfig.model_validate({"scene": [scene]})
+    found = {}
+    for workers in (1, 2):
+        with TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            build(config, Path(folder) / "set", run=partial(run_local, workers=workers))
+            found[f"{workers} for {views} views"] = round(time.perf_counter() - start, 2)
     return found

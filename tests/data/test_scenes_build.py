@@ -366,7 +366,7 @@ def test_ten_million_faces(tmp_path: Path) -> None:
     first, *lines = done.stdout.splitlines()
     samples, megabytes = map(int, first.split())
     assert samples == 2 and megabytes < 3000
-    assert any("faces need about 1.2 GB of memory" in line for line in lines)
+    assert any("faces need about 2.4 GB of memory" in line for line in lines)
     chair = next(sample for sample in dataset("folder", tmp_path / "out") if sample.category == "chair")
     assert (chair.visible.area, chair.amodal.area) == (540, 720)
     (tmp_path / "c.toml").write_text(
