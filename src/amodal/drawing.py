@@ -8,10 +8,24 @@ from numpy.typing import NDArray
 from .image import Image
 from .mask import Box, Mask, bounding_box, place
 
-__all__ = ["OCCLUDED_COLOUR", "VISIBLE_COLOUR", "canvas", "checkerboard", "contour", "overlay"]
+__all__ = ["OCCLUDED_COLOUR", "VISIBLE_COLOUR", "canvas", "checkerboard", "contour", "lay", "overlay"]
 
 VISIBLE_COLOUR = (0, 150, 255)
 OCCLUDED_COLOUR = (255, 120, 0)
+
+
+def lay(over: Image, where: NDArray[np.bool_], onto: Image) -> None:
+    """`onto[where] = over[where]`, several times faster.
+
+    Args:
+        over: (h, w, C) uint8.
+        where: (h, w) bool.
+        onto: (h, w, C) uint8, changed in place.
+    """
+    import cv2
+
+    if where.size:
+        cv2.copyTo(np.ascontiguousarray(over), np.ascontiguousarray(where).view(np.uint8), onto)
 
 
 def canvas(image: Image, box: Box, fill: int = 255) -> Image:

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import registry
 from .completion import Alternative, Completion, Picture
-from .drawing import canvas
+from .drawing import canvas, lay
 from .errors import AmodalError, MaskError, PromptError
 from .image import Image, check_image
 from .mask import Mask, SoftMask, bounding_box
@@ -312,7 +312,7 @@ def assemble(
     left = amodal.bits.copy()
     for k in order:
         take = left & shapes[k].crop(amodal.box)
-        rgb[take] = _reframe_any(pictures[k], shapes[k].origin, amodal)[take]
+        lay(_reframe_any(pictures[k], shapes[k].origin, amodal), take, rgb)
         left &= ~take
     occluder = job.occluder if job.occluder is not None else guesses[order[0]].occluder
     return (
@@ -327,12 +327,11 @@ def assemble(
 
 def seal_picture(image: Image, visible: Mask, amodal: Mask, picture: Image) -> Picture:
     """RGBA (h, w, 4) on `amodal.box`: the photo's bytes where visible, the picture where occluded, alpha the amodal mask."""
-    rgba = np.zeros((*amodal.bits.shape, 4), np.uint8)
-    rgba[..., :3] = picture
-    seen = visible.crop(amodal.box)
-    rgba[..., :3][seen] = canvas(image, amodal.box, 0)[seen]
-    rgba[~amodal.bits] = 0
-    rgba[..., 3] = amodal.bits * np.uint8(255)
+    rgb = np.array(picture, np.uint8, order="C")
+    lay(canvas(image, amodal.box, 0), visible.crop(amodal.box), rgb)
+    solid = np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+    rgba = np.zeros_like(solid)
+    lay(solid, amodal.bits, rgba)
     return rgba
 
 

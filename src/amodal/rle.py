@@ -24,20 +24,19 @@ def runs_of(bits: NDArray[np.bool_]) -> Counts:
     return np.concatenate([[0], counts]) if flat[0] else counts
 
 
+LIMITS = np.int64(1) << np.arange(4, 60, 5, dtype=np.int64)
+"""The least number that needs one group more, in COCO's code."""
+
+
 def pack_counts(counts: Counts) -> str:
     """Run lengths to COCO's compressed string: from the fourth on, differences to the run two before, in 5-bit groups."""
     values = np.asarray(counts, np.int64).copy()
     values[3:] -= np.asarray(counts, np.int64)[1:-2]
-    out: list[str] = []
-    for value in values.tolist():
-        while True:
-            group = value & 0x1F
-            value >>= 5
-            more = value != -1 if group & 0x10 else value != 0
-            out.append(chr((group | 0x20 if more else group) + 48))
-            if not more:
-                break
-    return "".join(out)
+    # n groups hold the numbers from -2^(5n-1) to 2^(5n-1) - 1; all but a number's last group carry the sixth bit
+    lengths = 1 + np.searchsorted(LIMITS, np.where(values < 0, ~values, values), side="right")[:, None]
+    place = np.arange(lengths.max(initial=0))
+    groups = (values[:, None] >> 5 * place) & 0x1F | np.where(place < lengths - 1, 0x20, 0)
+    return str((groups[place < lengths] + 48).astype(np.uint8).tobytes(), "ascii")
 
 
 def unpack_counts(text: str | bytes) -> Counts:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from PIL import Image
 
 from amodal import cli
 from amodal.mask import Mask
+from nursery import nursery
 
 SOURCE = Path(__file__).parents[2] / "src"
 PARTS = ("--method", "hull", "--segmenter", "grabcut", "--inpainter", "classical")
 """The engine is tested, not the networks: the parts that start at once."""
+KILLS = 20
+RAY = {"RAY_AUTH_MODE": "disabled"}
+"""The tests' cluster listens to this machine alone."""
 
 
 @pytest.fixture(scope="module")
@@ -96,30 +101,85 @@ def test_killed_and_started_again(prompts, unbroken, tmp_path):
     assert content(out) == unbroken
 
 
-@pytest.mark.slow
-def test_twenty_kills_at_random_moments(prompts, unbroken, tmp_path):
-    """Real kill -9, in one process and in a pool, at moments drawn from a batch's whole duration."""
+def killed_twenty_times(run, prompts: Path, unbroken: dict[str, bytes], folder: Path, how, victims) -> None:
+    """Batches are started and killed at random moments, again and again, until each is done: 20 kills, all outputs equal.
+
+    Args:
+        run: a nursery.
+        how: further arguments of each start.
+        victims: the processes of a child that are killed, one after the other.
+    """
     dice = random.Random(5)
-    begin = time.perf_counter()
-    start(prompts, tmp_path / "timing").communicate()
-    duration = time.perf_counter() - begin
-    kills = attempt = 0
-    while kills < 20:
-        out = tmp_path / f"out{attempt}"
-        attempt += 1
-        for _ in range(4):
-            process = start(prompts, out, "--workers", str(dice.choice((1, 2))))
-            try:
-                process.communicate(timeout=dice.uniform(0.3, 1.1) * duration)
-                break
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.communicate()
-                kills += 1
-        last = start(prompts, out)
-        last.communicate()
-        assert last.returncode == 3
+    kills = finished = 0
+    while kills < KILLS:
+        out = folder / f"out{finished}"
+        code = -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            child = run.start("batch", str(prompts), "-o", str(out), "--cutouts", *PARTS, *how(dice))
+            # Moments within the work are drawn by what is written, those between and while it starts and ends by time.
+            lines = dice.choice((0, *range(journal_lines(out) + 1, 18)))  # there are 13: some runs come to their end
+            while child.running() and journal_lines(out) < lines:
+                time.sleep(0.001)
+            for pid in victims(child.pid, dice) if kills < KILLS else ():
+                time.sleep(dice.uniform(0, 0.05))
+                if child.running():
+                    os.kill(pid, signal.SIGKILL)
+                    kills += 1
+            code = child.code()
+        assert code == 3, "some objects of the batch cannot be done"
         assert content(out) == unbroken
+        finished += 1
+    assert finished > 1
+
+
+def journal_lines(out: Path) -> int:
+    try:
+        return (out / "journal.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def test_twenty_kills_at_random_moments(prompts, unbroken, tmp_path):
+    """kill -9, in one process and in a pool."""
+    with nursery("amodal.scale.export", "pyarrow.parquet") as run:
+        workers = lambda dice: ("--workers", dice.choice("1112"))  # noqa: E731
+        killed_twenty_times(run, prompts, unbroken, tmp_path, workers, lambda pid, dice: [pid])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, int]]:
+    """Ray, started once: its address and the process that starts its workers."""
+    pytest.importorskip("ray", reason='Ray is not installed (pip install "amodal[ray]")')
+    code = (
+        "import ray, sys; how = {'include_dashboard': False, 'log_to_driver': False, '_node_ip_address': '127.0.0.1'}\n"
+        "print(ray.init(address='local', num_cpus=2, **how).address_info['gcs_address'], flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, **RAY, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+    environment["PYTHONPATH"] = str(SOURCE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        address = process.stdout.readline().strip()
+        yield address, next(pid for pid in children_of(process.pid) if "raylet/raylet" in command_of(pid))
+    finally:
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_twenty_kills_on_ray(cluster, prompts, unbroken, tmp_path, monkeypatch):
+    """kill -9 of what runs the batch, and before it, where there is one, of an actor."""
+    address, raylet = cluster
+    for name, value in RAY.items():
+        monkeypatch.setenv(name, value)
+
+    def victims(pid: int, dice: random.Random) -> list[int]:
+        actors = [child for child in children_of(raylet) if "MapBatches" in command_of(child)]
+        return [*dice.sample(actors, min(1, len(actors))), pid]
+
+    with nursery("amodal.scale.ray", "amodal.scale.export", "pyarrow.parquet", "ray.data") as run:
+        ray = lambda dice: ("--ray", address, "--workers", "2")  # noqa: E731
+        killed_twenty_times(run, prompts, unbroken, tmp_path, ray, victims)
 
 
 def test_two_workers_equal_one_and_survive_the_death_of_one(prompts, unbroken, tmp_path):

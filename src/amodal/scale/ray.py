@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -73,6 +74,7 @@ def run_ray(
         ) from error
     try:
         DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every plan it makes
         table = [{"row": json.dumps(dataclasses.asdict(row))} for row in rows]
         blocks = min(len(table), max(4 * workers, -(-len(table) // BLOCK)))
         results = from_items(table, override_num_blocks=blocks).map_batches(
