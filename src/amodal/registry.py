@@ -61,8 +61,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "masks": "amodal.data.masks:MaskFolder",
         "mp3d-amodal": "amodal.data.mp3d:Mp3dAmodal",
         "occluded-coco": "amodal.data.occluded_coco:OccludedCoco",
-        "pairs": "amodal.data.pairs.reader:Pairs",
-        "pix2gestalt": "amodal.data.pix2gestalt_set:Pix2GestaltSet",
+        "pix2gestalt": "amodal.data.pairs.reader:Pairs",
         "sailvos": "amodal.data.sailvos:SailVos",
     },
 }

@@ -130,30 +130,47 @@ def test_build_resume_and_read(tmp_path, wholes):
     rest = {file: file.read_bytes() for file in files if file.exists()}
     assert all(before[file] == content for file, content in rest.items())
     build_pairs(wholes, tmp_path / "b", config)
-    data = dataset("pairs", tmp_path / "b", "all")
+    data = dataset("pix2gestalt", tmp_path / "b")
     assert len(data) == 6 and not data.missing()
+    data_before = list(data)
     for sample in data:
         assert sample.size == (64, 64) and sample.amodal.contains(sample.visible) and sample.occlusion_rate > 0.03
         whole = read(sample.extra["whole"])
         assert (whole[~sample.amodal.to_array((64, 64))] > 100).mean() > 0.99
-    assert len(dataset("pairs", tmp_path / "b", "train")) == 5 and len(dataset("pairs", tmp_path / "b", "val")) == 1
-    assert run(["data", "check", "pairs", "--root", str(tmp_path / "b"), "--split", "all"]) == 0
-    by_name = dataset("pix2gestalt", tmp_path / "b")  # the reader of the release joins by name, this one by position
-    assert {s.id: s.amodal for s in by_name} == {s.id: s.amodal for s in data}
+    assert (
+        len(dataset("pix2gestalt", tmp_path / "b", "train")) == 5
+        and len(dataset("pix2gestalt", tmp_path / "b", "val")) == 1
+    )
+    assert run(["data", "check", "pix2gestalt", "--root", str(tmp_path / "b")]) == 0
+    for folder in FOLDERS:  # names of other sources: joined by their order, as the original training does
+        for number, file in enumerate(sorted((tmp_path / "b" / folder).iterdir())):
+            file.rename(file.with_name(f"{folder}-{number:03d}.png"))
+    by_order = dataset("pix2gestalt", tmp_path / "b")
+    assert [(s.amodal, s.visible) for s in by_order] == [(s.amodal, s.visible) for s in data_before]
 
 
 def test_bad_folders(tmp_path, wholes):
-    with pytest.raises(DataError, match="has no folder occlusion/"):
-        dataset("pairs", tmp_path)
+    with pytest.raises(DataError, match="there is no folder .*occlusion; pairs need occlusion/, whole/"):
+        dataset("pix2gestalt", tmp_path)
     build_pairs(wholes, tmp_path, PairsConfig(side=64))
-    next((tmp_path / "whole").rglob("*.png")).unlink()
-    with pytest.raises(DataError, match=r"occlusion/ 3, whole/ 2, whole_mask/ 3"):
-        dataset("pairs", tmp_path)
-    (tmp_path / "whole" / "zzz.png").write_text("no picture")
-    mask = next((tmp_path / "whole_mask").rglob("*.png"))
-    mask.write_text("no picture")
+    gone = next((tmp_path / "whole").rglob("*.png"))
+    gone.unlink()
+    with pytest.raises(DataError, match=r"no file in whole/ \(occlusion/ 3, whole/ 2, whole_mask/ 3"):
+        dataset("pix2gestalt", tmp_path)
+    skipping = dataset("pix2gestalt", tmp_path, skip_bad=True)
+    assert len(skipping) == 2 and len(skipping.problems) == 1
+    (tmp_path / "whole" / "zzz.png").write_text("no picture")  # the counts agree, the names do not
+    with pytest.raises(DataError, match=r"no file in whole/"):
+        dataset("pix2gestalt", tmp_path)
+    (tmp_path / "whole" / "zzz.png").rename(gone)
+    next((tmp_path / "whole_mask").rglob("*.png")).write_text("no picture")
     with pytest.raises(DataError, match="is not a picture"):
-        list(dataset("pairs", tmp_path, "all"))
+        list(dataset("pix2gestalt", tmp_path))
+    for number, file in enumerate(sorted((tmp_path / "occlusion").iterdir())):
+        file.rename(file.with_name(f"{number}.png"))
+    next((tmp_path / "occlusion").iterdir()).unlink()
+    with pytest.raises(DataError, match="nothing in common: occlusion/ 2, whole/ 3"):
+        dataset("pix2gestalt", tmp_path)
     with pytest.raises(DataError, match="at least two are needed"):
         build_pairs(wholes[:1], tmp_path / "one", PairsConfig())
 
@@ -231,7 +248,7 @@ def test_command_line_from_photos_without_weights(tmp_path, capsys):
     command = ["data", "build", "pairs", str(photos), "--depth", "none", "--segmenter", "grabcut", "--side", "0"]
     assert run([*command, "-o", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["written"] >= 2
-    for sample in dataset("pairs", out, "all"):
+    for sample in dataset("pix2gestalt", out):
         assert 0.03 < sample.occlusion_rate < 0.75
     shutil.copytree(out / "wholes", tmp_path / "pooled" / "wholes")  # so that the photos are not asked again
     assert run([*command, "-o", str(tmp_path / "pooled"), "--workers", "2"]) == 0  # the same bytes from two processes
@@ -255,7 +272,7 @@ def test_command_line_from_photos_with_networks(tmp_path, capsys):
         records = [json.loads(path.read_text()) for path in (tmp_path / name / "wholes").iterdir()]
         found = {record["image"]: [Mask.from_dict(mask) for mask in record["masks"]] for record in records}
         assert report["wholes"] == report["written"] == sum(map(len, found.values()))
-        assert len(dataset("pairs", tmp_path / name, "all")) == report["written"]
+        assert len(dataset("pix2gestalt", tmp_path / name)) == report["written"]
         return found
 
     trusted = build("trusted", "--depth", "none")
@@ -347,7 +364,7 @@ def test_command_line_from_composites(tmp_path, capsys):
     command = ["data", "build", "pairs", str(config), "--json"]
     assert run([*command, "--side", "64", "-o", str(tmp_path / "a")]) == 0
     assert json.loads(capsys.readouterr().out) == {"written": 3, "present": 0, "wholes": 3, "failures": []}
-    data = dataset("pairs", tmp_path / "a", "all")
+    data = dataset("pix2gestalt", tmp_path / "a")
     assert len(data) == 3 and all(s.size == (64, 64) and s.amodal.contains(s.visible) for s in data)
     assert np.mean([s.occlusion_rate for s in data]) > 0.05
     longer = [*command, "--side", "64", "--set", "count=4", "-o", str(tmp_path / "a")]

@@ -137,7 +137,7 @@ def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) 
         typer.echo(
             f"{output}: {report.written} pairs written, {report.present} were there, {report.wholes} whole objects"
         )
-    hint(f"next: amodal data check pairs --root {output} --split all")
+    hint(f"next: amodal data check pix2gestalt --root {output}")
     if failures:
         raise typer.Exit(3)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...data.pairs.reader import Pairs
 from ...data.sample import Sample
+from ...errors import DataError
 from ...image import Image, read
 from ...methods.pix2gestalt.cutout import white_mask
 from ...methods.pix2gestalt.learn import draw, noise_loss, start_networks
@@ -78,7 +79,7 @@ class PairBatches:
 
     def __getitem__(self, number: int) -> tuple[NDArray[Any], ...]:
         if self._data is None:
-            self._data = Pairs(self.root, "train")
+            self._data = open_pairs(self.root, "train")
         places = [self._place(number * self.count + k) for k in range(self.count)]
         rows = [load_pair(self._data[place], self.side) for place in places]
         return tuple(np.stack(column) for column in zip(*rows, strict=True))
@@ -87,6 +88,13 @@ class PairBatches:
         assert self._data is not None
         epoch, rest = divmod(position, len(self._data))
         return int(np.random.default_rng([self.seed, epoch]).permutation(len(self._data))[rest])
+
+
+def open_pairs(root: Path, split: str) -> Pairs:
+    """The pairs of a part. Raises DataError if there are none or the wholes' pictures are absent."""
+    if not (root / "whole").is_dir() and not (root / "pix2gestalt_occlusions_release" / "whole").is_dir():
+        raise DataError(f"{root} has no folder whole/: training needs the pictures of the whole objects")
+    return Pairs(root, split)
 
 
 def load_pair(item: Sample, side: int) -> tuple[Image, Image, NDArray[np.bool_]]:
@@ -130,7 +138,9 @@ class Pix2GestaltTask:
         return learner.requires_grad_(True)
 
     def source(self, seed: int, batch: int) -> PairBatches:
-        return PairBatches(Path(self.data.pairs).expanduser(), self.networks.size, seed, batch)
+        root = Path(self.data.pairs).expanduser()
+        open_pairs(root, "train")  # errors of the data before the first step, not in a data process
+        return PairBatches(root, self.networks.size, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 1 of the paper; noise, times and dropout depend on the seed and the number of the batch."""
@@ -144,7 +154,7 @@ class Pix2GestaltTask:
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """The loss, the IoU of the drawn masks and the error of the drawn colours on pairs that do not train."""
         self._move(device)
-        data = Pairs(Path(self.data.pairs).expanduser(), "val")
+        data = open_pairs(Path(self.data.pairs).expanduser(), "val")
         rows = [load_pair(data[k], self.networks.size) for k in range(min(len(data), self.data.validate))]
         occlusion, whole, visible = (np.stack(column) for column in zip(*rows, strict=True))
         trained = Networks(network.unet, self.networks.vae, self.networks.image_encoder, network.projection)
