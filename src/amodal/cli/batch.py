@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import OutputError
-from .common import RayAddress, Workers, choose_runner, hint, print_json, split_settings
+from .common import (
+    Device,
+    InpainterName,
+    MethodName,
+    RayAddress,
+    Samples,
+    SegmenterName,
+    Settings,
+    Workers,
+    choose_runner,
+    hint,
+    print_json,
+    split_settings,
+)
 
 if TYPE_CHECKING:
     from ..scale.output import Output
@@ -29,16 +42,7 @@ Source = Annotated[Path, typer.Argument(metavar="PHOTOS|PROMPTS", help="A folder
 Output_ = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 Images = Annotated[Path | None, typer.Option(help="Folder that image names start from [that of PROMPTS].")]
 Boxes = Annotated[bool, typer.Option("--boxes", help="Prompt by the boxes of a COCO file even where it has masks.")]
-MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
-InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
-SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
-Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
 Seed = Annotated[int, typer.Option(help="Each object's seed comes from it and the object's id.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Cutouts = Annotated[bool, typer.Option("--cutouts", help="Write the RGBA picture of every object too.")]
 Gpus = Annotated[float, typer.Option(min=0, help="With --ray: GPUs per actor.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many photos.")]

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .common import RayAddress, Workers, choose_runner, hint, progress
+from .common import RayAddress, Resume, Workers, choose_runner, hint, progress
 
 __all__ = ["register"]
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the set.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a set that is there.")]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .common import RayAddress, Workers, choose_runner, hint, print_json, progress
+from .common import Device, RayAddress, Resume, Root, Split, Workers, choose_runner, hint, print_json, progress
 
 if TYPE_CHECKING:
     from ..data.pairs.build import PairsReport
@@ -22,8 +22,6 @@ Photos = Annotated[
     typer.Argument(metavar="[PHOTOS|CONFIG.toml]", help="Folder of raw photographs, or what composites to make."),
 ]
 Data = Annotated[str | None, typer.Option("--dataset", help="Take whole objects from a data set instead.")]
-Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
-Split = Annotated[str | None, typer.Option(help="The data set's part.")]
 Grounds = Annotated[Path | None, typer.Option("--backgrounds", metavar="DIR", help="Lay the objects on these photos.")]
 Segmenter = Annotated[str, typer.Option(help="Finds the objects of a photo.")]
 Depth = Annotated[str, typer.Option(help="Depth model: fetched name or folder; none: trust the masks.")]
@@ -37,8 +35,6 @@ Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one obje
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same pairs.")]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Only every N-th picture, from the I-th.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done on stdout.")]
 
 

@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from .common import RayAddress, Workers, choose_runner, hint, print_json, progress
+from .common import RayAddress, Resume, Workers, choose_runner, hint, print_json, progress
 
 __all__ = ["register"]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to build.")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the data set.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a data set that exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")]
 

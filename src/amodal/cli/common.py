@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,19 @@ if TYPE_CHECKING:
     from ..scale.worker import Runner
 
 __all__ = [
+    "Device",
+    "Force",
+    "InpainterName",
+    "Limit",
+    "MethodName",
     "RayAddress",
+    "Resume",
+    "Root",
+    "Samples",
+    "Seed",
+    "SegmenterName",
+    "Settings",
+    "Split",
     "Workers",
     "choose_runner",
     "hint",
@@ -31,6 +44,21 @@ __all__ = [
     "split_settings",
 ]
 
+MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
+InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
+SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
+Split = Annotated[str | None, typer.Option(help="The data set's part.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
 Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
 RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
 

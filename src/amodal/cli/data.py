@@ -10,7 +10,7 @@ import typer
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
 from . import convert_weights, data_build, data_review
-from .common import hint, print_json, progress
+from .common import Limit, hint, print_json, progress
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -20,7 +20,6 @@ __all__ = ["register"]
 Name = Annotated[str, typer.Argument(help="See: amodal list datasets.")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
 Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the reader.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on past bad annotations and list them.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

@@ -11,7 +11,12 @@ import typer
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
 from .common import (
+    Device,
+    InpainterName,
+    Limit,
     RayAddress,
+    Seed,
+    SegmenterName,
     Workers,
     choose_runner,
     hint,
@@ -28,24 +33,19 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods. Default: that of amodal segment.")]
-InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
-SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
 DataName = Annotated[str, typer.Option("--dataset", help="See: amodal list datasets.")]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
 Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY, data.KEY."),
 ]
 Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; their majority is scored.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
 PromptName = Annotated[str, typer.Option("--prompt", help="mask (true visible mask), box or point (segmenter).")]
 OccluderName = Annotated[
     str, typer.Option("--occluders", help="none, or truth: give the true mask of what hides each object.")
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Objects of one picture at once.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Given = Annotated[
     Path | None, typer.Option("--predictions", metavar="PATH", help="Score these masks instead: COCO results or PNGs.")
 ]

@@ -9,8 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .common import hint, load_model, print_json, progress, split_settings
-from .segment import Boxes, Device, InpainterName, MethodName, Points, SegmenterName, Settings, gather_prompts
+from .common import (
+    Device,
+    InpainterName,
+    Limit,
+    MethodName,
+    Root,
+    Samples,
+    Seed,
+    SegmenterName,
+    Settings,
+    Split,
+    hint,
+    load_model,
+    print_json,
+    progress,
+    split_settings,
+)
+from .prompts import Boxes, MaskFile, Picture, Points, one_prompt
 
 if TYPE_CHECKING:
     from ..downstream.clip import Recognizer
@@ -18,19 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Picture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="The photo.")]
-MaskFile = Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="Visible mask of the object.")]
 Labels = Annotated[str, typer.Option(help="coco (80 names), a file with one label a line, or cat,dog,cup.")]
 Views = Annotated[str, typer.Option("--view", help="completed, visible, circle, photo; several with commas; or all.")]
 Clip = Annotated[str, typer.Option("--clip", help="CLIP: fetched name, hub name or folder.")]
 Template = Annotated[str, typer.Option(help="The sentence around each label.")]
 Top = Annotated[int, typer.Option(min=1, help="How many labels to print.")]
-Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses of the completion.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
 Data = Annotated[str | None, typer.Option("--dataset", help="Measure top-1 and top-3 accuracy on a data set instead.")]
-Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
-Split = Annotated[str | None, typer.Option(help="The data set's part.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the rows here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout as JSON.")]
 
@@ -79,7 +88,7 @@ def recognize(
         on_data(recognizer, model, where, views, (samples, seed), output, as_json)
         return
     assert image is not None
-    content = on_photo(recognizer, model, image, (point or [], box or [], mask), views, (samples, seed, top))
+    content = on_photo(recognizer, model, image, (point, box, mask), views, (samples, seed, top))
     if output is not None:
         from ..files import write_json
 
@@ -97,26 +106,20 @@ def on_photo(
     recognizer: Recognizer,
     model: Model,
     path: Path,
-    prompt: tuple[list[str], list[str], Path | None],
+    prompt: tuple[list[str] | None, list[str] | None, Path | None],
     views: list[str],
     how: tuple[int, int, int],
 ) -> dict[str, Any]:
     """One object of one photo, JSON-ready."""
     from ..downstream.recognition import recognize as work
-    from ..image import read, read_mask
-    from ..prompt import Prompt
+    from ..image import read
 
     picture = read(path)
-    points, boxes, file = prompt
-    prompts = gather_prompts(points, boxes, None)
-    if file is not None:
-        prompts = [Prompt.make(mask=read_mask(file, (picture.shape[0], picture.shape[1])))]
-    if len(prompts) != 1:
-        raise UsageError("mark one object with --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
+    asked = one_prompt(picture, *prompt)
     samples, seed, top = how
     with progress(path.name) as tick:
         rankings, completion = work(
-            model, recognizer, picture, prompts[0], views=views, samples=samples, seed=seed, tick=tick
+            model, recognizer, picture, asked, views=views, samples=samples, seed=seed, tick=tick
         )
     return {
         "image": str(path),

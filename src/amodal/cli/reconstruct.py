@@ -9,20 +9,30 @@ import typer
 
 from ..errors import UsageError
 from ..options import parse_settings
-from .common import hint, load_model, print_json, progress, split_settings
-from .segment import Boxes, Device, Force, InpainterName, MethodName, Points, SegmenterName, Settings, gather_prompts
+from .common import (
+    Device,
+    Force,
+    InpainterName,
+    MethodName,
+    Samples,
+    Seed,
+    SegmenterName,
+    Settings,
+    hint,
+    load_model,
+    print_json,
+    progress,
+    split_settings,
+)
+from .prompts import Boxes, MaskFile, Picture, Points, one_prompt
 
 __all__ = ["register"]
 
-Picture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="The photo.")]
-MaskFile = Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="Visible mask of the object.")]
 Cutout = Annotated[Path | None, typer.Option("--cutout", metavar="FILE.png", help="Lift this cut-out (RGBA) as it is.")]
 LifterName = Annotated[str, typer.Option("--lifter", help="See: amodal list lifters.")]
 Lift = Annotated[list[str] | None, typer.Option("--lift", metavar="KEY=VALUE", help="Option of the lifter.")]
 Views = Annotated[int, typer.Option(min=0, max=360, help="Pictures around the object.")]
 Size = Annotated[int, typer.Option(min=16, max=2048, help="Side of those pictures.")]
-Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses of the completion.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
 Objects = Annotated[Path | None, typer.Option("--objects", metavar="DIR", help="Measure on meshes (.glb) instead.")]
 Limit = Annotated[int | None, typer.Option(min=2, help="Only the first N meshes.")]
 Perceptual = Annotated[bool, typer.Option("--lpips", help="LPIPS too (needs the packages lpips and torchvision).")]
@@ -75,7 +85,7 @@ def reconstruct(
         record: dict[str, Any] = {"cutout": str(cutout)}
     else:
         assert image is not None
-        source, record = complete(image, (point or [], box or [], mask), parts, (samples, seed))
+        source, record = complete(image, (point, box, mask), parts, (samples, seed))
         stem = image.stem
     with progress(stem) as tick:
         mesh = work(source, maker, seed=seed, tick=tick)
@@ -91,21 +101,18 @@ def reconstruct(
 
 
 def complete(
-    path: Path, prompt: tuple[list[str], list[str], Path | None], parts: tuple[Any, ...], how: tuple[int, int]
+    path: Path,
+    prompt: tuple[list[str] | None, list[str] | None, Path | None],
+    parts: tuple[Any, ...],
+    how: tuple[int, int],
 ) -> tuple[Any, dict[str, Any]]:
     """The cut-out of the completed object, and its provenance."""
-    from ..image import read, read_mask
-    from ..prompt import Prompt
+    from ..image import read
 
     picture = read(path)
-    points, boxes, file = prompt
-    prompts = gather_prompts(points, boxes, None)
-    if file is not None:
-        prompts = [Prompt.make(mask=read_mask(file, (picture.shape[0], picture.shape[1])))]
-    if len(prompts) != 1:
-        raise UsageError("mark one object with --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
+    asked = one_prompt(picture, *prompt)
     with progress(path.name) as tick:
-        result = load_model(*parts).open(picture).complete(prompt=prompts[0], samples=how[0], seed=how[1], tick=tick)
+        result = load_model(*parts).open(picture).complete(prompt=asked, samples=how[0], seed=how[1], tick=tick)
     return result.rgba, {"image": str(path), "completion": result.provenance}
 
 

@@ -13,7 +13,20 @@ import typer
 
 from ..errors import AmodalError, DataError, UsageError
 from ..prompt import Prompt
-from .common import hint, load_model, print_json, progress, split_settings
+from .common import (
+    Device,
+    Force,
+    InpainterName,
+    MethodName,
+    SegmenterName,
+    Settings,
+    hint,
+    load_model,
+    print_json,
+    progress,
+    split_settings,
+)
+from .prompts import Boxes, Points, gather_prompts
 
 if TYPE_CHECKING:
     from ..completion import Completion
@@ -27,25 +40,14 @@ def register(app: typer.Typer) -> None:
 
 
 Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")]
-Points = Annotated[list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")]
-Boxes = Annotated[list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box; repeat it for several objects.")]
 Masks = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Visible mask; repeat it for several objects.")]
 Words = Annotated[str | None, typer.Option(metavar="WORDS", help="Words for the object (needs --segmenter sam3).")]
 Invert = Annotated[bool, typer.Option("--invert-mask", help="White marks the background in --mask.")]
 Hides = Annotated[Path | None, typer.Option(metavar="FILE", help="Mask of what hides the object; none: nothing does.")]
-MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
-InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
-SegmenterName = Annotated[str | None, typer.Option(help="See: amodal list segmenters; or a hub name or folder.")]
 Samples = Annotated[int | None, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY."),
-]
 Like = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Repeat a result, but for what is given.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the records on stdout.")]
 
 
@@ -127,23 +129,6 @@ def run_images(
             failures += 1
             hint(f"amodal: {path}: {error}")
     return records, failures
-
-
-def gather_prompts(points: list[str], boxes: list[str], text: str | None) -> list[Prompt]:
-    """The command line's points and one box are one object; several boxes are several objects."""
-    clicks = [_numbers(item, (2, 3), "--point X,Y or X,Y,0") for item in points]
-    frames = [_numbers(item, (4,), "--box X0,Y0,X1,Y1") for item in boxes]
-    if len(frames) > 1 and (clicks or text):
-        raise UsageError(
-            "several boxes are several objects and take no points or text; run the command once per object"
-        )
-    parts: dict[str, Any] = {"text": text}
-    if clicks:
-        parts["points"] = [click[:2] for click in clicks]
-        parts["labels"] = [int(click[2]) if len(click) == 3 else 1 for click in clicks]
-    if len(frames) > 1:
-        return [Prompt.make(box=frame) for frame in frames]
-    return [Prompt.make(box=frames[0] if frames else None, **parts)] if clicks or frames or text else []
 
 
 def complete_image(
@@ -242,13 +227,3 @@ def _recorded_images(record: dict[str, Any]) -> list[Path]:
 
 def _recorded_prompts(record: dict[str, Any], has_mask: bool) -> list[Prompt]:
     return [Prompt.from_dict(record["prompt"])] if "prompt" in record and not has_mask else []
-
-
-def _numbers(text: str, counts: tuple[int, ...], form: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in counts:
-        raise UsageError(f"{text!r} is not {form}")
-    return values

@@ -64,7 +64,10 @@ class Pairs(Dataset):
             )
         if not common:
             columns = zip(*(table.values() for table in tables.values()), strict=True)
-            return [(name, dict(zip(tables, row, strict=True))) for name, row in zip(tables["occlusion"], columns, strict=True)]
+            return [
+                (name, dict(zip(tables, row, strict=True)))
+                for name, row in zip(tables["occlusion"], columns, strict=True)
+            ]
         for name in sorted(set().union(*tables.values()) - common):
             absent = [folder for folder, table in tables.items() if name not in table]
             self.bad(root, name, f"it has no file in {', '.join(f'{each}/' for each in absent)} ({told})")
