@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,44 @@ def test_losses_by_hand():
     assert made.item() == pytest.approx(6 * each / 3 + extra, rel=1e-5)
 
 
+def test_content_loss_by_hand():
+    """A picture of zeros, ones made everywhere, a hole of one pixel in the middle of 5 x 5."""
+    from amodal.methods.deocclusion.losses import content_loss
+
+    target, made, known = torch.zeros(1, 3, 5, 5), torch.ones(1, 3, 5, 5), torch.ones(1, 1, 5, 5)
+    known[..., 2, 2] = 0
+    total, parts = content_loss(made, target, known)
+    assert parts["valid"].item() == pytest.approx(24 / 25) and parts["hole"].item() == pytest.approx(1 / 25)
+    assert parts["smooth"].item() == pytest.approx(4 / 25)  # four steps of one per channel around the pixel
+    assert total.item() == pytest.approx(24 / 25 + 6 / 25 + 0.1 * 4 / 25)
+
+
+def test_content_completion_learns(discs, tmp_path):
+    """The erased pixels of orange discs become orange; what a run writes is what `content_weights=` takes."""
+    import amodal
+
+    recipe = recipe_for("deocclusion-content", discs, None, steps=150)
+    recipe = replace(
+        recipe,
+        data={**recipe.data, "validation_limit": 12},
+        network={"widths": (16, 16, 32, 32)},
+        optimizer=OptimizerConfig("adamw", lr=1e-2, weight_decay=0.0, warmup=5, clip=5.0, ema=0.0),
+    )
+    trainer = Trainer(recipe, open_task(recipe), tmp_path / "content")
+    before = trainer.task.validate(trainer.network, torch.device("cpu"))[0]
+    after = trainer.train()
+    assert after["hole_error"] < 0.3 * before["hole_error"], (before, after)
+    masks = recipe_for("deocclusion", discs, None, steps=1)
+    Trainer(masks, open_task(masks), tmp_path / "masks").train()
+    options = {"weights": str(tmp_path / "masks" / "weights.safetensors"), "input_size": 32}
+    options["content_weights"] = str(tmp_path / "content" / "weights.safetensors")
+    sample = next(iter(dataset("masks", discs)))
+    result = amodal.load("deocclusion", options=options, device="cpu").open(sample.image).complete(mask=sample.visible)
+    assert result.amodal.contains(sample.visible)
+    with pytest.raises(RecipeError, match=r"data\.size is 40; with 4 levels it is a multiple of 16"):
+        open_task(replace(recipe, data={**recipe.data, "size": 40}))
+
+
 def test_mixture_of_two_sets(discs, diffusion, tmp_path):
     from amodal.training.tasks.objects import Mixture, open_sets
 
@@ -223,6 +262,12 @@ def test_recipes_are_the_papers(name):
     assert (how.milestones, how.drop, recipe.run.steps, recipe.run.batch) == ((32_000, 48_000), 0.1, 56_000, 32)
     assert recipe.data["size"] == (512 if name == "sdamodal" else 256)
     json.dumps(recipe.to_dict()["data"])
+
+
+def test_recipe_of_content_completion():
+    recipe = read_recipe(RECIPES / "deocclusion-content.toml")
+    assert (recipe.optimizer.lr, recipe.run.steps, recipe.run.batch, recipe.data["size"]) == (1e-4, 450_000, 16, 256)
+    assert recipe.loss == {"valid": 1.0, "hole": 6.0, "smooth": 0.1}
 
 
 def test_bad_loss_settings(discs, diffusion):

@@ -1,4 +1,4 @@
-"""Losses of PCNet-M and ASBU."""
+"""Losses of PCNet-M, PCNet-C and ASBU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .network import asbu_parts
 
-__all__ = ["eraser_weights", "mask_loss", "uncertainty_loss"]
+__all__ = ["content_loss", "eraser_weights", "mask_loss", "uncertainty_loss"]
 
 
 def eraser_weights(eraser: Tensor, inside: float = 5.0) -> Tensor:
@@ -66,6 +66,35 @@ def uncertainty_loss(
     if edge_kind == "mse":
         return loss + F.mse_loss(deviation, edge)
     return loss + F.binary_cross_entropy(deviation.clamp(1e-6, 1 - 1e-6), edge)
+
+
+def content_loss(
+    made: Tensor, target: Tensor, known: Tensor, valid: float = 1.0, hole: float = 6.0, smooth: float = 0.1
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """PCNet-C's terms that need no other network (Liu et al., ECCV 2018, equations 1, 2 and 6).
+
+    Args:
+        made: what the network makes, (B, 3, S, S).
+        target: the whole picture, (B, 3, S, S).
+        known: 1 where the network saw it, 0 in the hole, (B, 1, S, S).
+        valid: weight of the mean absolute difference where it is known.
+        hole: the same in the hole; both are divided by all pixels.
+        smooth: weight of the total variation in the hole and one pixel around it, the rest taken from the picture.
+
+    Returns:
+        the sum and its three parts, not weighted.
+    """
+    each = (made - target).abs()
+    whole = known * target + (1 - known) * made
+    near = F.max_pool2d(1 - known, 3, 1, 1)
+    across = (whole[..., 1:] - whole[..., :-1]).abs() * near[..., 1:] * near[..., :-1]
+    down = (whole[..., 1:, :] - whole[..., :-1, :]).abs() * near[..., 1:, :] * near[..., :-1, :]
+    parts = {
+        "valid": (each * known).mean(),
+        "hole": (each * (1 - known)).mean(),
+        "smooth": (across.sum() + down.sum()) / whole.numel(),
+    }
+    return valid * parts["valid"] + hole * parts["hole"] + smooth * parts["smooth"], parts
 
 
 def class_loss(output: Tensor, target: Tensor) -> Tensor:

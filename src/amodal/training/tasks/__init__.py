@@ -16,6 +16,7 @@ __all__ = ["TASKS", "open_task"]
 TASKS = {
     "asbu": "deocclusion:ErasedTask",
     "deocclusion": "deocclusion:ErasedTask",
+    "deocclusion-content": "content:ContentTask",
     "deocclusion-single": "deocclusion:SingleStageTask",
     "occamodal": "occamodal:OccAmodalTask",
     "pix2gestalt": "pix2gestalt:Pix2GestaltTask",

@@ -30,7 +30,7 @@ from ...networks.unet import MaskUNet, xavier
 from ..recipe import Recipe, RecipeError, section
 from .objects import Arrays, CropConfig, Mixture, ObjectBatches, crop_scores, fixed_samples, open_sets
 
-__all__ = ["ErasedTask", "SingleStageTask"]
+__all__ = ["DataConfig", "ErasedTask", "SingleStageTask", "placed", "sets_of"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,19 @@ def sets_of(sets: tuple[dict[str, object], ...], where: str) -> Mixture:
     return Mixture(open_sets(sets, where))
 
 
-def erased_sample(data: DataConfig, mixture: Mixture, rng: np.random.Generator) -> Arrays:
-    """One self-supervised sample: visible mask, eraser and target, (S, S) uint8 each (facts of Zhan et al., CVPR 2020)."""
+@dataclass(frozen=True)
+class Placed:
+    """An object's visible mask in its crop, (S, S) bool, another's shape laid somewhere over it, and where the crop is from."""
+
+    target: NDArray[np.bool_]
+    eraser: NDArray[np.bool_]
+    sample: Sample
+    crop: Crop
+    flip: bool
+
+
+def placed(data: DataConfig, mixture: Mixture, rng: np.random.Generator) -> Placed:
+    """An object and an eraser, drawn by chance."""
     augmentation = section(data.crop, CropConfig, "data.crop").augmentation()
     for _ in range(100):
         sample, crop, flip = mixture.crop(rng, data.size, augmentation)
@@ -94,9 +105,14 @@ def erased_sample(data: DataConfig, mixture: Mixture, rng: np.random.Generator) 
         if target.any():
             break
     other, window, mirrored = mixture.crop(rng, data.size, augmentation, shift=False)
-    eraser = place_eraser(target, cut(other.visible, window, mirrored), rng)
-    given, eraser = erase(target, eraser, rng, data.front)
-    return given.astype(np.uint8), eraser.astype(np.uint8), target.astype(np.uint8)
+    return Placed(target, place_eraser(target, cut(other.visible, window, mirrored), rng), sample, crop, flip)
+
+
+def erased_sample(data: DataConfig, mixture: Mixture, rng: np.random.Generator) -> Arrays:
+    """One self-supervised sample: visible mask, eraser and target, (S, S) uint8 each (facts of Zhan et al., CVPR 2020)."""
+    found = placed(data, mixture, rng)
+    given, eraser = erase(found.target, found.eraser, rng, data.front)
+    return given.astype(np.uint8), eraser.astype(np.uint8), found.target.astype(np.uint8)
 
 
 def picture_sample(data: DataConfig, mixture: Mixture, rng: np.random.Generator) -> Arrays:
