@@ -97,7 +97,8 @@ def run() -> dict[str, object]:
                 call.line.close()
                 time.sleep(0.01)
         started = time.perf_counter() - begin
-        parts = {**prompts(call), "load": load(port), "memory": flat(call)}
+        # a new connection for the last part: the service ends those that were idle for seconds
+        parts = {**prompts(call), "load": load(port), "memory": flat(Caller(port))}
         return {"start_s": round(started, 3), **parts, "load_average": os.getloadavg()[0]}
     finally:
         process.terminate()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
+from amodal.drawing import lay
 from amodal.errors import ImageError, MaskError
 from amodal.image import check_image, encode_png, read, read_mask
 
@@ -150,3 +151,16 @@ def test_masks_that_do_not_fit():
         read_mask(encode_png(np.zeros((5, 7), bool)))
     with pytest.warns(UserWarning, match="100% white; white marks the visible object.*--invert-mask"):
         read_mask(encode_png(np.ones((5, 7), bool)))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (1, 1), (7, 5)])
+def test_laying_a_picture_equals_assignment(size):
+    numbers = np.random.default_rng(0)
+    for channels in (3, 4):
+        over = numbers.integers(0, 256, (2 * size[0], size[1], channels), dtype=np.uint8)[::2]
+        onto = numbers.integers(0, 256, (*size, channels), dtype=np.uint8)
+        where = numbers.random(size[::-1]).T < 0.5
+        expected = onto.copy()
+        expected[where] = over[where]
+        lay(over, where, onto)
+        assert np.array_equal(onto, expected)
