@@ -161,6 +161,7 @@ def cluster() -> Iterator[tuple[str, int]]:
     )
     try:
         address = process.stdout.readline().strip()
+        assert address, "Ray does not start on this machine"
         yield address, next(pid for pid in children_of(process.pid) if "raylet/raylet" in command_of(pid))
     finally:
         process.communicate()

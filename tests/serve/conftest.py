@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import amodal
+from amodal.image import encode_png
 
 pytest.importorskip("fastapi", reason='the service is not installed (pip install "amodal[serve]")')
 pytest.importorskip("uvicorn", reason='the service is not installed (pip install "amodal[serve]")')
@@ -28,6 +30,15 @@ from amodal.serve.config import Config
 DEMO = Path(amodal.__file__).parent / "_demo"
 PARTS = {"method": "hull", "segmenter": "grabcut", "inpainter": "classical"}
 """The service is tested, not the networks: the parts that start at once."""
+
+
+def quarter_photo() -> bytes:
+    """The coffee cup at a quarter of its size, 150 x 100 pixels: for tests of the service that need no detail."""
+    return encode_png(np.ascontiguousarray(amodal.read(DEMO / "coffee.jpg")[::4, ::4]))
+
+
+SMALL_BOX = [38, 18, 122, 90]
+"""The cup in it."""
 
 
 @dataclass

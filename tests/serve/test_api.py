@@ -15,7 +15,7 @@ from amodal.mask import Mask
 from amodal.serve.client import Client, ServiceError
 from amodal.serve.config import Limits
 from amodal.serve.shelf import Gone, Shelf
-from serve.conftest import DEMO, PARTS, Browser, running
+from serve.conftest import DEMO, PARTS, SMALL_BOX, Browser, quarter_photo, running
 
 BOX = [150, 70, 490, 360]
 
@@ -52,8 +52,8 @@ def test_events_tell_the_steps_and_the_end(browser):
 
 
 def test_layers_and_their_files(browser):
-    scene = browser.open()
-    things = [{"box": BOX}, {"points": [[560, 120]]}]
+    scene = browser.open(quarter_photo())
+    things = [{"box": SMALL_BOX}, {"points": [[140, 30]]}]
     _, job, _ = browser("POST", f"/api/scenes/{scene}/layers", {"objects": things})
     assert browser.finish(job)["state"] == "done"
     _, result, _ = browser("GET", f"/api/jobs/{job['id']}/result")
