@@ -90,14 +90,13 @@ def measure(work: Callable[[], None], cuda: bool) -> float:
 
 def tiny() -> Any:
     """64 x 64 pixels, four levels, a few channels."""
-    from amodal.methods.pix2gestalt.model import Architecture
+    from amodal.methods.pix2gestalt.model import PUBLISHED, Architecture
 
-    levels = ("DownEncoderBlock2D",) * 4, ("UpDecoderBlock2D",) * 4
+    unet = {"sample_size": 8, "block_out_channels": (8, 8, 16, 16), "cross_attention_dim": 12, "attention_head_dim": 2}
+    vae = {"block_out_channels": (4, 4, 8, 8), "norm_num_groups": 4}
+    encoder = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     return Architecture(
-        {"sample_size": 8, "in_channels": 12, "out_channels": 4, "block_out_channels": (8, 8, 16, 16)}
-        | {"cross_attention_dim": 12, "attention_head_dim": 2, "norm_num_groups": 4},
-        {"down_block_types": levels[0], "up_block_types": levels[1], "block_out_channels": (4, 4, 8, 8)}
-        | {"latent_channels": 4, "norm_num_groups": 4, "layers_per_block": 2, "scaling_factor": 0.18215},
-        {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-        | {"patch_size": 14, "image_size": 28, "projection_dim": 10, "hidden_act": "quick_gelu"},
+        {**PUBLISHED.unet, **unet, "norm_num_groups": 4},
+        {**PUBLISHED.vae, **vae},
+        {**PUBLISHED.image_encoder, **encoder, "image_size": 224, "projection_dim": 10},
     )

@@ -9,38 +9,26 @@ from typing import Any
 import torch
 
 from amodal.methods.pix2gestalt.convert import sources
-from amodal.methods.pix2gestalt.model import Architecture, Networks
+from amodal.methods.pix2gestalt.model import PUBLISHED, Architecture, Networks
 
 TINY = Architecture(
     unet={
+        **PUBLISHED.unet,
         "sample_size": 8,
-        "in_channels": 12,
-        "out_channels": 4,
         "block_out_channels": (8, 8, 16, 16),
-        "layers_per_block": 2,
         "cross_attention_dim": 12,
         "attention_head_dim": 2,
         "norm_num_groups": 4,
     },
-    vae={
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "block_out_channels": (4, 4, 8, 8),
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "norm_num_groups": 4,
-        "sample_size": 64,
-        "scaling_factor": 0.18215,
-    },
+    vae={**PUBLISHED.vae, "block_out_channels": (4, 4, 8, 8), "norm_num_groups": 4, "sample_size": 64},
     image_encoder={
+        **PUBLISHED.image_encoder,
         "hidden_size": 16,
         "intermediate_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "patch_size": 14,
         "image_size": 28,
         "projection_dim": 10,
-        "hidden_act": "quick_gelu",
     },
 )
 """64 x 64 pixels, latents of 8 x 8."""

@@ -383,6 +383,27 @@ def test_command_line_from_composites(tmp_path, capsys):
     assert pictures[:2] == pictures[2:] and len(pictures[0]) == 3
 
 
+def test_command_line_tells_what_is_wrong_with_photos(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "notes.png").write_text("no picture")
+    command = [
+        "data",
+        "build",
+        "pairs",
+        str(tmp_path / "photos"),
+        "--segmenter",
+        "grabcut",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert run([*command, "--depth", "none"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "notes.png" in lines[0] and "is not a picture" in lines[0] and "0 whole objects" in lines[1]
+    assert len(lines) == 2
+    assert run([*command, "--depth", "nowhere"]) in (1, 2)
+    assert "nowhere" in capsys.readouterr().err
+
+
 def tiny_depth(folder: Path, kind: str) -> Path:
     from transformers import (
         DepthAnythingConfig,

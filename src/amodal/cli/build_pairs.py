@@ -68,6 +68,7 @@ def pairs(
     from ..data.pairs.build import build_pairs
     from ..data.pairs.source import PairsConfig, Source, find_wholes
     from ..scale.pairs import finding, making
+    from ..weights import locate
 
     low, high = numbers(hidden, ",", "--hidden takes LOW,HIGH such as 0.05,0.7")
     number, count = numbers(shard, "/", "--shard takes I/N such as 0/8")
@@ -88,8 +89,12 @@ def pairs(
     failures: list[str] = []
     with progress("pairs") as tick:
         if photos is not None:
+            if depth != "none":
+                locate(depth)  # absent weights are told once, not per photo
             networks = finding(run, segmenter, depth, device, rule, options)
             failures = find_wholes(photos, output, networks, config, tick)
+            for failure in failures:
+                hint(f"amodal: {failure}")
         maker = making(run, source, output, config)
         report = build_pairs(source.open(output, config), output, config, maker=maker, resume=resume, tick=tick)
     tell(report, failures, output, as_json)
@@ -122,10 +127,10 @@ def from_composites(
 
 
 def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) -> None:
-    """Print what was done; exit code 3 if something failed."""
-    failures = [*failures, *report.failures]
-    for failure in failures:
+    """Print what was done; exit code 3 if something failed, be it before (`failures`, told already) or now."""
+    for failure in report.failures:
         hint(f"amodal: {failure}")
+    failures = [*failures, *report.failures]
     summary = {"written": report.written, "present": report.present, "wholes": report.wholes, "failures": failures}
     if as_json:
         print_json(summary)

@@ -170,7 +170,7 @@ class SD15(Diffusers):
     paper: ClassVar[str] = "Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022"
     Options: ClassVar[type[Options]] = SD15Options
     licence: ClassVar[str] = "weights: CreativeML Open RAIL-M"
-    memory: ClassVar[str] = "1.9 GB of weights on the GPU in 16 bits"
+    memory: ClassVar[str] = "weights: 1.9 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sd15",)
 
 
@@ -182,7 +182,7 @@ class SD2(Diffusers):
     paper: ClassVar[str] = SD15.paper
     Options: ClassVar[type[Options]] = SD2Options
     licence: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
-    memory: ClassVar[str] = "1.9 GB of weights on the GPU in 16 bits"
+    memory: ClassVar[str] = "weights: 1.9 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sd2",)
 
 
@@ -194,7 +194,7 @@ class SDXL(Diffusers):
     paper: ClassVar[str] = "Podell et al.: SDXL, ICLR 2024"
     Options: ClassVar[type[Options]] = SDXLOptions
     licence: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
-    memory: ClassVar[str] = "5.3 GB of weights on the GPU in 16 bits"
+    memory: ClassVar[str] = "weights: 5.3 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sdxl",)
 
 
@@ -206,5 +206,5 @@ class FluxFill(Diffusers):
     paper: ClassVar[str] = "Black Forest Labs: FLUX.1 Fill [dev], 2024"
     Options: ClassVar[type[Options]] = FluxFillOptions
     licence: ClassVar[str] = "weights: FLUX.1 [dev] Non-Commercial License"
-    memory: ClassVar[str] = "12 GB of weights on the GPU in 8 bits, 24 GB in 16"
+    memory: ClassVar[str] = "weights: 12 GB on the GPU in 8 bits, 24 GB in 16; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("flux-fill",)

@@ -88,7 +88,9 @@ class Sam(Segmenter):
     name: ClassVar[str] = "sam"
     summary: ClassVar[str] = "Segment Anything: clicks and boxes; vit-h, -l, -b, or slim for CPUs"
     paper: ClassVar[str] = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643"
-    memory: ClassVar[str] = "weights: vit-h 2.6 GB in fp32, half of it in 16 bits; vit-b 0.4, slim 0.04"
+    memory: ClassVar[str] = (
+        "weights: vit-h 2.6 GB in fp32, half of it in 16 bits; vit-b 0.4, slim 0.04; pictures come on top"
+    )
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("sam-vit-h", "sam-vit-l", "sam-vit-b", "sam-slim")
     Options: ClassVar[type[Options]] = SamOptions
@@ -207,7 +209,7 @@ class Sam2(Sam):
     name: ClassVar[str] = "sam2"
     summary: ClassVar[str] = "SAM 2.1: clicks and boxes; tiny, small, base-plus, large"
     paper: ClassVar[str] = "Ravi et al.: SAM 2, arXiv 2408.00714"
-    memory: ClassVar[str] = "weights: large 0.9 GB in fp32, half of it in 16 bits; tiny 0.16"
+    memory: ClassVar[str] = "weights: large 0.9 GB in fp32, half of it in 16 bits; tiny 0.16; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sam2-tiny", "sam2-small", "sam2-base-plus", "sam2-large")
     Options: ClassVar[type[Options]] = Sam2Options
 
@@ -219,7 +221,7 @@ class Sam3(Sam):
     summary: ClassVar[str] = "SAM 3: words, clicks and boxes"
     paper: ClassVar[str] = "Carion et al.: SAM 3, arXiv 2511.16719"
     licence: ClassVar[str] = "SAM License (its own terms; accept them on the hub)"
-    memory: ClassVar[str] = "weights: 3.4 GB in fp32, half of it in 16 bits"
+    memory: ClassVar[str] = "weights: 3.4 GB in fp32, half of it in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sam3",)
     Options: ClassVar[type[Options]] = Sam3Options
 

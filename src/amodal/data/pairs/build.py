@@ -93,7 +93,7 @@ def build_pairs(
     if pictures < 2:
         raise DataError(
             f"{len(wholes)} whole objects in {pictures} pictures were found; an occluder must come from another picture, so "
-            "at least two are needed. Give more photos, or loosen the rule (closer, smallest)"
+            "at least two are needed. Give more photos, or loosen the rule (--set rule.closer=0.8, rule.smallest=0.005)"
         )
     names = {
         (index, number): f"{safe(whole.image_id)}-{index}-{number}"

@@ -105,7 +105,9 @@ class Pix2Gestalt(Method):
     licence: ClassVar[str] = (
         "Apache-2.0 code; the released weights have no licence text, their repository is CC BY-NC 4.0"
     )
-    memory: ClassVar[str] = "2.7 GB of weights in bf16 and room for the pictures of a batch; works on a CPU, slowly"
+    memory: ClassVar[str] = (
+        "weights: 2.7 GB in bf16, 5 GB in fp32; the pictures of a batch come on top; works on a CPU, slowly"
+    )
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("pix2gestalt",)
 

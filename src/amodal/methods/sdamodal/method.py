@@ -101,7 +101,7 @@ class SDAmodal(Method):
         "code Apache-2.0; the authors' weights: none stated; Stable Diffusion 2.1: CreativeML Open RAIL++-M"
     )
     memory: ClassVar[str] = (
-        "weights of Stable Diffusion 2.1: 2.6 GB in fp16, 5.2 GB in fp32; lower draw_batch for less beside them"
+        "weights of Stable Diffusion 2.1: 2.6 GB in fp16, 5.2 GB in fp32; pictures come on top, fewer with a lower draw_batch"
     )
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("sdamodal", "sd21")
