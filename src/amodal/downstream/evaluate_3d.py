@@ -66,7 +66,9 @@ def occluded_views(
         DataError: fewer than two meshes, or one that is empty or damaged.
     """
     if len(files) < 2:
-        raise DataError(f"{len(files)} meshes; at least two are needed, since each is occluded by another")
+        raise DataError(
+            f"{len(files)} meshes (.glb, .obj, .ply) were found; at least two are needed, since each is occluded by another"
+        )
     meshes = [TexturedMesh.load(file).normalised() for file in files]
     out = []
     for index, (file, mesh) in enumerate(zip(files, meshes, strict=True)):
