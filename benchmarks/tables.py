@@ -57,7 +57,7 @@ def page() -> str:
         table = [["IoU by share occluded, %", *(f"{label} ({bins[label]['objects']})" for label in labels)]]
         table += [[m, *(percent(methods[m]["bins"][label]["iou"]["method"]) for label in labels)] for m in names]
         parts.append(markdown(table))
-    return "\n\n".join([*parts, *embedded(), *scoring()]) + "\n"
+    return "\n\n".join([*parts, *embedded(), *painting(), *ablation(), *speed(), *scoring()]) + "\n"
 
 
 def embedded() -> list[str]:
@@ -82,6 +82,87 @@ def embedded() -> list[str]:
         )
         parts.append(markdown(rows))
     return parts
+
+
+def painting() -> list[str]:
+    """What the inpainters paint into the occluded pixels, if it was measured."""
+    path = ROOT / "results" / "painting.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())["occluded_pixels"]
+    rows = [["inpainter", "objects", "mean absolute error, grey levels", "PSNR, dB", "detail / true detail (median)"]]
+    rows += [
+        [
+            name,
+            str(r["objects"]),
+            f"{r['mean_absolute_error']:.1f}",
+            f"{r['psnr']:.2f}",
+            f"{r['detail']:.2f}",
+        ]
+        for name, r in found.items()
+    ]
+    return [
+        "## Painting of occluded pixels",
+        "Composites of development photographs; the true masks are given. Detail is the mean change between neighbouring pixels: 1 is "
+        "as much as the truth has, 0 a flat colour. Error and PSNR reward the mean of what could be there, detail a guess at it.",
+        markdown(rows),
+    ]
+
+
+def ablation() -> list[str]:
+    """The tuning-free method with the pocket inpainter and each of its parts taken away, if it was measured."""
+    path = ROOT / "results" / "ablation.tuning-free.json"
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    rows = [["run", "iou", "change [95 %]", "iou_occluded", "change [95 %]"]]
+    for number, run in enumerate(content["runs"]):
+        cells = [run["folder"]]
+        for column in ("iou", "iou_occluded"):
+            metric = content["metrics"][column]
+            cells.append(f"{100 * metric['values'][number]:.1f}")
+            change = metric["differences"][number - 1] if number else None
+            cells.append(
+                "" if change is None else " ".join(f"{100 * change[k]:+.1f}" for k in ("value", "low", "high"))
+            )
+        rows.append(cells)
+    return [
+        "## Tuning-free, part by part",
+        f"`tuning-free` with the embedded inpainter, {content['objects']} composites; each run takes one part of the paper away. "
+        f"`{content['command']}`. The paper, with SDXL on COCO-A: {reported(content)} points of mIoU.",
+        markdown(rows),
+    ]
+
+
+def reported(content: dict[str, Any]) -> str:
+    """What the paper reports for each part, as text."""
+    return ", ".join(f"{part} {value:+.1f}" for part, value in content["reported"].items())
+
+
+def speed() -> list[str]:
+    """Seconds of the embedded default, if they were measured."""
+    path = ROOT / "benchmarks" / "results" / "mask.json"
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    result, machine = content["result"], content["machine"]
+    words = {
+        "mask": "amodal mask of one object, warm",
+        "cutout": "amodal mask and painted cut-out, warm",
+        "open": "segmenter: opening a picture",
+        "further_click": "segmenter: a click on an open picture",
+        "command": "`amodal segment` as a new process, files written",
+    }
+    rows = [["what", "seconds, median", "lowest to highest"]]
+    for key, text in words.items():
+        entry = result[key]
+        rows.append([text, f"{entry['median_s']:.3f}", f"{entry['lowest_s']:.3f} to {entry['highest_s']:.3f}"])
+    return [
+        "## Speed of the embedded default",
+        f"One 600 x 400 photograph on {machine['cpu']} ({machine['cores']} cores, load {machine['load']:.1f}), no GPU: "
+        f"`python -m benchmarks mask`. The command needs at most {result['command']['peak_bytes'] / 1e6:.0f} MB.",
+        markdown(rows),
+    ]
 
 
 def scoring() -> list[str]:
