@@ -65,6 +65,14 @@ def test_rims_are_dropped_and_parts_are_kept():
     assert clean.contains(Mask.from_box((102, 35, 158, 65)))
 
 
+def test_unlikely_growth_is_none():
+    visible = Mask.from_box((0, 0, 100, 100))
+    values = np.zeros((120, 200), np.float32)
+    values[:100, :100], values[30:70, 100:160] = 0.9, 0.6
+    assert amodal_mask(SoftMask(values), visible, sure=0.55).area == 100 * 100 + 40 * 60
+    assert amodal_mask(SoftMask(values), visible, sure=0.65) == visible
+
+
 def test_temperature():
     soft = SoftMask(np.array([[0.5, 0.9, 0.1]], np.float32))
     assert calibrated(soft, 1.0) is soft

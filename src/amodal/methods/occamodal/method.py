@@ -43,6 +43,12 @@ class OccAmodalOptions(Options):
     rim: float = Field(
         0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
     )
+    sure: float = Field(
+        0.68,
+        ge=0,
+        lt=1,
+        description="an occluded part whose mean probability is below this is not believed: the object counts as whole",
+    )
     threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
 
 
@@ -65,7 +71,8 @@ class OccAmodal(Method):
         def guess(job: Job) -> Guess:
             amodal, occluder = predict(run, image, job.visible, look)
             amodal = calibrated(amodal, temperature)
-            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim)
+            sure = 0.0 if job.occluder else o.sure  # who names an occluder knows that something is hidden
+            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, sure)
             return Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)
 
         guesses = []
@@ -75,15 +82,18 @@ class OccAmodal(Method):
         return guesses
 
 
-def amodal_mask(probability: SoftMask, visible: Mask, threshold: float = 0.5, rim: float = 0.0) -> Mask:
+def amodal_mask(
+    probability: SoftMask, visible: Mask, threshold: float = 0.5, rim: float = 0.0, sure: float = 0.0
+) -> Mask:
     """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
-    along sharp edges.
+    along sharp edges. Growth that is unlikely as a whole is no growth: most objects are not occluded.
 
     Args:
         probability: of belonging to the object.
         visible: the visible mask.
         threshold: least probability.
         rim: new parts thinner than this share of the visible box's longer side are dropped.
+        sure: least mean probability of all new pixels together.
     """
     import cv2
 
@@ -97,7 +107,11 @@ def amodal_mask(probability: SoftMask, visible: Mask, threshold: float = 0.5, ri
         new = np.asarray(cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc)).astype(bool)
     whole = new | seen
     _, labels = cv2.connectedComponents(whole.astype(np.uint8), connectivity=8)
-    return Mask.from_array(whole & np.isin(labels, np.unique(labels[seen])), (x0, y0)) | visible
+    whole &= np.isin(labels, np.unique(labels[seen]))
+    new = whole & ~seen
+    if new.any() and probability.values[new].mean() < sure:
+        return visible
+    return Mask.from_array(whole, (x0, y0)) | visible
 
 
 def calibrated(probability: SoftMask, temperature: float) -> SoftMask:
