@@ -124,29 +124,29 @@ def planes(target: NDArray[np.floating], condition: NDArray[np.floating], area: 
 
 
 def background(rng: np.random.Generator, image: Array, visible: Bits) -> Array:
-    """What surrounds the object: its mean colour, colours drawn from its own pixels and blurred, or a plain grey."""
+    """What surrounds the object: its mean colour, colours drawn from its own pixels and blurred, or any plain colour."""
     colours = image[visible]
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.3:
         return np.broadcast_to(colours.mean(axis=0), image.shape).astype(np.float32)
-    if kind < 0.9:
+    if kind < 0.65:
         drawn = colours[rng.integers(len(colours), size=visible.shape)]
         sigma = float(rng.uniform(0.02, 0.12) * len(visible))
         return np.asarray(cv2.GaussianBlur(drawn, (0, 0), sigma), np.float32)
-    return np.full(image.shape, rng.uniform(-1, 1), np.float32)
+    return np.broadcast_to(rng.uniform(-1, 1, 3), image.shape).astype(np.float32)
 
 
 def object_area(rng: np.random.Generator, visible: Bits, hidden: Bits) -> Bits:
     """Everything but the visible object; its convex hull, grown; or the hidden part, grown and ragged."""
     kind = rng.random()
-    if kind < 0.45:
+    if kind < 0.35:
         return ~visible
-    if kind < 0.75:
+    if kind < 0.65:
         points = cv2.convexHull(np.argwhere(visible)[:, ::-1].astype(np.int32))
         canvas = np.zeros(visible.shape, np.uint8)
         cv2.fillConvexPoly(canvas, points, 1)
         return np.asarray(grow(canvas, int(rng.integers(0, 24))) | hidden)
-    return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(1, 16))))
+    return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, 12))) & ~visible)
 
 
 def photo_area(rng: np.random.Generator, painted: Painted) -> Bits:
