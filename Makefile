@@ -1,10 +1,10 @@
-# make demo | test | test-slow | check | bench | format | clean
+# make demo | test | test-fast | check | bench | format | clean
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-slow check bench format clean
+.PHONY: demo test test-fast check bench format clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -23,10 +23,10 @@ demo: $(VENV)/.core
 	$(BIN)/python -m amodal demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow
+test-fast: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
 
 check: $(VENV)/.test
 	$(BIN)/ruff format -q --check .
