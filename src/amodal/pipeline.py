@@ -40,7 +40,7 @@ def load(
     Args:
         method: a name of `amodal list methods`.
         inpainter: a name of `amodal list inpainters`, a hub name or a folder; it drives the tuning-free method and paints the
-            occluded pixels for methods that give only a mask.
+            occluded pixels for methods that give only a mask. Default: `registry.default_inpainter`.
         segmenter: a name of `amodal list segmenters`, a hub name or a folder.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         options: options of the method, as in `amodal show METHOD`.
@@ -50,10 +50,12 @@ def load(
     Raises:
         UnknownNameError, OptionError, WeightsError, MissingExtraError.
     """
+    method = method or registry.DEFAULTS["methods"]
+    inpainter = inpainter or registry.default_inpainter(method)
     return Model(
-        registry.create_method(method or registry.DEFAULTS["methods"], options, device),
+        registry.create_method(method, options, device),
         registry.create_segmenter(segmenter or registry.DEFAULTS["segmenters"], segmenter_options, device),
-        registry.create_inpainter(inpainter or registry.DEFAULTS["inpainters"], inpainter_options, device),
+        registry.create_inpainter(inpainter, inpainter_options, device),
     )
 
 

@@ -15,7 +15,17 @@ from typing import Any, cast
 from .errors import AmodalError, MissingExtraError, UnknownNameError, nearest
 from .protocols import Inpainter, Method, Plugin, Segmenter
 
-__all__ = ["DEFAULTS", "KINDS", "create", "create_inpainter", "create_method", "create_segmenter", "find", "names"]
+__all__ = [
+    "DEFAULTS",
+    "KINDS",
+    "create",
+    "create_inpainter",
+    "create_method",
+    "create_segmenter",
+    "default_inpainter",
+    "find",
+    "names",
+]
 
 BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
@@ -35,6 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "classical": "amodal.inpainters.classical:Classical",
         "diffusers": "amodal.inpainters.diffusers:Diffusers",
         "flux-fill": "amodal.inpainters.diffusers:FluxFill",
+        "pocket": "amodal.inpainters.pocket:Pocket",
         "sd15": "amodal.inpainters.diffusers:SD15",
         "sd2": "amodal.inpainters.diffusers:SD2",
         "sdxl": "amodal.inpainters.diffusers:SDXL",
@@ -68,6 +79,8 @@ BUILTIN: dict[str, dict[str, str]] = {
 KINDS = tuple(BUILTIN)
 DEFAULTS = {"methods": "occamodal", "inpainters": "classical", "segmenters": "pocket"}
 """What `amodal.load()` uses: the best that ships inside the package."""
+DRIVEN = "pocket"
+"""The inpainter of methods that drive one themselves: it must be able to draw an object, which `classical` is not."""
 
 FOLDERS: dict[str, str] = {"inpainters": "diffusers", "segmenters": "sam"}
 """Kind to the plug-in that takes a hub name (`owner/name`) or a folder in place of a name, through its option `model`."""
@@ -128,6 +141,11 @@ def create(kind: str, name: str, options: Mapping[str, Any] | None = None, devic
 def create_method(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Method:
     """A method by name with its options (plain values or strings). Raises UnknownNameError, OptionError, WeightsError."""
     return cast(Method, create("methods", name, options, device))
+
+
+def default_inpainter(method: str) -> str:
+    """The inpainter that goes with a method where nobody names one. Raises UnknownNameError, MissingExtraError."""
+    return DRIVEN if find("methods", method).needs_inpainter else DEFAULTS["inpainters"]
 
 
 def create_inpainter(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Inpainter:

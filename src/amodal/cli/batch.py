@@ -106,9 +106,10 @@ def model_arguments(
     from .. import registry
     from ..options import build_options
 
+    method = method or registry.DEFAULTS["methods"]
     chosen = {
-        "method": method or registry.DEFAULTS["methods"],
-        "inpainter": inpainter or registry.DEFAULTS["inpainters"],
+        "method": method,
+        "inpainter": inpainter or registry.default_inpainter(method),
         "segmenter": segmenter or registry.DEFAULTS["segmenters"],
     }
     for part, name in chosen.items():
