@@ -45,7 +45,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "classical": "amodal.inpainters.classical:Classical",
         "diffusers": "amodal.inpainters.diffusers:Diffusers",
         "flux-fill": "amodal.inpainters.diffusers:FluxFill",
-        "pocket": "amodal.inpainters.pocket:Pocket",
+        "pocket": "amodal.inpainters.pocket.inpainter:Pocket",
         "sd15": "amodal.inpainters.diffusers:SD15",
         "sd2": "amodal.inpainters.diffusers:SD2",
         "sdxl": "amodal.inpainters.diffusers:SDXL",

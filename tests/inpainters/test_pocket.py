@@ -8,7 +8,7 @@ from amodal import Mask, load
 from amodal.data.composites.build import LibraryConfig, open_library
 from amodal.data.composites.pairs import PairConfig, PairStream
 from amodal.errors import Cancelled
-from amodal.inpainters.pocket import Pocket
+from amodal.inpainters.pocket.inpainter import Pocket
 from amodal.inpainters.pocket.schedule import CosineSteps, levels
 from amodal.pipeline import Model
 from amodal.protocols import Sampling
