@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
                 print(f"{name}, {method}: {error}", file=sys.stderr)
                 return 1
             content = {**report.content, "set": name}
-            command = f"python -m benchmarks.development --data DIR --sets {name} {method}"
+            command = f"python -m benchmarks.development --data DIR {method} --sets {name}"
             write_json(RESULTS / f"{name}.{method}.json", {"command": command, **content})
             print(f"{name}, {method}: iou {report['iou']:.4f}, occluded {report['iou_occluded']:.4f}", flush=True)
     return 0
