@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..parallel import cores
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -11,11 +13,11 @@ __all__ = ["open_session"]
 
 
 def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A session on the CPU; `threads` 0 takes one per core."""
+    """A session on the CPU; `threads` 0 takes one per core that this process may use."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or cores()  # told a number, it ties no thread to a core
     options.log_severity_level = 3
     # Memory is given back between calls: the networks are small, their scratch space is not.
     options.enable_cpu_mem_arena = False

@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from .worker import Done, Result, Row, Spec, Worker, failed
 
@@ -77,12 +78,22 @@ def _run_alone(spec: Spec, row: Row) -> list[Result]:
 
 def _pool(spec: Spec, workers: int) -> ProcessPoolExecutor:
     # spawn: forking a process that has threads (OpenCV, ONNX Runtime, torch) can lock up
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (spec,))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, _start, (spec, workers, context.Value("i", 0)))
 
 
-def _start(spec: Spec) -> None:
-    """In a new process: end with the parent, even if it is killed; the model is made on the first row."""
+def _start(spec: Spec, workers: int, begun: Any) -> None:
+    """In a new process: takes its share of the cores, and ends with the parent, even if that is killed.
+
+    The model is made on the first row.
+    """
     global _worker  # noqa: PLW0603  a process of a pool has no other place
+    with begun.get_lock():
+        number, begun.value = begun.value, begun.value + 1
+    if workers > 1 and hasattr(os, "sched_setaffinity"):
+        # Else the threads of each worker would take all cores, and wait for those of the others.
+        every = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(every[number % len(every) :: workers]))
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
