@@ -13,7 +13,8 @@ import amodal
 from amodal.errors import Cancelled, PromptError
 from amodal.mask import Mask
 from amodal.serve.client import Client, ServiceError
-from amodal.serve.config import Limits
+from amodal.serve.config import Config, Limits
+from amodal.serve.engine import catalogue
 from amodal.serve.shelf import Gone, Shelf
 from serve.conftest import DEMO, PARTS, SMALL_BOX, Browser, quarter_photo, running
 
@@ -100,6 +101,13 @@ def test_the_clients_errors(service, photo):
         Client(service.url, method="hul")(photo, point=(50, 48))
     with pytest.raises(ServiceError, match="no service answers"):
         Client("http://127.0.0.1:9")
+
+
+def test_the_default_inpainter_is_the_operators_or_goes_with_the_method(browser):
+    _, about, _ = browser("GET", "/api/about")
+    assert {row["inpainter"] for row in about["methods"]["choices"]} == {"classical"}  # the operator's, in these tests
+    own = {row["name"]: row["inpainter"] for row in catalogue(Config())["methods"]["choices"]}
+    assert (own["occamodal"], own["tuning-free"]) == ("classical", "pocket")
 
 
 def test_method_and_options_are_chosen_per_request(browser):

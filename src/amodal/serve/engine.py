@@ -116,7 +116,7 @@ class Engine:
             name = getattr(choice, part)
             if name is not None and name not in registry.names(kind):
                 raise UnknownNameError(f"no {part} named {name!r}; {nearest(name, registry.names(kind))}")
-            default = self.config.model.get(part) or registry.DEFAULTS[kind]
+            default = default_name(self.config, part, choice.method)
             values = getattr(choice, _options_of(part))
             if not values:
                 continue
@@ -263,9 +263,18 @@ def catalogue(config: Config) -> dict[str, Any]:
             schema["properties"] = {k: v for k, v in schema.get("properties", {}).items() if k not in free}
             about = {"summary": cls.summary, "licence": cls.licence, "memory": cls.memory, "extra": cls.extra}
             rows.append({"name": name, **about, "schema": schema, "weights": list(cls.weights)})
-        default = config.model.get(part) or registry.DEFAULTS[kind]
-        out[kind] = {"default": cast(str, default), "choices": rows}
+        out[kind] = {"default": default_name(config, part), "choices": rows}
+    for row in out["methods"]["choices"]:
+        row["inpainter"] = default_name(config, "inpainter", row["name"])
     return out
+
+
+def default_name(config: Config, part: str, method: str | None = None) -> str:
+    """What a part is where a choice does not name it: the operator's, or amodal's own (for the inpainter, the method's)."""
+    own = cast("str | None", config.model.get(part))
+    if own is None and part == "inpainter":
+        return registry.default_inpainter(method or default_name(config, "method"))
+    return own or registry.DEFAULTS[f"{part}s"]
 
 
 def _options_of(part: str) -> str:

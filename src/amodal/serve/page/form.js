@@ -42,13 +42,17 @@ function field(schema, value, set) {
 
 function options(part, key, redraw) {
   const list = state.about[`${part}s`];
-  const chosen = state.choice[part] ?? list.default;
+  const { choices, default: usual } = state.about.methods;
+  const method = choices.find((choice) => choice.name === (state.choice.method ?? usual));
+  const standard = part === "inpainter" && method ? method.inpainter : list.default;
+  const chosen = state.choice[part] ?? standard;
   const select = node("select", { id: `choice-${part}` }, ...list.choices.map((choice) =>
     node("option", { value: choice.name, textContent: choice.name, selected: choice.name === chosen })));
   select.setAttribute("aria-label", part);
   select.onchange = () => {
     delete state.choice[key];
-    if (select.value === list.default) delete state.choice[part];
+    if (part === "method" && !state.choice.inpainter) delete state.choice.inpainter_options; // another one's, maybe
+    if (select.value === standard) delete state.choice[part];
     else state.choice[part] = select.value;
     redraw(part, true);
   };
