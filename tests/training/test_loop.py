@@ -106,6 +106,34 @@ def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "4", "6"]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at the import of its compiler
+def test_compiled_network_learns_the_same(recipe, tmp_path, monkeypatch):
+    """And where nothing can compile, the error says what to do."""
+    from torch._dynamo.utils import counters
+    from torch._inductor import config
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        pytest.skip(f"there is no C++ compiler: {error}")
+    short = replace(recipe, run=replace(recipe.run, steps=2))
+    compiled = replace(short, run=replace(short.run, compile=True))
+    counters.clear()
+    for name, one in (("plain", short), ("compiled", compiled)):
+        fresh(one, tmp_path / name).train()
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    plain, other = state(tmp_path / "plain")["network"], state(tmp_path / "compiled")["network"]
+    assert plain.keys() == other.keys()
+    assert max(float((plain[k] - other[k]).abs().max()) for k in plain if plain[k].is_floating_point()) < 1e-3
+    torch._dynamo.reset()
+    monkeypatch.setattr(config.cpp, "cxx", ("/nowhere/g++",))
+    with pytest.raises(RecipeError, match="cannot be compiled here .* run.compile=false"):
+        fresh(compiled, tmp_path / "none").train()
+
+
 TRAIN = """
 import sys
 from pathlib import Path

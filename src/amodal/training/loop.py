@@ -108,6 +108,9 @@ class Trainer:
         if run.init_from:
             read_weights(self.network, Path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema)
+        if run.compile:
+            for name in getattr(task, "compiled", ("",)):
+                self.network.get_submodule(name).compile()
         self.graded, self.optimizer = self.accelerator.prepare(_Graded(self.network, task), self._optimizer())
         self.writer = _tensorboard(folder) if self.main else None
         if self.main:
@@ -158,7 +161,22 @@ class Trainer:
         temporary.replace(self.folder / "weights.safetensors")
 
     def train(self) -> dict[str, float]:
-        """Run to the recipe's last step; returns the last validation's metrics."""
+        """Run to the recipe's last step; returns the last validation's metrics.
+
+        Raises:
+            RecipeError: `run.compile` is set and nothing here can compile.
+        """
+        if not self.recipe.run.compile:
+            return self._train()
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return self._train()
+        except TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RecipeError(f"the network cannot be compiled here ({reason}); use run.compile=false") from error
+
+    def _train(self) -> dict[str, float]:
         run = self.recipe.run
         metrics: dict[str, float] = {}
         mark, first = time.monotonic(), self.step

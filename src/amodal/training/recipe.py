@@ -27,6 +27,7 @@ class RunConfig:
         precision: "fp32" or "bf16" (autocast).
         threads: Threads of the training process on a CPU; 0 leaves torch's choice.
         workers: Data processes.
+        compile: Compile the network first (`torch.compile`; needs a C++ compiler). Takes a minute or two, then steps are faster.
         log_every, validate_every, checkpoint_every: In steps.
         init_from: Weights (.safetensors) to start from; "" starts from scratch.
     """
@@ -39,6 +40,7 @@ class RunConfig:
     precision: str = "bf16"
     threads: int = 0
     workers: int = 1
+    compile: bool = False
     log_every: int = 50
     validate_every: int = 1000
     checkpoint_every: int = 500

@@ -22,7 +22,8 @@ class BatchSource(Protocol):
 class Task(Protocol):
     """One network's training: how to build it, what it eats, what it must answer.
 
-    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate.
+    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate; and an attribute
+    `compiled`: names of the submodules that its loss calls, where that is not the network itself (see `run.compile`).
     """
 
     def network(self) -> nn.Module:

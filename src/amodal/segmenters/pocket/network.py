@@ -46,13 +46,11 @@ class PocketHead(nn.Module):
 
     def forward(self, features: Tensor, prompts: Tensor) -> Tensor:
         """To logits (B, 1, S, S)."""
-        looks = self.look(features)
+        looks = self.look(features).flatten(2)
         looks = looks / (looks.square().sum(1, keepdim=True) + 1e-4).sqrt()
-        discs = F.avg_pool2d(prompts[:, :2], FOLD)
-        share = discs / (discs.sum((2, 3), keepdim=True) + 1e-4)
-        alike = torch.cat(
-            [(looks * (looks * share[:, i : i + 1]).sum((2, 3), keepdim=True)).sum(1, keepdim=True) for i in (0, 1)], 1
-        )
+        discs = F.avg_pool2d(prompts[:, :2], FOLD).flatten(2)
+        clicked = (discs / (discs.sum(2, keepdim=True) + 1e-4)) @ looks.transpose(1, 2)
+        alike = (clicked @ looks).unflatten(2, features.shape[2:])
         f = self.stem(torch.cat([features, F.pixel_unshuffle(prompts, FOLD), alike], 1))
         return F.pixel_shuffle(self.last(self.body(f)), FOLD)
 

@@ -52,6 +52,8 @@ class LossConfig:
 class PocketSegmenterTask:
     """See `amodal.training.task.Task`."""
 
+    compiled = ("encoder", "head")
+
     def __init__(self, recipe: Recipe) -> None:
         data = {
             "targets": TARGETS,
