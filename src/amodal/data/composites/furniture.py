@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -16,16 +18,20 @@ class Builder:
     Args:
         rng: Source of all chance.
         pictures: Pictures that textures are cut from.
+        palette: Textures that the things of one room have in common, each (TEXTURE, TEXTURE, 3); may be empty.
     """
 
-    def __init__(self, rng: np.random.Generator, pictures: list[Image]) -> None:
-        self.rng, self.pictures = rng, pictures
+    def __init__(self, rng: np.random.Generator, pictures: list[Image], palette: Sequence[Image] = ()) -> None:
+        self.rng, self.pictures, self.palette = rng, pictures, palette
         self.parts: list[tuple[Floats, Floats, int]] = []
         self.textures: list[Image] = []
 
     def material(self) -> int:
-        """A new random material; returns its number."""
-        self.textures.append(texture(self.rng, self.pictures, TEXTURE, TEXTURE))
+        """A random material, mostly one of the palette; returns its number."""
+        if self.palette and self.rng.random() < 0.7:
+            self.textures.append(self.palette[int(self.rng.integers(len(self.palette)))])
+        else:
+            self.textures.append(texture(self.rng, self.pictures, TEXTURE, TEXTURE))
         return len(self.textures) - 1
 
     def books(self) -> int:
@@ -308,9 +314,9 @@ LARGE = (table, table, shelf, shelf, sofa, stool, stool, pile, vessel, screen)
 SMALL = (pile, pile, vessel, vessel, screen, stool)
 
 
-def article(rng: np.random.Generator, pictures: list[Image], small: bool = False) -> Mesh:
-    """One random article; small ones are scaled to stand on a table."""
-    b = Builder(rng, pictures)
+def article(rng: np.random.Generator, pictures: list[Image], palette: Sequence[Image], small: bool = False) -> Mesh:
+    """One random article; small ones are scaled to stand on a table. For `palette` see `Builder`."""
+    b = Builder(rng, pictures, palette)
     kinds = SMALL if small else LARGE
     kinds[int(rng.integers(len(kinds)))](b)
     mesh = b.mesh()

@@ -138,7 +138,7 @@ class MakeRenders:
             for _ in range(self.views):
                 yield look_at(rng, mesh, True)
         for _ in range(self.furniture):
-            yield look_at(rng, article(rng, self.pictures), False)
+            yield look_at(rng, article(rng, self.pictures, ()), False)
 
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         first, last = row.content["pictures"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ...scale.local import run_local
 from ...scale.worker import Result, Row, Runner, Spec, done, only
 from .furniture import Builder, article, stool
 from .raycast import TEXTURE, Camera, Floats, Mesh, join, shade, silhouette, trace
+from .shapes import texture
 from .sprites import Bits, Image
 
 SIZE = (324, 432)
@@ -92,18 +93,42 @@ class Room:
     origins: tuple[tuple[int, int], ...]
 
 
-def build_room(
-    rng: np.random.Generator,
-    pictures: list[Image],
-    objects: list[Mesh],
-    furniture: list[Mesh],
-    size: tuple[int, int] = SIZE,
-) -> Room:
-    """Furnish a room at random, put a camera into it and render."""
+@dataclass(frozen=True)
+class Stock:
+    """What rooms are furnished from.
+
+    Attributes:
+        pictures: Pictures that textures are cut from.
+        objects: Small objects, longest side 1.
+        furniture: Pieces of true size.
+        palette: Textures that the things of one room share.
+    """
+
+    pictures: list[Image]
+    objects: list[Mesh]
+    furniture: list[Mesh]
+    palette: tuple[Image, ...] = ()
+
+    def article(self, rng: np.random.Generator, small: bool = False) -> Mesh:
+        """One random article of the room's style."""
+        return article(rng, self.pictures, self.palette, small)
+
+    def seat(self, rng: np.random.Generator) -> Mesh:
+        """One random seat of the room's style."""
+        builder = Builder(rng, self.pictures, self.palette)
+        stool(builder)
+        return builder.mesh()
+
+
+def build_room(rng: np.random.Generator, stock: Stock, size: tuple[int, int] = SIZE) -> Room:
+    """Furnish a room at random, put a camera into it and render. Two rooms out of three have a palette of their own."""
+    if rng.random() < 0.67:
+        kinds = range(int(rng.integers(2, 7)))
+        palette = (texture(rng, stock.pictures, TEXTURE, TEXTURE, calm=k > 0) for k in kinds)
+        stock = replace(stock, palette=tuple(palette))
     half = rng.uniform(1.5, 4.5, 2)
-    pieces = _furnish(rng, half, pictures, objects, furniture)
-    room = _shell(rng, half, pictures)
-    mesh, owner_of = join([room, *pieces])
+    pieces = _furnish(rng, half, stock)
+    mesh, owner_of = join([_shell(rng, half, stock), *pieces])
     camera = _camera(rng, half, pieces, size)
     rays = camera.rays()
     hit = trace(mesh.triangles, camera.centre, rays)
@@ -118,21 +143,19 @@ def build_room(
     return Room(image, owner, tuple(b for b, _ in shapes), tuple(o for _, o in shapes))
 
 
-def _furnish(
-    rng: np.random.Generator, half: Floats, pictures: list[Image], objects: list[Mesh], furniture: list[Mesh]
-) -> list[Mesh]:
+def _furnish(rng: np.random.Generator, half: Floats, stock: Stock) -> list[Mesh]:
     pieces: list[Mesh] = []
     taken: list[tuple[float, float, float]] = []
-    row = article(rng, pictures)
+    usual = [stock.article(rng) for _ in range(int(rng.integers(1, 4)))]
+    often = rng.uniform(0.1, 0.7)
     quarter = np.pi / 2 if rng.random() < 0.75 else np.pi * 2
-    for _ in range(int(rng.integers(5, 16))):
-        kind = rng.random()
-        if kind < 0.25:
-            base = row
-        elif kind < 0.4 and furniture:
-            base = furniture[int(rng.integers(len(furniture)))]
+    for _ in range(int(rng.integers(5, 18))):
+        if rng.random() < often:
+            base = usual[int(rng.integers(len(usual)))]
+        elif stock.furniture and rng.random() < 0.12:
+            base = stock.furniture[int(rng.integers(len(stock.furniture)))]
         else:
-            base = article(rng, pictures)
+            base = stock.article(rng)
         turn = rng.integers(4) * quarter if quarter < 2 else rng.uniform(0, 2 * np.pi)
         piece = base.moved(float(rng.uniform(0.85, 1.2)), float(turn + rng.normal(0, 0.05)))
         low, high = piece.bounds
@@ -142,20 +165,23 @@ def _furnish(
             continue
         taken.append((*place, radius))
         pieces.append(piece.moved(to=(*place, 0.0)))
-        top = float(high[2])
-        if (high - low)[:2].min() > 0.35 and 0.3 < top < 1.3:
-            pieces += _on_top(rng, pieces[-1], pictures, objects)
+        if _has_top(pieces[-1]):
+            pieces += _on_top(rng, pieces[-1], stock)
             if rng.random() < 0.6:
-                pieces += _around(rng, piece.moved(to=(*place, 0.0)), pictures)
-    return pieces[:60]
+                pieces += _around(rng, pieces[-1], stock)
+    return pieces[:80]
 
 
-def _around(rng: np.random.Generator, base: Mesh, pictures: list[Image]) -> list[Mesh]:
+def _has_top(piece: Mesh) -> bool:
+    """Whether a piece is a table, a counter or the like, whose upper side is seen from above."""
+    low, high = piece.bounds
+    return bool((high - low)[:2].min() > 0.35 and 0.3 < high[2] < 1.3)
+
+
+def _around(rng: np.random.Generator, base: Mesh, stock: Stock) -> list[Mesh]:
     """A few equal seats close to a table or counter, where it hides their legs from one side and their tops from none."""
     low, high = base.bounds
-    builder = Builder(rng, pictures)
-    stool(builder)
-    seat = builder.mesh()
+    seat = stock.seat(rng)
     seats = []
     for _ in range(int(rng.integers(1, 5))):
         x, y = low[:2] + (high - low)[:2] * rng.uniform(0, 1, 2)
@@ -180,25 +206,32 @@ def _free(
     return None
 
 
-def _on_top(rng: np.random.Generator, base: Mesh, pictures: list[Image], objects: list[Mesh]) -> list[Mesh]:
+def _on_top(rng: np.random.Generator, base: Mesh, stock: Stock) -> list[Mesh]:
+    """Things that lie about on a table; now and then equal ones in a line."""
     low, high = base.bounds
-    things: list[Mesh] = []
-    for _ in range(int(rng.integers(0, 6))):
-        if objects and rng.random() < 0.3:
-            thing = objects[int(rng.integers(len(objects)))].moved(float(rng.uniform(0.1, 0.45)))
-        else:
-            thing = article(rng, pictures, small=True)
-        place = low[:2] + (high - low)[:2] * rng.uniform(0.12, 0.88, 2)
-        # High bodies such as sofas have their surface lower than their bounds; there things stand on the back: fine.
-        things.append(
-            thing.moved(1.0, float(rng.uniform(0, 2 * np.pi)), (float(place[0]), float(place[1]), float(high[2])))
-        )
-    return things
+    if rng.random() < 0.25:
+        thing, turn = stock.article(rng, small=True), float(rng.uniform(0, 2 * np.pi))
+        row = np.linspace(0.1, 0.9, int(rng.integers(3, 8)))
+        across = rng.uniform(0.2, 0.8)
+        shares = [(t, across) if (high - low)[0] > (high - low)[1] else (across, t) for t in row]
+        things = [thing.moved(1.0, turn + float(rng.normal(0, 0.1))) for _ in shares]
+    else:
+        shares = [tuple(rng.uniform(0.12, 0.88, 2)) for _ in range(int(rng.integers(0, 6)))]
+        things = []
+        for _ in shares:
+            if stock.objects and rng.random() < 0.3:
+                thing = stock.objects[int(rng.integers(len(stock.objects)))].moved(float(rng.uniform(0.1, 0.45)))
+            else:
+                thing = stock.article(rng, small=True)
+            things.append(thing.moved(1.0, float(rng.uniform(0, 2 * np.pi))))
+    # High bodies such as sofas have their surface lower than their bounds; there things stand on the back: fine.
+    places = [low[:2] + (high - low)[:2] * np.array(share) for share in shares]
+    return [t.moved(to=(float(x), float(y), float(high[2]))) for t, (x, y) in zip(things, places, strict=True)]
 
 
-def _shell(rng: np.random.Generator, half: Floats, pictures: list[Image]) -> Mesh:
+def _shell(rng: np.random.Generator, half: Floats, stock: Stock) -> Mesh:
     """Floor and some walls, sometimes a ceiling."""
-    b = Builder(rng, pictures)
+    b = Builder(rng, stock.pictures, [texture(rng, stock.pictures, TEXTURE, TEXTURE, calm=True) for _ in range(4)])
     x, y, h = float(half[0] + 0.5), float(half[1] + 0.5), float(rng.uniform(2.4, 4))
     floor, wall = b.material(), b.material()
     b.box((-x, -y, -0.1), (x, y, 0), floor)
@@ -217,12 +250,17 @@ def _shell(rng: np.random.Generator, half: Floats, pictures: list[Image]) -> Mes
 
 
 def _camera(rng: np.random.Generator, half: Floats, pieces: list[Mesh], size: tuple[int, int]) -> Camera:
-    """Of a few random views that with most pieces at a good distance inside the frame."""
+    """Of a few random views that with most pieces at a good distance inside the frame; every other one is across a table."""
     bounds = np.array([p.bounds for p in pieces], np.float32).reshape(-1, 2, 3)
     middles = bounds.mean(1)
-    best, most = None, -1.0
+    tables = [i for i, p in enumerate(pieces) if _has_top(p)]
+    across = bool(tables) and rng.random() < 0.5
+    best, most = None, -np.inf
     for _ in range(8):
-        centre = np.array([*(rng.uniform(-1, 1, 2) * (half + 0.3)), rng.uniform(0.7, 2.2)], np.float32)
+        if across:
+            centre = _at_table(rng, half, bounds[tables[int(rng.integers(len(tables)))]])
+        else:
+            centre = np.array([*(rng.uniform(-1, 1, 2) * (half + 0.3)), rng.uniform(0.7, 2.2)], np.float32)
         aim = middles[int(rng.integers(len(middles)))] if len(middles) else np.zeros(3, np.float32)
         at = aim * 0.8 + np.array([*rng.normal(0, 0.4, 2), rng.uniform(-0.1, 0.3)], np.float32)
         focal = size[1] / 2 / np.tan(np.radians(rng.uniform(40, 85)) / 2)
@@ -230,12 +268,21 @@ def _camera(rng: np.random.Generator, half: Floats, pieces: list[Mesh], size: tu
         pixel, depth = camera.project(middles)
         seen = (pixel > 0).all(1) & (pixel < [size[1], size[0]]).all(1) & (depth > 0.8)
         blocked = ((centre > bounds[:, 0] - 0.2) & (centre < bounds[:, 1] + 0.2)).all(1).any()
-        near = (np.linalg.norm((middles - centre)[:, :2], axis=1) < 0.8).sum()
-        score = float(seen.sum()) - 2.0 * float(near) - 100.0 * float(blocked)
-        if best is None or score > most:
+        near = (np.linalg.norm((middles - centre)[:, :2], axis=1) < 0.8) & (bounds[:, 1, 2] > centre[2] - 0.15)
+        score = float(seen.sum()) - 2.0 * float(near.sum()) - 100.0 * float(blocked)
+        if score > most:
             best, most = camera, score
     assert best is not None
     return best
+
+
+def _at_table(rng: np.random.Generator, half: Floats, bounds: Floats) -> NDArray[np.float32]:
+    """Where one stands at a table or sits at it: a little away from an edge, above its top."""
+    low, high = bounds
+    place = low[:2] + (high - low)[:2] * rng.uniform(0, 1, 2)
+    axis, away = int(rng.integers(2)), rng.uniform(0.0, 0.6)
+    place[axis] = low[axis] - away if rng.random() < 0.5 else high[axis] + away
+    return np.array([*np.clip(place, -half - 0.35, half + 0.35), high[2] + rng.uniform(0.25, 0.9)], np.float32)
 
 
 def build_rooms(
@@ -276,16 +323,16 @@ class MakeRooms:
             scene: `.glb` scene to take furniture from.
             seed: with a room's number it decides everything about it.
         """
-        self.pictures = open_pictures(Path(backgrounds))
-        self.objects = load_objects(Path(objects)) if objects else []
-        self.furniture = load_scene(Path(scene)) if scene else []
+        self.stock = Stock(
+            open_pictures(Path(backgrounds)),
+            load_objects(Path(objects)) if objects else [],
+            load_scene(Path(scene)) if scene else [],
+        )
         self.seed = seed
 
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
-        rooms = [
-            build_room(np.random.default_rng([self.seed, 5, number]), self.pictures, self.objects, self.furniture)
-            for number in range(*row.content["rooms"])
-        ]
+        numbers = range(*row.content["rooms"])
+        rooms = [build_room(np.random.default_rng([self.seed, 5, number]), self.stock) for number in numbers]
         return done(row, files={row.id: pack(rooms)})
 
 

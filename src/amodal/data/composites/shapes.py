@@ -13,9 +13,9 @@ from .sprites import Image, Sprite, from_rgba
 SIDE = 160
 
 
-def texture(rng: np.random.Generator, pictures: list[Image], h: int, w: int) -> Image:
-    """(h, w, 3) uint8 texture: a flat or shaded colour, stripes, or a piece of a picture."""
-    kind = rng.random()
+def texture(rng: np.random.Generator, pictures: list[Image], h: int, w: int, calm: bool = False) -> Image:
+    """(h, w, 3) uint8 texture: a flat or shaded colour, stripes, or, unless `calm`, a piece of a picture."""
+    kind = rng.uniform(0.45 if calm else 0.0, 1.0)
     if kind < 0.45:
         picture = pictures[rng.integers(len(pictures))]
         side = int(rng.integers(24, min(picture.shape[:2])))
@@ -26,16 +26,20 @@ def texture(rng: np.random.Generator, pictures: list[Image], h: int, w: int) -> 
         piece = piece * rng.uniform(0.6, 1.2) + rng.uniform(-30, 30)
     else:
         # Most things are rather grey, brown or pale; few are garish.
-        grey, colour, vivid = rng.uniform(10, 245), rng.uniform(10, 245, 3), rng.uniform(0, 1) ** 1.5
-        piece = np.full((h, w, 3), grey * (1 - vivid) + colour * vivid, np.float32)
+        vivid, strength = rng.uniform(0, 1) ** (4 if calm else 1.5), 0.3 if calm else 1.0
+        grey = rng.uniform(10, 245) + rng.uniform(0, 20) * np.array([1.0, 0.2, -1.0])
+        piece = np.full((h, w, 3), grey * (1 - vivid) + rng.uniform(10, 245, 3) * vivid, np.float32)
         if kind < 0.6:
             angle, period = rng.uniform(0, np.pi), rng.uniform(4, 40)
             yy, xx = np.mgrid[:h, :w]
             wave = np.sin((xx * np.cos(angle) + yy * np.sin(angle)) * 2 * np.pi / period)
-            piece += (wave[..., None] > rng.uniform(-0.8, 0.8)) * (rng.uniform(-90, 90) + rng.uniform(-60, 60, 3))
+            shift = (rng.uniform(-90, 90) + rng.uniform(-60, 60, 3)) * strength
+            piece += (wave[..., None] > rng.uniform(-0.8, 0.8)) * shift
         elif kind < 0.8:
-            low = (rng.normal(0, 20, (6, 6, 1)) + rng.normal(0, 8, (6, 6, 3))).astype(np.float32)
-            piece += cv2.resize(low, (w, h), interpolation=cv2.INTER_CUBIC)
+            # Blotches; as long as wood's grain where the texture is calm.
+            cells = (int(rng.integers(24, 64)), 3) if calm else (6, 6)
+            low = (rng.normal(0, 20, (*cells, 1)) + rng.normal(0, 8, (*cells, 3))) * strength
+            piece += cv2.resize(low.astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.linspace(-1, 1, h)[:, None] * np.sin(angle) + np.linspace(-1, 1, w)[None] * np.cos(angle)
     piece = piece * (1 + 0.3 * rng.random() * ramp[..., None]) + rng.normal(0, rng.uniform(0, 8), (h, w, 1))
