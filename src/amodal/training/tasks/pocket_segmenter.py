@@ -183,9 +183,14 @@ class Session:
             self.labels.append(click[1])
 
     def click(self, rng: np.random.Generator, probability: NDArray[np.float32]) -> None:
-        """Click into the largest error of the last answer; it is shown to the network, mostly."""
-        self._add(next_click(probability > 0.5, self.truth, rng))
-        self.last = probability if rng.random() < 0.9 else None
+        """Click into the largest error of the last answer; it is shown to the network, mostly.
+
+        One time out of five there is no new click: a closer view repeats the prompt, with the last answer beside it.
+        """
+        again = rng.random() < 0.2
+        if not again:
+            self._add(next_click(probability > 0.5, self.truth, rng))
+        self.last = probability if again or rng.random() < 0.9 else None
 
     def maps(self, size: int) -> NDArray[np.float32]:
         return prompt_maps(size, self.points, self.labels, self.box, self.last)
