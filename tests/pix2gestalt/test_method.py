@@ -134,12 +134,12 @@ def test_compiled(small, photo, disc_visible):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_nothing_to_compile_with(small, photo, disc_visible, monkeypatch):
+def test_nothing_to_compile_with(small, photo, disc_visible):
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("/nowhere/g++",))
     method = make(small, compile=True)
-    with pytest.raises(OptionError, match="cannot be compiled here .* compile=false"):
+    unreachable = config.patch({"cpp.cxx": ("/nowhere/g++",)})
+    with unreachable, pytest.raises(OptionError, match="cannot be compiled here .* compile=false"):
         method.complete(method.embed(photo), photo, [Job(Mask.from_array(disc_visible))], Context())
 
 

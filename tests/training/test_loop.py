@@ -108,7 +108,7 @@ def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at the import of its compiler
-def test_compiled_network_learns_the_same(recipe, tmp_path, monkeypatch):
+def test_compiled_network_learns_the_same(recipe, tmp_path):
     """And where nothing can compile, the error says what to do."""
     from torch._dynamo.utils import counters
     from torch._inductor import config
@@ -129,8 +129,8 @@ def test_compiled_network_learns_the_same(recipe, tmp_path, monkeypatch):
     assert plain.keys() == other.keys()
     assert max(float((plain[k] - other[k]).abs().max()) for k in plain if plain[k].is_floating_point()) < 1e-3
     torch._dynamo.reset()
-    monkeypatch.setattr(config.cpp, "cxx", ("/nowhere/g++",))
-    with pytest.raises(RecipeError, match="cannot be compiled here .* run.compile=false"):
+    unreachable = config.patch({"cpp.cxx": ("/nowhere/g++",)})
+    with unreachable, pytest.raises(RecipeError, match="cannot be compiled here .* run.compile=false"):
         fresh(compiled, tmp_path / "none").train()
 
 
