@@ -7,7 +7,7 @@ import amodal
 from amodal.errors import WeightsError
 from amodal.mask import Mask, SoftMask
 from amodal.methods.occamodal.inference import Look, Window, network_input, predict
-from amodal.methods.occamodal.method import amodal_mask, calibrated, runner
+from amodal.methods.occamodal.method import amodal_mask, calibrated, runner, supported
 
 
 def echo(x: np.ndarray) -> np.ndarray:
@@ -71,6 +71,22 @@ def test_unlikely_growth_is_none():
     values[:100, :100], values[30:70, 100:160] = 0.9, 0.6
     assert amodal_mask(SoftMask(values), visible, sure=0.55).area == 100 * 100 + 40 * 60
     assert amodal_mask(SoftMask(values), visible, sure=0.65) == visible
+
+
+def test_growth_needs_something_in_front_unless_it_leaves_the_picture():
+    image = np.zeros((100, 140, 3), np.uint8)
+    values = np.zeros((120, 200), np.float32)
+    values[:100, :100], values[30:70, 100:160] = 0.9, 0.8
+    soft, seen = SoftMask(values, (-10, 0)), Mask.from_box((-10, 0, 90, 100))
+    nothing = supported(soft, SoftMask(np.zeros_like(values), (-10, 0)), image)
+    assert amodal_mask(soft, seen, sure=0.62, support=nothing) == seen
+    front = np.zeros_like(values)
+    front[30:70, 100:160] = 0.7
+    support = supported(soft, SoftMask(front, (-10, 0)), image)
+    assert amodal_mask(soft, seen, sure=0.62, support=support).area == 100 * 100 + 40 * 60
+    told = support.to_array((120, 200))
+    assert told[40, 130] == pytest.approx(0.75)  # inside: the mean
+    assert told[40, 145] == pytest.approx(0.8)  # beyond the picture's right edge: the object's own
 
 
 def test_temperature():

@@ -44,10 +44,11 @@ class OccAmodalOptions(Options):
         0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
     )
     sure: float = Field(
-        0.68,
+        0.62,
         ge=0,
         lt=1,
-        description="an occluded part whose mean probability is below this is not believed: the object counts as whole",
+        description="an occluded part is believed if its mean probability of being the object and of lying under "
+        "an occluder, averaged, reaches this; otherwise the object counts as whole",
     )
     threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
 
@@ -72,7 +73,8 @@ class OccAmodal(Method):
             amodal, occluder = predict(run, image, job.visible, look)
             amodal = calibrated(amodal, temperature)
             sure = 0.0 if job.occluder else o.sure  # who names an occluder knows that something is hidden
-            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, sure)
+            support = supported(amodal, occluder, image)
+            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, sure, support)
             return Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)
 
         guesses = []
@@ -82,18 +84,42 @@ class OccAmodal(Method):
         return guesses
 
 
+def supported(amodal: SoftMask, occluder: SoftMask, image: Image) -> SoftMask:
+    """What speaks for an occluded part at each pixel: that it is the object, and that something is in front of it.
+
+    The mean of both probabilities; outside of the picture, where nothing is in front, the first alone.
+
+    Args:
+        amodal: of belonging to the object.
+        occluder: of belonging to what hides it; on the same pixels.
+        image: (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = amodal.box
+    within = np.zeros(amodal.values.shape, bool)
+    within[max(0, -y0) : max(0, min(y1, height) - y0), max(0, -x0) : max(0, min(x1, width) - x0)] = True
+    values = np.where(within, (amodal.values + occluder.values) / 2, amodal.values)
+    return SoftMask(values, amodal.origin)
+
+
 def amodal_mask(
-    probability: SoftMask, visible: Mask, threshold: float = 0.5, rim: float = 0.0, sure: float = 0.0
+    probability: SoftMask,
+    visible: Mask,
+    threshold: float = 0.5,
+    rim: float = 0.0,
+    sure: float = 0.0,
+    support: SoftMask | None = None,
 ) -> Mask:
     """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
-    along sharp edges. Growth that is unlikely as a whole is no growth: most objects are not occluded.
+    along sharp edges. Growth that little speaks for as a whole is no growth: most objects are not occluded.
 
     Args:
         probability: of belonging to the object.
         visible: the visible mask.
         threshold: least probability.
         rim: new parts thinner than this share of the visible box's longer side are dropped.
-        sure: least mean probability of all new pixels together.
+        sure: least mean of `support` over all new pixels together.
+        support: see `supported`, on the same pixels as `probability`; None takes that itself.
     """
     import cv2
 
@@ -109,7 +135,8 @@ def amodal_mask(
     _, labels = cv2.connectedComponents(whole.astype(np.uint8), connectivity=8)
     whole &= np.isin(labels, np.unique(labels[seen]))
     new = whole & ~seen
-    if new.any() and probability.values[new].mean() < sure:
+    belief = probability if support is None else support
+    if new.any() and belief.values[new].mean() < sure:
         return visible
     return Mask.from_array(whole, (x0, y0)) | visible
 
