@@ -296,3 +296,25 @@ def test_command_line_tells_what_is_wrong_with_photos(tmp_path, capsys):
     assert len(lines) == 2
     assert run([*command, "--depth", "nowhere"]) in (1, 2)
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "text"),
+    [
+        (["--segmenter", "grabcutt"], 2, "no segmenter named 'grabcutt'; did you mean 'grabcut'"),
+        (["--segmenter", "grabcut", "--set", "segmenter.round=3"], 2, "no option named 'round'"),
+        (["--segmenter", "sam"], 1, "run: amodal fetch sam-vit-h"),
+        (["--segmenter", "sam", "--workers", "2"], 1, "run: amodal fetch sam-vit-h"),
+    ],
+)
+def test_wrong_segmenter_is_told_once(tmp_path, wholes, monkeypatch, capsys, wrong, code, text):
+    """Before any photo is opened: not once per photo, and nothing is written."""
+    monkeypatch.setenv("AMODAL_HOME", str(tmp_path / "home"))
+    (tmp_path / "photos").mkdir()
+    for whole in wholes:
+        (tmp_path / "photos" / f"{whole.image_id}.png").write_bytes(encode_png(whole.image()))
+    command = ["data", "build", "pairs", str(tmp_path / "photos"), "--depth", "none", "-o", str(tmp_path / "out")]
+    assert run([*command, *wrong]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert text in line
+    assert not (tmp_path / "out").exists()

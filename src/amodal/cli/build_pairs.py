@@ -65,6 +65,7 @@ def pairs(
     as_json: AsJson = False,
 ) -> None:
     """Photographs, whole objects or composites to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
+    from .. import registry
     from ..data.pairs.build import build_pairs
     from ..data.pairs.source import PairsConfig, Source, find_wholes
     from ..scale.pairs import finding, making
@@ -89,8 +90,9 @@ def pairs(
     failures: list[str] = []
     with progress("pairs") as tick:
         if photos is not None:
+            registry.check("segmenters", segmenter, options)  # wrong use shows before any worker starts
             if depth != "none":
-                locate(depth)  # absent weights are told once, not per photo
+                locate(depth)
             networks = finding(run, segmenter, depth, device, rule, options)
             failures = find_wholes(photos, output, networks, config, tick)
             for failure in failures:
