@@ -16,7 +16,6 @@ from amodal.data.pairs.source import (
     Source,
     Whole,
     find_wholes,
-    in_this_process,
     on_backgrounds,
     wholes_of_dataset,
 )
@@ -24,6 +23,9 @@ from amodal.data.pairs.wholes import Rule, closer_share, is_candidate, outline_m
 from amodal.errors import DataError, OutputError
 from amodal.image import encode_png, read
 from amodal.mask import Mask
+from amodal.scale.local import run_local
+from amodal.scale.pairs import mapper
+from amodal.scale.worker import Spec, done
 from photo_sets import make_photos
 
 
@@ -175,14 +177,17 @@ def test_photos_are_asked_once_and_sharded(tmp_path, wholes):
     (photos / "broken.png").write_text("no picture")
     asked = []
 
-    def finder(image):
+    def find_red(row, seed_of):
+        image = read(row.content["image"])
         asked.append(image)
         red = Mask.from_array(image[..., 0] > 150)
-        return [red], np.where(red.to_array(image.shape[:2]), 1.0, 0.0).astype(np.float32)
+        nearness = np.where(red.to_array(image.shape[:2]), 1.0, 0.0).astype(np.float32)
+        found = whole_objects([red], nearness, image.shape[:2])
+        return done(row, {"masks": [mask.to_dict() for mask in found]})
 
     def find(shard=(0, 1)):
         config = PairsConfig(shard=shard)
-        failures = find_wholes(photos, tmp_path / "out", in_this_process(finder, config.rule), config)
+        failures = find_wholes(photos, tmp_path / "out", mapper(run_local, Spec(find_red)), config)
         return Source(str(photos)).open(tmp_path / "out", config), failures
 
     found, failures = find()

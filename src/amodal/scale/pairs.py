@@ -18,7 +18,7 @@ from ..image import read
 from ..mask import Mask
 from .worker import Result, Row, Runner, Spec, done
 
-__all__ = ["FindWholes", "MakePairs", "finding", "maker", "making"]
+__all__ = ["FindWholes", "MakePairs", "finding", "maker", "making", "mapper"]
 
 
 class FindWholes:
@@ -80,7 +80,11 @@ def finding(
 ) -> Mapper:
     """A mapper for `find_wholes` that works through the engine; see `FindWholes`."""
     settings = {"segmenter": segmenter, "depth": depth, "device": device, "rule": asdict(rule), "options": options}
-    spec = Spec("amodal.scale.pairs:FindWholes", settings)
+    return mapper(run, Spec("amodal.scale.pairs:FindWholes", settings))
+
+
+def mapper(run: Runner, spec: Spec) -> Mapper:
+    """A mapper that gives each photo to a work which answers with the masks of its whole objects."""
 
     def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
         rows = [Row(str(number), {"image": str(path)}) for number, path in enumerate(paths)]
