@@ -175,6 +175,7 @@ def test_photos_are_asked_once_and_sharded(tmp_path, wholes):
     for whole in wholes:
         (photos / f"{whole.image_id}.png").write_bytes(encode_png(whole.image()))
     (photos / "broken.png").write_text("no picture")
+    (photos / "._broken.png").write_text("what macOS leaves beside a file on a stick: hidden, no photograph")
     asked = []
 
     def find_red(row, seed_of):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...files import read_json, write_json
-from ...image import Image, read
+from ...image import SUFFIXES, Image, is_picture, read
 from ...mask import Mask
 from ...protocols import Tick, no_tick
 from ..sample import Dataset, Sample, dataset
@@ -23,7 +23,6 @@ __all__ = ["Mapper", "PairsConfig", "Source", "Whole", "find_wholes", "wholes_of
 
 Mapper = Callable[[Sequence[Path]], Iterable[tuple[Path, "list[Mask] | str"]]]
 """Photos to their whole objects (or why they failed), in any order: in this process, a pool or a cluster."""
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -111,9 +110,9 @@ def in_shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:
 
 def photographs(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises DataError if there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
     if not paths:
-        raise DataError(f"{folder} holds no photographs ({', '.join(sorted(PICTURES))})")
+        raise DataError(f"{folder} holds no photographs ({', '.join(SUFFIXES)})")
     return paths
 
 
