@@ -1,4 +1,4 @@
-"""The shape of the source itself: lengths, import direction, light imports."""
+"""The shape of the source itself: lengths (also of tests and benchmarks), import direction, light imports."""
 
 import ast
 import subprocess
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "src" / "amodal"
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "amodal"
 FILES = sorted(SOURCE.rglob("*.py"))
+BESIDE = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 RANKS = {
     "scale": 1,
     "methods": 1,
@@ -24,7 +26,7 @@ RANKS = {
 """Dependencies point downwards; the modules beside the packages (types, pipeline) have rank 0."""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", [*FILES, *BESIDE], ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_and_functions_are_short(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") < 400, f"{path} has 400 lines or more"

@@ -72,7 +72,13 @@ def save_sam3(folder: Path) -> Path:
     from transformers.models.sam3_video.configuration_sam3_video import Sam3VideoConfig
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 
-    vision = {
+    config = Sam3VideoConfig(detector_config=_detector(), tracker_config=_tracker(), initializer_range=0.3)
+    _tokenizer().save_pretrained(folder)
+    return _save(Sam3VideoModel, config, folder)
+
+
+def _vision() -> dict[str, Any]:
+    return {
         "model_type": "sam3_vision_model",
         "fpn_hidden_size": 16,
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
@@ -90,11 +96,14 @@ def save_sam3(folder: Path) -> Path:
             "initializer_range": 0.3,
         },
     }
+
+
+def _detector() -> dict[str, Any]:
     small = {"hidden_size": 16, "num_attention_heads": 2}
     layers = {**small, "num_layers": 1, "intermediate_size": 32}
-    detector = {
+    return {
         "model_type": "sam3",
-        "vision_config": vision,
+        "vision_config": _vision(),
         "text_config": {
             "model_type": "clip_text_model",
             "vocab_size": 300,
@@ -114,10 +123,13 @@ def save_sam3(folder: Path) -> Path:
         "mask_decoder_config": {**small, "initializer_range": 0.3},
         "initializer_range": 0.3,
     }
-    tracker = {
+
+
+def _tracker() -> dict[str, Any]:
+    return {
         "model_type": "sam3_tracker_video",
         "image_size": 56,
-        "vision_config": vision,
+        "vision_config": _vision(),
         "prompt_encoder_config": {"hidden_size": 16, "image_size": 56, "patch_size": 14},
         "mask_decoder_config": _decoder(),
         "initializer_range": 0.3,
@@ -132,9 +144,6 @@ def save_sam3(folder: Path) -> Path:
         "memory_fuser_embed_dim": 16,
         "memory_fuser_intermediate_dim": 16,
     }
-    config = Sam3VideoConfig(detector_config=detector, tracker_config=tracker, initializer_range=0.3)
-    _tokenizer().save_pretrained(folder)
-    return _save(Sam3VideoModel, config, folder)
 
 
 def _decoder() -> dict[str, Any]:

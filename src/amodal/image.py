@@ -21,11 +21,28 @@ from .mask import Mask, Size
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
-__all__ = ["MAX_PIXELS", "Image", "check_image", "encode_png", "read", "read_mask", "read_soft"]
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Image",
+    "check_image",
+    "encode_png",
+    "is_picture",
+    "read",
+    "read_mask",
+    "read_soft",
+]
 
 Image = NDArray[np.uint8]
 MAX_PIXELS = 100_000_000
 """Pictures above this many pixels are refused: a small file can unpack to gigabytes."""
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of a folder is taken for a picture: its ending is one of `SUFFIXES`, and it is not hidden."""
+    path = Path(path)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def check_image(image: Any) -> Image:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from .errors import AmodalError, MissingExtraError, UnknownNameError, nearest
+from .options import build_options
 from .protocols import Inpainter, Method, Plugin, Segmenter
 
 __all__ = [
     "DEFAULTS",
     "KINDS",
+    "check",
     "create",
     "create_inpainter",
     "create_method",
@@ -125,10 +127,7 @@ def kinds_of(name: str) -> list[str]:
 
 def create(kind: str, name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Plugin:
     """A plug-in of any kind by name. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
-    settings = dict(options or {})
-    if name not in _table(kind) and kind in FOLDERS and ("/" in name or Path(name).is_dir()):
-        settings["model"], name = name, FOLDERS[kind]
-    cls = find(kind, name)
+    cls, settings = _resolve(kind, name, options)
     try:
         return cast(Plugin, cls(settings, device=device))
     except ImportError as error:
@@ -136,6 +135,24 @@ def create(kind: str, name: str, options: Mapping[str, Any] | None = None, devic
             raise
         extra = f'; run: pip install "amodal[{cls.extra}]"' if cls.extra else ""
         raise MissingExtraError(f"{kind[:-1]} {name!r} needs the package {error.name!r}{extra}") from error
+
+
+def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> None:
+    """Whether `create` knows the name and the options, before any weights are looked for.
+
+    Raises:
+        UnknownNameError, OptionError, MissingExtraError.
+    """
+    cls, settings = _resolve(kind, name, options)
+    build_options(cls.Options, settings)
+
+
+def _resolve(kind: str, name: str, options: Mapping[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    """The class behind a name, hub name or folder, and its options."""
+    settings = dict(options or {})
+    if name not in _table(kind) and kind in FOLDERS and ("/" in name or Path(name).is_dir()):
+        settings["model"], name = name, FOLDERS[kind]
+    return find(kind, name), settings
 
 
 def create_method(name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Method:

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from .errors import AmodalError, MaskError
 from .files import read_json
-from .image import read_mask
+from .image import is_picture, read_mask
 from .mask import Mask, Size
 
 __all__ = ["read_json_masks", "read_labels", "read_scene"]
-
-SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 VISIBLE_FIELDS = ("visible_mask", "visible", "inmodal_seg", "i_segm", "segmentation")
 """Where annotations keep the visible mask, best first; those with `segmentation` alone are not occluded, or plain COCO."""
@@ -44,7 +42,7 @@ def read_scene(
     for source in [sources] if isinstance(sources, str | Path) else sources:
         path = Path(source).expanduser()
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            found = sorted(file for file in path.iterdir() if is_picture(file))
             if not found:
                 raise MaskError(f"the folder {path} holds no mask pictures (PNG, one object a file)")
             paths += found

@@ -1,10 +1,8 @@
-"""`amodal data build scenes`: from a configuration to a data set; resuming; bad scenes and views; pictures; cameras in free space."""
+"""`amodal data build scenes`: from a configuration to a data set; resuming; pictures; selection; cameras in free space."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from amodal.data.scenes.cameras import CameraSampling, sample_cameras
 from amodal.data.scenes.config import read_config
 from amodal.data.scenes.readers import open_source
 from amodal.data.scenes.select import SelectOptions, flaw
-from amodal.errors import Cancelled, DataError, OptionError, OutputError
+from amodal.errors import Cancelled, OutputError
 from amodal.image import read
 from amodal.mask import Mask
 from amodal.options import build_options
@@ -28,14 +26,10 @@ from amodal.scale.local import run_local
 from scenes_make import (
     TWO_SQUARES,
     cube,
-    join,
-    square,
     write_bop,
     write_camera_list,
     write_matterport,
     write_obj,
-    write_ply,
-    write_scannet,
 )
 
 pytest.importorskip("embreex")
@@ -251,164 +245,6 @@ def test_sampled_cameras_are_in_free_space(tmp_path: Path) -> None:
     assert not cameras and "no free place for view 0000 in 30 tries" in failures[0]
 
 
-LISTED = '[[scene]]\nkind = "{}"\npath = "{}"\nname = "{}"\n{}\n'
-ALL = "[select]\nratio = 0\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n[render]\nsupersample = 1\nambient_rays = 1\n"
-
-
-def test_bad_scenes_are_listed_and_the_rest_is_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every kind of bad input in one configuration: a line each, and the good scene is made."""
-    name, points, faces = TWO_SQUARES[0]
-    table, listed, own = TWO_SQUARES[1], 'cameras = "list"\ncamera_list = "cameras.json"', 'cameras = "files"'
-    row = json.loads(write_camera_list(tmp_path / "cameras.json", "opencv").read_text())[0]
-    flat, still = (
-        {**row, "name": "flat", "fx": 0},
-        {**row, "name": "still", "world_from_camera": np.zeros((4, 4)).tolist()},
-    )
-    vast = {**row, "name": "vast", "width": 10**6}
-    (tmp_path / "cameras.json").write_text(json.dumps([row]))
-    (tmp_path / "bad.json").write_text(json.dumps([flat, still, vast, {"name": "half"}, 3]))
-    broken = points.copy()
-    broken[0] = np.nan
-    bare = write_matterport(tmp_path / "bare", TWO_SQUARES)
-    for file in bare.glob("house_segmentations/*.json"):
-        file.unlink()
-    vertices, triangles, _ = join(TWO_SQUARES)
-    write_ply(bare / "house_segmentations" / "17DRP5sb8fy.ply", vertices, triangles)
-    short = write_matterport(tmp_path / "short", TWO_SQUARES)
-    (short / "house_segmentations" / "17DRP5sb8fy.fsegs.json").write_text('{"segIndices": [0, 1]}')
-    odd = write_matterport(tmp_path / "odd", TWO_SQUARES)
-    (odd / "house_segmentations" / "17DRP5sb8fy.semseg.json").write_text('{"segGroups": [3]}')
-    scan = write_scannet(tmp_path, TWO_SQUARES).relative_to(tmp_path)
-    write_obj(tmp_path / "good.obj", TWO_SQUARES)
-    write_obj(tmp_path / "nan.obj", [(name, broken, faces), table])
-    write_obj(tmp_path / "empty.obj", [(name, points, np.zeros((0, 3), int))])
-    write_obj(tmp_path / "near.obj", [("sheet_1", *square(0.03, -9, -9, 99, 99)), table])
-    write_obj(tmp_path / "inside.obj", [("stone", *cube((-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))), table])
-    painted = (
-        (tmp_path / "good.obj")
-        .read_text()
-        .replace("missing.mtl", "m.mtl")
-        .replace("o table_1", "o table_1\nusemtl red")
-    )
-    (tmp_path / "painted.obj").write_text(painted)
-    (tmp_path / "m.mtl").write_text("newmtl red\nKd x y z\nmap_Kd gone.png\n")
-    (tmp_path / "cut.glb").write_bytes(b"glTF\2\0\0\0")
-    cases = [
-        ("obj", "good.obj", "good", listed, "material file missing.mtl is missing; grey instead"),
-        ("obj", "nan.obj", "nan", listed, "2 of 4 faces have NaN"),
-        ("obj", "empty.obj", "empty", listed, "has no faces"),
-        ("matterport", "bare/17DRP5sb8fy", "bare", own, "17DRP5sb8fy.ply has no labels"),
-        ("matterport", "short/17DRP5sb8fy", "short", own, "has 2 labels, the mesh 4 faces"),
-        ("matterport", "odd/17DRP5sb8fy", "odd", own, "17DRP5sb8fy is malformed"),
-        ("scannet", str(scan), "scan", own, "the pose is not finite (lost tracking)"),
-        ("obj", "inside.obj", "inside", listed, "view v: the camera is inside the object stone; left out"),
-        ("obj", "near.obj", "near", listed, "view v: the camera is inside an object or against a wall; left out"),
-        ("obj", "good.obj", "cameras", listed.replace("cameras.json", "bad.json"), "camera flat: focal length (0, 40)"),
-        ("obj", "good.obj", "still", listed.replace("cameras.json", "bad.json"), "camera still: the pose is singular"),
-        (
-            "obj",
-            "good.obj",
-            "vast",
-            listed.replace("cameras.json", "bad.json"),
-            "1000000 x 48 pixels; 1 to 16,384 a side",
-        ),
-        ("obj", "painted.obj", "painted", listed, "texture gone.png of material red is missing"),
-        ("obj", "good.obj", "large", listed + "\nreader = {max_faces = 3}", "has 4 faces, more than max_faces = 3"),
-        ("gltf", "cut.glb", "cut", listed, "is it whole, and glTF 2.0?"),
-    ]
-    (tmp_path / "c.toml").write_text(ALL + "".join(LISTED.format(*case[:4]) for case in cases))
-    assert run(["data", "build", "scenes", str(tmp_path / "c.toml"), "-o", str(tmp_path / "out")]) == 3
-    assert "Traceback" not in capsys.readouterr().err
-    lines = (tmp_path / "out" / "failures.txt").read_text().splitlines()
-    assert len(lines) == len(set(lines))
-    for *_, scene, _, text in cases:
-        assert any(line.startswith(f"scene {scene}") and text in line for line in lines), (scene, text)
-    made = {sample.extra["scene"] for sample in dataset("folder", tmp_path / "out")}
-    assert made == {"good", "nan", "scan", "painted"}
-
-
-TEN_MILLION = """
-import resource, sys
-from pathlib import Path
-from amodal.data.scenes.build import build
-from amodal.data.scenes.config import read_config
-report = build(read_config(Path(sys.argv[1])), Path(sys.argv[2]))
-print(report.samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-print(*report.failures, sep="\\n")
-"""
-
-
-@pytest.mark.slow
-def test_ten_million_faces(tmp_path: Path) -> None:
-    """They are projected in 3 GB, and a line says what they need; with a lower limit the file is not even read."""
-    house = write_matterport(tmp_path, TWO_SQUARES)
-    side = 2236
-    u, v = np.meshgrid(np.linspace(10, 40, side + 1), np.linspace(8, 32, side + 1), indexing="ij")
-    points = np.stack([np.full(u.size, 4.0), (32 - u.ravel()) / 10, (24 - v.ravel()) / 10], axis=1)
-    corner = (np.arange(side)[:, None] * (side + 1) + np.arange(side)).ravel()
-    far = np.concatenate(
-        [
-            np.stack([corner, corner + 1, corner + side + 2], 1),
-            np.stack([corner, corner + side + 2, corner + side + 1], 1),
-        ]
-    )
-    near = TWO_SQUARES[1]
-    write_dense_ply(house, np.concatenate([points, near[1]]), np.concatenate([far, near[2] + len(points)]), len(far))
-    for file in house.glob("house_segmentations/*.json"):
-        file.unlink()
-    (tmp_path / "c.toml").write_text(ALL + LISTED.format("matterport", "17DRP5sb8fy", "huge", ""))
-    done = subprocess.run(
-        [sys.executable, "-c", TEN_MILLION, str(tmp_path / "c.toml"), str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    first, *lines = done.stdout.splitlines()
-    samples, megabytes = map(int, first.split())
-    assert samples == 2 and megabytes < 3000
-    assert any("faces need about 2.4 GB of memory" in line for line in lines)
-    chair = next(sample for sample in dataset("folder", tmp_path / "out") if sample.category == "chair")
-    assert (chair.visible.area, chair.amodal.area) == (540, 720)
-    (tmp_path / "c.toml").write_text(
-        ALL + LISTED.format("matterport", "17DRP5sb8fy", "huge", "reader = {max_faces = 5000000}")
-    )
-    with pytest.raises(DataError, match="9,999,394 faces, more than max_faces = 5,000,000"):
-        build(read_config(tmp_path / "c.toml"), tmp_path / "none")
-
-
-def write_dense_ply(house: Path, vertices: np.ndarray, faces: np.ndarray, first: int) -> None:
-    """The house's mesh anew, quickly: `first` faces of object 0, the others of object 1."""
-    table = np.zeros(len(faces), [("n", "u1"), ("v", "<i4", 3), ("segment_id", "<i4")])
-    table["n"], table["v"] = 3, faces
-    table["segment_id"][first:] = 1
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    header += [f"property float {axis}" for axis in "xyz"] + [f"element face {len(faces)}"]
-    header += ["property list uchar int vertex_indices", "property int segment_id", "end_header", ""]
-    with (house / "house_segmentations" / "17DRP5sb8fy.ply").open("wb") as file:
-        file.write("\n".join(header).encode())
-        file.write(vertices.astype("<f4").tobytes())
-        file.write(table.tobytes())
-
-
-BAD_CONFIGS = {
-    "scene = 3": "scene",
-    'name = "a"': r"has no \[\[scene\]\]",
-    '[[scene]]\nkind = "obj"\npath = "a.obj"\nspeed = 3': "scene.0.speed: extra inputs are not permitted",
-    '[[scene]]\nkind = "obj"\npath = "a.obj"\n[[scene]]\nkind = "obj"\npath = "a.obj"': "two scenes are named 'a'",
-    '[[scene]]\nkind = "obj"\npath = "a.obj"\ncameras = "list"': "has no camera_list",
-    '[[scene]]\nkind = "obj"\npath = "a.obj"\nsplit = "b"\n[[scene]]\nkind = "obj"\npath = "./a.obj"\nname = "c"': "splits share no",
-    "[select]\nratio = -1": "select.ratio",
-    "= 3": "is not TOML",
-}
-
-
-@pytest.mark.parametrize("text", BAD_CONFIGS)
-def test_bad_configurations(text: str, tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(OptionError, match=BAD_CONFIGS[text]):
-        read_config(tmp_path / "c.toml")
-
-
 def test_selection() -> None:
     options = build_options(SelectOptions, {"min_amodal": 50, "min_visible": 10, "cut_off": False})
     whole = Mask.from_box((10, 10, 30, 30))
@@ -423,14 +259,3 @@ def test_selection() -> None:
     comb = np.zeros(size, bool)
     comb[10:30, 10:30:3] = True
     assert flaw(Mask.from_array(comb), whole, size, options) == "too many pieces"
-
-
-def test_unlabelled_surfaces_hide_too(tmp_path: Path) -> None:
-    from amodal.data.scenes import project
-    from scenes_make import scene_of
-
-    parts = [TWO_SQUARES[0], ("loose", *square(2.0, 25, 20, 50, 44))]
-    from scenes_make import camera
-
-    found = project(scene_of(parts, loose=1), camera())
-    assert found.visible[1].area == 540 and found.occluders(1) == {0: 180}

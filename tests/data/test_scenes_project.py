@@ -154,3 +154,9 @@ def test_camera_inside_and_across() -> None:
     assert found.amodal[1].area == SIZE[0] * SIZE[1]
     behind = project(scene_of([("cube", *cube((-5, -1, -1), (-3, 1, 1)))]), camera())
     assert behind.amodal == {} and (behind.faces == -1).all()
+
+
+def test_unlabelled_surfaces_hide_too() -> None:
+    parts = [TWO_SQUARES[0], ("loose", *square(2.0, 25, 20, 50, 44))]
+    found = project(scene_of(parts, loose=1), camera())
+    assert found.visible[1].area == 540 and found.occluders(1) == {0: 180}

@@ -1,4 +1,4 @@
-"""Runs: rows, resuming after a kill, failures, predictions, comparison, report; real methods on small real files."""
+"""Runs: rows, resuming after a kill, failures, comparison, report; real methods on small real files."""
 
 import json
 import os
@@ -16,46 +16,17 @@ import pytest
 import amodal
 from amodal import registry
 from amodal.cli import run as command
-from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
 from amodal.errors import DataError, OutputError, UsageError
-from amodal.evaluation import Predictions, compare, evaluate_predictions, score
+from amodal.evaluation import compare
 from amodal.evaluation.ablation import variants
-from amodal.evaluation.metrics import METRICS
 from amodal.evaluation.run import prompt_for, true_occluder
 from amodal.image import encode_png
 from amodal.mask import Mask
 from amodal.methods.baselines import Visible
 from amodal.options import Options
 from amodal.protocols import Guess
-
-SIZE = (48, 64)
-
-
-def build(root: Path, images: int = 4) -> Path:
-    """Pictures with a box in front of a disc."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.indices(SIZE)
-    with FolderWriter(root, name="small") as writer:
-        for k in range(images):
-            photo = rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)
-            disc = Mask.from_array((rows - 24) ** 2 + (columns - 24 - k % 4) ** 2 < 15**2)
-            bar = Mask.from_box((20 + 3 * (k % 4), 4, 30 + 3 * (k % 4), 44))
-            kind = {"kind": "even" if k % 2 == 0 else "odd"}
-            writer.add(
-                [
-                    Sample(
-                        f"{k}/disc", str(k), photo, SIZE, disc - bar, disc, "disc", occluders=(f"{k}/bar",), extra=kind
-                    ),
-                    Sample(f"{k}/bar", str(k), photo, SIZE, bar, bar, "bar", extra=kind),
-                ]
-            )
-    return root
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> amodal.Dataset:
-    return amodal.dataset("folder", build(tmp_path / "set"))
+from disc_sets import SIZE, make_discs
 
 
 def test_report_of_hull(data: amodal.Dataset, tmp_path: Path) -> None:
@@ -184,7 +155,7 @@ def test_resume_is_exact(data: amodal.Dataset, tmp_path: Path) -> None:
 
 
 def test_kill_9_in_the_middle(tmp_path: Path) -> None:
-    root = build(tmp_path / "set", 40)
+    root = make_discs(tmp_path / "set", 40)
     folder = tmp_path / "run"
     arguments = [
         "evaluate",
@@ -235,83 +206,6 @@ def test_missing_images_stop_or_are_listed(data: amodal.Dataset) -> None:
     assert "1.png" in report.content["skipped"][0]
 
 
-def results(data: amodal.Dataset, *, names: bool) -> list[dict[str, object]]:
-    """Hulls-to-be: the truth as COCO results, in another order."""
-    rows = []
-    for sample in data:
-        assert sample.coco is not None
-        row = {"image_id": sample.coco[1], "category_id": 1, "score": 0.5, "segmentation": sample.amodal.to_rle(SIZE)}
-        rows.append({**row, "name": sample.id} if names else row)
-    return rows[::-1]
-
-
-@pytest.mark.parametrize("names", [True, False])
-def test_predictions_in_another_order(data: amodal.Dataset, tmp_path: Path, names: bool) -> None:
-    file = tmp_path / "results.json"
-    extra = {"image_id": 1, "score": 0.9, "segmentation": Mask.from_box((50, 0, 64, 3)).to_rle(SIZE)}
-    file.write_text(json.dumps([*results(data, names=names), extra]))
-    report = evaluate_predictions(Predictions(file), data)
-    assert report["iou"] == 1.0
-    assert report.content["average_precision"]["all"]["ap"] < 1.0, "a stray detection of high score costs precision"
-
-
-def test_predictions_as_pictures_and_their_errors(data: amodal.Dataset, tmp_path: Path) -> None:
-    folder = tmp_path / "masks"
-    folder.mkdir()
-    for sample in data:
-        (folder / f"{sample.id.replace('/', '_')}.png").write_bytes(encode_png(sample.visible.to_array(SIZE)))
-    report = evaluate_predictions(Predictions(folder), data)
-    assert report.content["metrics"]["iou"]["method"] == report.content["metrics"]["iou"]["visible"]
-    (folder / "0_bar.png").unlink()
-    assert (
-        evaluate_predictions(Predictions(folder), data).content["failed"][0]["error"] == "there is no prediction for it"
-    )
-    (folder / "0_disc.png").write_bytes(encode_png(np.ones((5, 5), bool)))
-    with pytest.raises(DataError, match=r"0/disc: .*0_disc\.png is 5 x 5 pixels, the image 64 x 48"):
-        evaluate_predictions(Predictions(folder), data)
-    (folder / "nobody.png").write_bytes(encode_png(np.ones(SIZE, bool)))
-    with pytest.raises(DataError, match="name no object of folder, the first is 'nobody'"):
-        evaluate_predictions(Predictions(folder), data)
-    lenient = amodal.dataset("folder", data.root, skip_bad=True)
-    assert evaluate_predictions(Predictions(folder), lenient).content["failures"] == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[{", "was it cut short"),
-        ('{"a": 1}', "is not a COCO results file"),
-        ("[1]", "entry 0 has no segmentation"),
-        ('[{"segmentation": []}]', "neither image_id nor an object's id"),
-        (
-            '[{"name": "x", "segmentation": []}, {"name": "x", "segmentation": []}]',
-            "entries 0 and 1 both are for the object x",
-        ),
-    ],
-)
-def test_broken_predictions(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "p.json").write_text(text)
-    with pytest.raises(DataError, match=message):
-        Predictions(tmp_path / "p.json")
-
-
-@pytest.mark.parametrize(
-    ("segmentation", "message"),
-    [
-        ({"size": [48, 64], "counts": [2**62, 2**62]}, "runs add up to"),
-        ({"size": [10, 10], "counts": [100]}, "is of 10 x 10 pixels, the image 64 x 48"),
-        ([[1, 1, 2, 2]], "at least three points"),
-        ([[1, 1, 2, 2, float("nan"), 3]], "NaN or infinity"),
-        ("abc", "a mask is a polygon or an RLE"),
-    ],
-)
-def test_broken_prediction_masks(data: amodal.Dataset, tmp_path: Path, segmentation: object, message: str) -> None:
-    (tmp_path / "p.json").write_text(json.dumps([{"name": "0/disc", "segmentation": segmentation}]))
-    with pytest.raises(DataError, match=message) as caught:
-        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
-    assert "entry 0" in str(caught.value) and "\n" not in str(caught.value)
-
-
 def test_compare_is_paired(data: amodal.Dataset, tmp_path: Path) -> None:
     runs = [tmp_path / name for name in ("visible", "hull", "again")]
     for folder, method in zip(runs, ("visible", "hull", "hull"), strict=True):
@@ -347,23 +241,9 @@ def test_command_line(data: amodal.Dataset, tmp_path: Path, capsys: pytest.Captu
     capsys.readouterr()
 
 
-def test_quick_scores_equal_the_run(data: amodal.Dataset, tmp_path: Path) -> None:
-    rows = results(data, names=True)
-    rows[0]["segmentation"] = [[1, 1, 20, 1, 20, 30]]
-    del rows[3]
-    (tmp_path / "p.json").write_text(json.dumps(rows))
-    predictions = Predictions(tmp_path / "p.json")
-    counts, report = score(predictions, data), evaluate_predictions(predictions, data)
-    for name, metric in METRICS.items():
-        assert metric(counts).value == pytest.approx(report[name]), name
-    (tmp_path / "q.json").write_text(json.dumps(results(data, names=False)))
-    with pytest.raises(DataError, match="entries without an object's id"):
-        score(Predictions(tmp_path / "q.json"), data)
-
-
 @pytest.mark.parametrize("page", ["evaluate.md", "metrics.md", "datasets/README.md"])
 def test_documented_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for sample in amodal.dataset("folder", build(tmp_path / "own")):
+    for sample in amodal.dataset("folder", make_discs(tmp_path / "own")):
         for part, content in (
             ("images", sample.image),
             ("visible", sample.visible.to_array(SIZE)),

@@ -104,7 +104,6 @@ def model_arguments(
 ) -> dict[str, Any]:
     """The arguments of `amodal.load`, the names of the defaults written out: a batch goes on with what it began with."""
     from .. import registry
-    from ..options import build_options
 
     method = method or registry.DEFAULTS["methods"]
     chosen = {
@@ -113,10 +112,7 @@ def model_arguments(
         "segmenter": segmenter or registry.DEFAULTS["segmenters"],
     }
     for part, name in chosen.items():
-        if name in registry.names(f"{part}s") or not ("/" in name or Path(name).is_dir()):
-            build_options(
-                registry.find(f"{part}s", name).Options, parts[part]
-            )  # wrong use shows before any worker starts
+        registry.check(f"{part}s", name, parts[part])  # wrong use shows before any worker starts
     return {
         **chosen,
         "options": parts["method"],

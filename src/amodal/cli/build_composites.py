@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .common import RayAddress, Resume, Workers, choose_runner, hint, progress
+from .common import DataOutput, DataSeed, Force, RayAddress, Resume, Workers, choose_runner, hint, progress
 
 __all__ = ["register"]
 
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the set.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a set that is there.")]
+Textures = Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")]
 
 
 def register(build: typer.Typer) -> None:
@@ -24,7 +23,7 @@ def register(build: typer.Typer) -> None:
 
 def composites(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to make; see docs/training.md.")],
-    output: Output,
+    output: DataOutput,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Overrides the file.")
     ] = None,
@@ -47,12 +46,12 @@ def composites(
 
 
 def rooms(
-    output: Output,
-    backgrounds: Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")],
+    output: DataOutput,
+    backgrounds: Textures,
     objects: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of .glb objects to stand about.")] = None,
     scene: Annotated[Path | None, typer.Option(metavar="FILE", help="A .glb scene to take furniture from.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Same seed, same rooms.")] = 0,
+    seed: DataSeed = 0,
     workers: Workers = 1,
     ray: RayAddress = None,
 ) -> None:
@@ -67,11 +66,11 @@ def rooms(
 
 def renders(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.npz", help="The file to make.")],
-    backgrounds: Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")],
+    backgrounds: Textures,
     objects: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of .glb objects.")] = None,
     views: Annotated[int, typer.Option(min=1, help="Pictures of each object.")] = 8,
     furniture: Annotated[int, typer.Option(min=0, help="Number of invented articles.")] = 500,
-    seed: Annotated[int, typer.Option(help="Same seed, same pictures.")] = 0,
+    seed: DataSeed = 0,
     workers: Workers = 1,
     ray: RayAddress = None,
 ) -> None:

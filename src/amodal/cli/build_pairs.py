@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from .common import Device, RayAddress, Resume, Root, Split, Workers, choose_runner, hint, print_json, progress
+from .common import (
+    AsJson,
+    DataOutput,
+    DataSeed,
+    Device,
+    RayAddress,
+    Resume,
+    Root,
+    Split,
+    Workers,
+    choose_runner,
+    hint,
+    print_json,
+    progress,
+)
 
 if TYPE_CHECKING:
     from ..data.pairs.build import PairsReport
@@ -25,7 +39,6 @@ Data = Annotated[str | None, typer.Option("--dataset", help="Take whole objects 
 Grounds = Annotated[Path | None, typer.Option("--backgrounds", metavar="DIR", help="Lay the objects on these photos.")]
 Segmenter = Annotated[str, typer.Option(help="Finds the objects of a photo.")]
 Depth = Annotated[str, typer.Option(help="Depth model: fetched name or folder; none: trust the masks.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to make.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="rule.KEY, segmenter.KEY; with CONFIG.toml its keys."),
@@ -33,9 +46,7 @@ Settings = Annotated[
 Hidden = Annotated[str, typer.Option(metavar="LOW,HIGH", help="Share of the object that the occluder hides.")]
 Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one object.")]
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same pairs.")]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Only every N-th picture, from the I-th.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was done on stdout.")]
 
 
 def register(build: typer.Typer) -> None:
@@ -52,11 +63,11 @@ def pairs(
     segmenter: Segmenter = "sam",
     depth: Depth = "depth-anything-small",
     settings: Settings = None,
-    output: Output = Path("pairs"),
+    output: DataOutput = Path("pairs"),
     hidden: Hidden = "0.05,0.7",
     per_object: Per = 1,
     side: Side = 256,
-    seed: Seed = 0,
+    seed: DataSeed = 0,
     shard: Shard = "0/1",
     workers: Workers = 1,
     ray: RayAddress = None,
@@ -65,6 +76,7 @@ def pairs(
     as_json: AsJson = False,
 ) -> None:
     """Photographs, whole objects or composites to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
+    from .. import registry
     from ..data.pairs.build import build_pairs
     from ..data.pairs.source import PairsConfig, Source, find_wholes
     from ..scale.pairs import finding, making
@@ -89,8 +101,9 @@ def pairs(
     failures: list[str] = []
     with progress("pairs") as tick:
         if photos is not None:
+            registry.check("segmenters", segmenter, options)  # wrong use shows before any worker starts
             if depth != "none":
-                locate(depth)  # absent weights are told once, not per photo
+                locate(depth)
             networks = finding(run, segmenter, depth, device, rule, options)
             failures = find_wholes(photos, output, networks, config, tick)
             for failure in failures:

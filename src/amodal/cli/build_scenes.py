@@ -8,14 +8,23 @@ from typing import Annotated
 
 import typer
 
-from .common import RayAddress, Resume, Workers, choose_runner, hint, print_json, progress
+from .common import (
+    AsJson,
+    DataOutput,
+    DataSeed,
+    Force,
+    RayAddress,
+    Resume,
+    Workers,
+    choose_runner,
+    hint,
+    print_json,
+    progress,
+)
 
 __all__ = ["register"]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to build.")]
-Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the data set.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a data set that exists.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the statistics as JSON.")]
 
 
 def register(build: typer.Typer) -> None:
@@ -26,7 +35,7 @@ def register(build: typer.Typer) -> None:
 
 def scenes(
     config: Config,
-    output: Output,
+    output: DataOutput,
     workers: Workers = 1,
     ray: RayAddress = None,
     resume: Resume = False,
@@ -56,9 +65,9 @@ def scenes(
 
 def piles(
     objects: Annotated[Path, typer.Argument(metavar="OBJECTS", help="Folder of objects, one *.glb or *.obj each.")],
-    output: Output,
+    output: DataOutput,
     count: Annotated[int, typer.Option(min=1, help="Pictures.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same piles.")] = 0,
+    seed: DataSeed = 0,
     into: Annotated[
         Path | None, typer.Option(metavar="SCENE", help="Scene (z up) to drop them into; default: a table.")
     ] = None,

@@ -9,7 +9,7 @@ import typer
 from .. import registry, weights
 from ..errors import AmodalError, UnknownNameError, nearest
 from ..options import describe_options
-from .common import hint, print_json
+from .common import AsJson, hint, print_json
 from .fetch import size_text, state
 
 KIND_NAMES = {"weights": "weights", "datasets": "data set"}
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def list_names(
     kind: Annotated[str | None, typer.Argument(help="methods, inpainters, segmenters, datasets, weights")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what can be chosen."""
     kinds = [kind] if kind else [*registry.KINDS, "weights"]
@@ -63,7 +63,7 @@ def summary(kind: str, name: str) -> str:
 
 def show(
     name: Annotated[str, typer.Argument(help="A name of amodal list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show one method, inpainter, segmenter, data set or weights: options, licence, size, memory, paper."""
     kinds = registry.kinds_of(name)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ..scale.worker import Runner
 
 __all__ = [
+    "AsJson",
+    "DataOutput",
+    "DataRoot",
+    "DataSeed",
     "Device",
     "Force",
     "InpainterName",
@@ -33,6 +37,7 @@ __all__ = [
     "Seed",
     "SegmenterName",
     "Settings",
+    "SkipBad",
     "Split",
     "Workers",
     "choose_runner",
@@ -54,12 +59,19 @@ Settings = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same answer.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder.")]
-Split = Annotated[str | None, typer.Option(help="The data set's part.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout as JSON.")]
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")
+]
+DataRoot = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
+Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on past bad annotations and list them.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N objects.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a build that was stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")]
 Workers = Annotated[int, typer.Option(min=1, max=1024, help="Processes, or actors with --ray.")]
+DataOutput = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the new data set.")]
+DataSeed = Annotated[int, typer.Option(min=0, help="Same seed, same data set.")]
 RayAddress = Annotated[str | None, typer.Option("--ray", metavar="local|ADDRESS", help="Run on Ray.")]
 
 

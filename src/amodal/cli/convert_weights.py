@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import hint, print_json, progress
+from .common import AsJson, hint, print_json, progress
 
 __all__ = ["register"]
 
@@ -15,7 +15,6 @@ Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The rele
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")]
 Kind = Annotated[str, typer.Option("--dtype", help="fp16 (2.5 GB), bf16 or fp32 (5 GB).")]
 NoEma = Annotated[bool, typer.Option("--no-ema", help="The last weights of the UNet in place of the averaged ones.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print what was written on stdout.")]
 
 
 def register(data: typer.Typer) -> None:

@@ -10,7 +10,7 @@ import typer
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
 from . import convert_weights, data_build, data_review
-from .common import Limit, hint, print_json, progress
+from .common import AsJson, DataOutput, DataRoot, Force, Limit, SkipBad, Split, hint, print_json, progress
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 Name = Annotated[str, typer.Argument(help="See: amodal list datasets.")]
-Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
-Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the reader.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on past bad annotations and list them.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +41,7 @@ def open_data(name: str, root: Path, split: str | None, settings: list[str] | No
 
 def check(
     name: Name,
-    root: Root,
+    root: DataRoot,
     split: Split = None,
     limit: Limit = None,
     settings: Settings = None,
@@ -75,7 +70,7 @@ def check(
 
 def stats(
     name: Name,
-    root: Root,
+    root: DataRoot,
     split: Split = None,
     limit: Limit = None,
     settings: Settings = None,
@@ -97,7 +92,7 @@ def stats(
 
 def view(
     name: Name,
-    root: Root,
+    root: DataRoot,
     split: Split = None,
     limit: Limit = None,
     settings: Settings = None,
@@ -122,8 +117,8 @@ def view(
 
 def convert(
     name: Name,
-    root: Root,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The new data set's folder.")],
+    root: DataRoot,
+    output: DataOutput,
     to: Annotated[str, typer.Option("--to", help="folder (COCO-compatible, the project's own) or cocoa.")] = "folder",
     split: Split = None,
     limit: Limit = None,

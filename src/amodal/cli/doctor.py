@@ -7,13 +7,13 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from .. import __version__, registry
 from ..errors import AmodalError
-from .common import print_json
+from .common import AsJson, print_json
 from .fetch import size_text, state
 
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Tell what works here, what does not, and what to do about it. Loads no network, fetches nothing."""
     report = examine()
     print_json(report) if as_json else print_report(report)

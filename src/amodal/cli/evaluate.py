@@ -11,12 +11,18 @@ import typer
 from ..errors import OutputError, UsageError
 from ..options import parse_settings
 from .common import (
+    AsJson,
+    DataRoot,
     Device,
+    Force,
     InpainterName,
     Limit,
     RayAddress,
+    Resume,
     Seed,
     SegmenterName,
+    SkipBad,
+    Split,
     Workers,
     choose_runner,
     hint,
@@ -34,8 +40,6 @@ __all__ = ["register"]
 
 MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods. Default: that of amodal segment.")]
 DataName = Annotated[str, typer.Option("--dataset", help="See: amodal list datasets.")]
-Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout.")]
-Split = Annotated[str | None, typer.Option(help="train, val, test, ...; default: the reader's.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY, data.KEY."),
@@ -53,10 +57,6 @@ Ablate = Annotated[
     str | None, typer.Option(metavar="PART,...", help="Take away leak, background, area of tuning-free.")
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace the run in the folder.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on past bad annotations and list them.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print report.json on stdout.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     dataset: DataName,
-    root: Root,
+    root: DataRoot,
     method: MethodName = None,
     inpainter: InpainterName = None,
     segmenter: SegmenterName = None,

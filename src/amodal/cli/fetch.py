@@ -10,7 +10,7 @@ import typer
 
 from ..errors import WeightsError
 from ..protocols import Tick
-from .common import hint, print_json, progress
+from .common import AsJson, hint, print_json, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See: amodal list weights; or a hub name.")],
     check: Annotated[bool, typer.Option("--check", help="Read to the last byte; replace what is damaged.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch weights, resumed and checked. Prints where they lie."""
     from .. import fetch as fetching

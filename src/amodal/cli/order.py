@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import PromptError, UsageError
-from .common import hint, load_model, print_json, progress, split_settings
+from .common import AsJson, Device, Force, hint, load_model, print_json, progress, split_settings
 
 if TYPE_CHECKING:
     from ..image import Image
@@ -45,13 +45,13 @@ def order(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the network, such as weights=FILE; segmenter.KEY."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write visible masks that were found, and amodal ones of a network, here."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace masks that exist.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
     dot: Annotated[bool, typer.Option("--dot", help="Print as a Graphviz graph.")] = False,
 ) -> None:
     """Print the occlusion graph: which objects hide which, and the layers from front to back."""

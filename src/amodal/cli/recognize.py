@@ -10,6 +10,7 @@ import typer
 
 from ..errors import UsageError
 from .common import (
+    AsJson,
     Device,
     InpainterName,
     Limit,
@@ -41,7 +42,6 @@ Template = Annotated[str, typer.Option(help="The sentence around each label.")]
 Top = Annotated[int, typer.Option(min=1, help="How many labels to print.")]
 Data = Annotated[str | None, typer.Option("--dataset", help="Measure top-1 and top-3 accuracy on a data set instead.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the rows here.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout as JSON.")]
 
 
 def register(app: typer.Typer) -> None:

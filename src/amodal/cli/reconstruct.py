@@ -10,6 +10,7 @@ import typer
 from ..errors import UsageError
 from ..options import parse_settings
 from .common import (
+    AsJson,
     Device,
     Force,
     InpainterName,
@@ -37,7 +38,6 @@ Objects = Annotated[Path | None, typer.Option("--objects", metavar="DIR", help="
 Limit = Annotated[int | None, typer.Option(min=2, help="Only the first N meshes.")]
 Perceptual = Annotated[bool, typer.Option("--lpips", help="LPIPS too (needs the packages lpips and torchvision).")]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result on stdout as JSON.")]
 
 
 def register(app: typer.Typer) -> None:

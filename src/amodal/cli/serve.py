@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MissingExtraError, UsageError
-from .common import hint, split_settings
+from .common import Device, Settings, hint, split_settings
 
 if TYPE_CHECKING:
     from ..serve.config import Config
@@ -30,11 +30,8 @@ def serve(
     method: Annotated[str | None, typer.Option(help="The default method; see: amodal list methods.")] = None,
     inpainter: Annotated[str | None, typer.Option(help="The default inpainter; or a hub name or folder.")] = None,
     segmenter: Annotated[str | None, typer.Option(help="The default segmenter; or a hub name or folder.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    settings: Settings = None,
+    device: Device = "auto",
     media: Annotated[Path | None, typer.Option(help="Folder of Label Studio's local files.")] = None,
     queue: Annotated[int, typer.Option(min=1, help="Waiting jobs; the next one is refused (429).")] = 64,
     keep: Annotated[float, typer.Option(min=0.1, help="Minutes that unused photos and results are kept.")] = 30.0,

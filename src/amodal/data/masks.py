@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 
 from ..errors import DataError
 from ..files import read_json
-from ..image import read_soft
+from ..image import is_picture, read_soft
 from ..mask import Mask, Size
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["MaskFolder"]
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class MaskFolder(Dataset):
@@ -81,7 +79,7 @@ def files_by_stem(folder: Path, bad: Callable[[Path, str, str], None]) -> dict[s
         raise DataError(f"there is no folder {folder}; a data set of mask pictures has images/, visible/ and amodal/")
     table: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        if not is_picture(path):
             continue
         if path.stem in table:
             bad(folder, path.stem, f"both {table[path.stem].name} and {path.name}")

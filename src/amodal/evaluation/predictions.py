@@ -13,9 +13,10 @@ import numpy as np
 
 from ..data import Dataset, Sample
 from ..data.annotations import decode
-from ..data.masks import SUFFIXES, read_bits
+from ..data.masks import read_bits
 from ..errors import AmodalError, DataError
 from ..files import read_json
+from ..image import is_picture
 from ..mask import Mask
 from ..protocols import Tick, no_tick
 from .metrics import Counts
@@ -62,7 +63,7 @@ class Predictions:
         self.named: dict[Key, tuple[int, Mapping[str, Any]]] = {}
         self.loose: dict[Key, list[tuple[int, Mapping[str, Any]]]] = {}
         if self.path.is_dir():
-            self.files = {file.stem: file for file in sorted(self.path.rglob("*")) if file.suffix.lower() in SUFFIXES}
+            self.files = {file.stem: file for file in sorted(self.path.rglob("*")) if is_picture(file)}
             if not self.files:
                 raise DataError(f"{self.path} holds no mask pictures; name them by object id, for instance 0001.png")
             return

@@ -11,13 +11,14 @@ from typing import Any
 from ..data.pairs.build import Maker, PairFiles
 from ..data.pairs.depth import DepthEstimator
 from ..data.pairs.reader import FOLDERS
-from ..data.pairs.source import Finder, Mapper, PairsConfig, Source
+from ..data.pairs.source import Mapper, PairsConfig, Source
 from ..data.pairs.wholes import Rule, whole_objects
-from ..image import Image, read
+from ..everything import find_objects
+from ..image import read
 from ..mask import Mask
 from .worker import Result, Row, Runner, Spec, done
 
-__all__ = ["FindWholes", "MakePairs", "finding", "maker", "making"]
+__all__ = ["FindWholes", "MakePairs", "finding", "maker", "making", "mapper"]
 
 
 class FindWholes:
@@ -33,30 +34,22 @@ class FindWholes:
             device: of both.
             rule: the fields of `Rule`.
             options: the segmenter's.
-        """
-        self.names, self.rule, self.options = (segmenter, depth, device), Rule(**rule), options or {}
 
-    @cached_property
-    def finder(self) -> Finder:
-        """Masks of all objects and nearness; the networks load at the first photo."""
-        from ..everything import find_objects
+        Raises:
+            what loading the networks raises.
+        """
         from ..pipeline import load
 
-        segmenter, depth, device = self.names
-        model = load("visible", segmenter=segmenter, device=device, segmenter_options=self.options)
-        estimate = None if depth == "none" else DepthEstimator(depth, device)
-
-        def find(image: Image) -> Any:
-            masks = [proposal.mask for proposal in find_objects(model.open(image))]
-            return masks, None if estimate is None else estimate(image)
-
-        return find
+        self.rule = Rule(**rule)
+        self.model = load("visible", segmenter=segmenter, device=device, segmenter_options=options)
+        self.estimate = None if depth == "none" else DepthEstimator(depth, device)
 
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         image = read(row.content["image"])
-        wholes = whole_objects(*self.finder(image), image.shape[:2], self.rule)
-        masks = [mask.to_dict() for mask in wholes]
-        return done(row, {"masks": masks})
+        objects = [proposal.mask for proposal in find_objects(self.model.open(image))]
+        nearness = None if self.estimate is None else self.estimate(image)
+        wholes = whole_objects(objects, nearness, image.shape[:2], self.rule)
+        return done(row, {"masks": [mask.to_dict() for mask in wholes]})
 
 
 class MakePairs:
@@ -87,7 +80,11 @@ def finding(
 ) -> Mapper:
     """A mapper for `find_wholes` that works through the engine; see `FindWholes`."""
     settings = {"segmenter": segmenter, "depth": depth, "device": device, "rule": asdict(rule), "options": options}
-    spec = Spec("amodal.scale.pairs:FindWholes", settings)
+    return mapper(run, Spec("amodal.scale.pairs:FindWholes", settings))
+
+
+def mapper(run: Runner, spec: Spec) -> Mapper:
+    """A mapper that gives each photo to a work which answers with the masks of its whole objects."""
 
     def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
         rows = [Row(str(number), {"image": str(path)}) for number, path in enumerate(paths)]

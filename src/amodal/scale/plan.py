@@ -11,13 +11,12 @@ from typing import Any
 from ..data.annotations import from_polygon
 from ..errors import AmodalError, DataError
 from ..files import read_json
+from ..image import SUFFIXES, is_picture
 from ..mask import Mask, union
 from ..prompt import Prompt
 from .worker import Row
 
 __all__ = ["read_plan"]
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 def read_plan(source: Path, images: Path | None = None, boxes: bool = False) -> tuple[Path, list[Row]]:
@@ -53,13 +52,9 @@ def _photos(folder: Path) -> Iterator[Row]:
     names = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names += [
-            (Path(where) / name).relative_to(folder).as_posix()
-            for name in files
-            if Path(name).suffix.lower() in PICTURES and not name.startswith(".")
-        ]
+        names += [(Path(where) / name).relative_to(folder).as_posix() for name in files if is_picture(name)]
     if not names:
-        raise DataError(f"there is no photo in {folder} ({', '.join(sorted(PICTURES))})")
+        raise DataError(f"there is no photo in {folder} ({', '.join(SUFFIXES)})")
     for name in sorted(names):
         yield Row(name, {"image": name})
 

@@ -9,24 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...errors import AmodalError, DataError
+from ...errors import DataError
 from ...files import read_json, write_json
-from ...image import Image, read
+from ...image import SUFFIXES, Image, is_picture, read
 from ...mask import Mask
 from ...protocols import Tick, no_tick
 from ..sample import Dataset, Sample, dataset
 from .compose import cutout, paste
-from .wholes import Rule, is_candidate, whole_objects
+from .wholes import Rule, is_candidate
 
-__all__ = ["Finder", "Mapper", "PairsConfig", "Source", "Whole", "find_wholes", "in_this_process", "wholes_of_dataset"]
+__all__ = ["Mapper", "PairsConfig", "Source", "Whole", "find_wholes", "wholes_of_dataset"]
 
-Finder = Callable[[Image], tuple[Sequence[Mask], "NDArray[np.float32] | None"]]
-"""Image to object masks and nearness (H, W), or None where the masks are known to be whole."""
 Mapper = Callable[[Sequence[Path]], Iterable[tuple[Path, "list[Mask] | str"]]]
 """Photos to their whole objects (or why they failed), in any order: in this process, a pool or a cluster."""
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -114,9 +110,9 @@ def in_shard(items: Sequence[Any], shard: tuple[int, int]) -> list[Any]:
 
 def photographs(folder: Path) -> list[Path]:
     """All pictures below a folder, sorted. Raises DataError if there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
     if not paths:
-        raise DataError(f"{folder} holds no photographs ({', '.join(sorted(PICTURES))})")
+        raise DataError(f"{folder} holds no photographs ({', '.join(SUFFIXES)})")
     return paths
 
 
@@ -152,20 +148,6 @@ def find_wholes(photos: Path, out: Path, mapper: Mapper, config: PairsConfig, ti
             write_json(record_of(out, names[path]), record)
         tick("photo", done, len(todo))
     return failures
-
-
-def in_this_process(finder: Finder, rule: Rule) -> Mapper:
-    """A mapper that takes photo by photo."""
-
-    def work(paths: Sequence[Path]) -> Iterable[tuple[Path, list[Mask] | str]]:
-        for path in paths:
-            try:
-                image = read(path)
-                yield path, whole_objects(*finder(image), image.shape[:2], rule)
-            except AmodalError as error:
-                yield path, str(error)
-
-    return work
 
 
 def read_wholes(photos: Path, out: Path, config: PairsConfig) -> list[Whole]:

@@ -14,8 +14,7 @@ from ....files import read_json
 from ..cameras import picture_size
 from ..scene import Camera, Floats, Instance, SceneGeometry, Surface, assemble
 from . import ReaderOptions, Source
-from .matterport import vertex_coloured
-from .ply import Ply, read_ply
+from .ply import Ply, read_ply, vertex_coloured
 
 __all__ = ["read"]
 

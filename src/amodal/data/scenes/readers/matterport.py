@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
-from ....files import read_json
 from ..cameras import picture_size, read_matrix
-from ..scene import Camera, Instance, Ints, Material, SceneGeometry, Surface, assemble
-from . import ReaderOptions, Source, is_structure, read_table
-from .gltf import UP, fixed
+from ..scene import Camera, SceneGeometry
+from . import ReaderOptions, Source, read_table
+from .gltf import fixed
 from .ply import Ply, read_ply
+from .segments import Labels, labelled_mesh, read_groups
 
 __all__ = ["read"]
 
@@ -54,70 +54,22 @@ def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     ply = read_ply(mesh, options.max_faces)
     house = read_house(mesh.with_suffix(".house"))
     table = read_table(options.categories, "raw_category", "mpcat40")
-    remarks = list[str]()
+    remarks: tuple[str, ...] = ()
     groups, segments = mesh.with_suffix(".semseg.json"), mesh.with_suffix(".fsegs.json")
     if groups.is_file() and segments.is_file():
-        owner, labels = from_groups(groups, segments, len(ply.faces))
+        owner, labels = read_groups(groups, segments, len(ply.faces), "faces")
     else:
         owner, labels = from_faces(ply, mesh, house)
-        remarks.append("no semseg.json and fsegs.json; objects are taken from the mesh's own face properties")
-    instances = []
+        remarks = ("no semseg.json and fsegs.json; objects are taken from the mesh's own face properties",)
+    objects = {}
     for identity, (number, label) in labels.items():
         own_label, category = house.objects.get(number, (label, ""))
         label = label or own_label
-        category = table.get(label, category) or label
-        structure = is_structure((label, category), options.structure)
-        instances.append(Instance(identity, f"{number}_{label.replace(' ', '_')}", label, category, structure))
-    return assemble(
-        name,
-        {
-            "vertices": ply.vertices * options.scale,
-            "faces": ply.faces,
-            "owner": owner,
-            "instances": tuple(instances),
-            "surface": vertex_coloured(ply),
-            "up": UP[options.up],
-            "remarks": tuple(remarks),
-        },
-        options.max_faces,
-    )
+        objects[identity] = (number, label, table.get(label, category) or label)
+    return labelled_mesh(name, ply, owner, objects, options, remarks)
 
 
-def vertex_coloured(ply: Ply) -> Surface | None:
-    """The look of a mesh with colours at its vertices; None if it has none."""
-    if ply.colours is None:
-        return None
-    count = len(ply.faces)
-    none = np.zeros((count, 3, 2), np.float32)
-    return Surface((Material((1.0, 1.0, 1.0)),), np.zeros(count, np.int32), none, ply.colours)
-
-
-def from_groups(groups: Path, segments: Path, faces: int) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
-    """Owner per face, and per instance id its object number and label, from segments and groups of segments."""
-    try:
-        segment = np.asarray(read_json(segments, DataError)["segIndices"], np.int64)
-        listed = read_json(groups, DataError)["segGroups"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{segments} needs segIndices and {groups} segGroups") from error
-    if len(segment) != faces:
-        raise DataError(f"{segments} has {len(segment):,} labels, the mesh {faces:,} faces; they must belong together")
-    return group_owner(segment, listed)
-
-
-def group_owner(segment: Ints, groups: list[dict[str, object]]) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
-    """Owner per item of `segment`, and per instance id its object number and label."""
-    owner_of = np.zeros(int(segment.max(initial=0)) + 1, np.int32)
-    labels: dict[int, tuple[int, str]] = {}
-    for place, group in enumerate(groups, 1):
-        members = np.asarray(group.get("segments", []), np.int64)
-        members = members[(members >= 0) & (members < len(owner_of))]
-        owner_of[members] = place
-        number = group.get("objectId", group.get("id", place))
-        labels[place] = (int(str(number)), str(group.get("label", "")) or "unlabeled")
-    return np.where(segment >= 0, owner_of[np.maximum(segment, 0)], 0).astype(np.int32), labels
-
-
-def from_faces(ply: Ply, mesh: Path, house: House) -> tuple[NDArray[np.int32], dict[int, tuple[int, str]]]:
+def from_faces(ply: Ply, mesh: Path, house: House) -> tuple[NDArray[np.int32], Labels]:
     """Owner per face from the mesh's own object property."""
     numbers = ply.face_property("segment_id", "face_segment")
     if numbers is None:

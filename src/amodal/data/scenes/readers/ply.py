@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
-from ..scene import Floats, Ints, check_count
+from ..scene import Floats, Ints, Material, Surface, check_count
 
-__all__ = ["Ply", "read_ply"]
+__all__ = ["Ply", "read_ply", "vertex_coloured"]
 
 TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
@@ -43,6 +43,15 @@ class Ply:
             if name in self.face:
                 return self.face[name].astype(np.int64)
         return None
+
+
+def vertex_coloured(ply: Ply) -> Surface | None:
+    """The look of a mesh with colours at its vertices; None if it has none."""
+    if ply.colours is None:
+        return None
+    count = len(ply.faces)
+    none = np.zeros((count, 3, 2), np.float32)
+    return Surface((Material((1.0, 1.0, 1.0)),), np.zeros(count, np.int32), none, ply.colours)
 
 
 @dataclass

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
-from ....files import read_json
 from ..cameras import picture_size, read_matrix
-from ..scene import Camera, Floats, Instance, Ints, SceneGeometry, assemble
-from . import ReaderOptions, Source, is_structure, read_table
-from .gltf import UP, fixed
-from .matterport import group_owner, vertex_coloured
+from ..scene import Camera, Floats, Ints, SceneGeometry
+from . import ReaderOptions, Source, read_table
+from .gltf import fixed
 from .ply import read_ply
+from .segments import labelled_mesh, read_groups
 
 __all__ = ["read"]
 
@@ -37,34 +36,10 @@ def load(mesh: Path, groups: Path, name: str, options: ReaderOptions) -> SceneGe
     files = sorted(mesh.parent.glob(f"{mesh.stem}.*.segs.json"))
     if not files or not groups.is_file():
         raise DataError(f"{mesh} has no labels: {mesh.stem}.*.segs.json and {groups.name} must lie beside it")
-    try:
-        segment = np.asarray(read_json(files[0], DataError)["segIndices"], np.int64)
-        listed = read_json(groups, DataError)["segGroups"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{files[0]} needs segIndices and {groups} segGroups") from error
-    if len(segment) != len(ply.vertices):
-        raise DataError(
-            f"{files[0]} has {len(segment):,} labels, the mesh {len(ply.vertices):,} vertices; they must belong together"
-        )
-    owner, labels = group_owner(segment, listed)
+    owner, labels = read_groups(groups, files[0], len(ply.vertices), "vertices")
     table = read_table(options.categories, "raw_category", "nyu40class")
-    instances = []
-    for identity, (number, label) in labels.items():
-        category = table.get(label, label)
-        structure = is_structure((label, category), options.structure)
-        instances.append(Instance(identity, f"{number}_{label.replace(' ', '_')}", label, category, structure))
-    return assemble(
-        name,
-        {
-            "vertices": ply.vertices * options.scale,
-            "faces": ply.faces,
-            "owner": face_owner(owner, ply.faces),
-            "instances": tuple(instances),
-            "surface": vertex_coloured(ply),
-            "up": UP[options.up],
-        },
-        options.max_faces,
-    )
+    objects = {identity: (number, label, table.get(label, label)) for identity, (number, label) in labels.items()}
+    return labelled_mesh(name, ply, face_owner(owner, ply.faces), objects, options)
 
 
 def face_owner(owner: NDArray[np.int32], faces: Ints) -> NDArray[np.int32]:
