@@ -7,14 +7,26 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import AmodalError, OutputError
 
-__all__ = ["atomic_write", "read_json", "read_toml", "toml_value", "write_bytes", "write_json", "write_text"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "atomic_write",
+    "read_json",
+    "read_npz",
+    "read_toml",
+    "toml_value",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -85,6 +97,35 @@ def read_json(path: str | os.PathLike[str], error: type[AmodalError] = AmodalErr
     except json.JSONDecodeError as reason:
         place = f"line {reason.lineno}, column {reason.colno}"
         raise error(f"{path} is not complete JSON: {reason.msg} at {place}; was it cut short?") from reason
+
+
+def read_npz(
+    path: str | os.PathLike[str], keys: Sequence[str], error: type[AmodalError] = AmodalError, hint: str = ""
+) -> dict[str, NDArray[Any]]:
+    """Read the named arrays of an .npz file; nothing is unpickled.
+
+    Args:
+        path: the file.
+        keys: names of the arrays.
+        error: what to raise.
+        hint: what to do about it, for the error's text.
+
+    Raises:
+        error: the file cannot be read, is cut short or lacks an array.
+    """
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+            return {key: data[key] for key in keys}
+    except FileNotFoundError:
+        text = f"there is no file {path}"
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as reason:
+        text = f"{path} is not an .npz with {', '.join(keys)} ({reason}); was it cut short?"
+    raise error(f"{text}; {hint}" if hint else text)
 
 
 def read_toml(path: str | os.PathLike[str], error: type[AmodalError] = AmodalError) -> dict[str, Any]:

@@ -143,6 +143,11 @@ def test_bad_libraries_are_told(tmp_path, config):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no .jpg or .png pictures"):
         open_library(LibraryConfig(backgrounds=str(tmp_path / "empty")))
+    with pytest.raises(DataError, match="there is no file .*absent.npz; make it with amodal data build renders"):
+        open_library(LibraryConfig(renders=str(tmp_path / "absent.npz")))
+    (tmp_path / "cut.npz").write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(DataError, match="cut.npz is not an .npz with rgba"):
+        open_library(LibraryConfig(renders=str(tmp_path / "cut.npz")))
     (root / "photos" / "index.json").write_text(json.dumps([]))
     nothing = open_library(
         LibraryConfig(photos=str(root / "photos"), backgrounds=str(root / "backgrounds"), invented=0)
@@ -151,6 +156,8 @@ def test_bad_libraries_are_told(tmp_path, config):
         Placer(nothing, {"thing": 1.0}, {"one": 1.0})
     with pytest.raises(DataError, match="known only in part"):
         build(CompositesConfig(targets={"scene": 1.0}), config, tmp_path / "set")
+    with pytest.raises(DataError, match="seed not negative, got 300 and -1"):
+        build(CompositesConfig(seed=-1), config, tmp_path / "set")
 
 
 def test_renders_and_rooms_go_on_and_are_the_same_in_parts(config, tmp_path, monkeypatch):

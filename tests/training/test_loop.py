@@ -179,6 +179,18 @@ def test_killed_run_goes_on_exactly(path, tmp_path):
     assert same(state(run)["average"], state(whole)["average"])
 
 
+def test_absent_data_are_told_in_one_line(path, tmp_path):
+    """Also where a data process finds it out."""
+    settings = [f"data.library.photos={tmp_path / 'nowhere'}", "run.workers=1"]
+    command = [sys.executable, "-m", "amodal", "train", path, "-o", tmp_path / "run"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == f"amodal: cannot read {tmp_path / 'nowhere' / 'index.json'}: No such file or directory\n"
+
+
 def test_checkpoint_of_another_network(recipe, tmp_path):
     fresh(replace(recipe, run=replace(recipe.run, steps=1)), tmp_path / "run").train()
     other = fresh(replace(recipe, network={**recipe.network, "head": 16}), tmp_path / "run")

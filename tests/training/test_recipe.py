@@ -31,6 +31,7 @@ def test_overrides(tmp_path):
         ({"run": {}}, 'needs task = "NAME"'),
         ({"task": "occamodal", "run": {"steps": "many"}}, "run.steps must be int, got 'many'"),
         ({"task": "occamodal", "run": {"steps": True}}, "run.steps must be int, got True"),
+        ({"task": "occamodal", "run": {"seed": -1}}, "run.seed must not be negative, got -1"),
         ({"task": "occamodal", "run": 3}, r"\[run\] of the recipe must be a section"),
         ({"task": "occamodal", "data": []}, r"\[data\] of the recipe must be a section"),
     ],

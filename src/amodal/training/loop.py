@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ..devices import pick_device
+from ..errors import AmodalError
 from . import checkpoint
 from .recipe import Recipe, RecipeError
 from .schedule import Average, learning_rate
@@ -38,9 +39,12 @@ class _Numbered(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, i: int) -> tuple[int, tuple[Tensor, ...]]:
+    def __getitem__(self, i: int) -> tuple[int, tuple[Tensor, ...] | AmodalError]:
         number = self.numbers[i]
-        return number, tuple(torch.from_numpy(x) for x in self.source[number])
+        try:
+            return number, tuple(torch.from_numpy(x) for x in self.source[number])
+        except AmodalError as error:  # raised in a data process, torch would hide it under that process's traceback
+            return number, error
 
 
 class _Graded(nn.Module):
@@ -215,8 +219,11 @@ class Trainer:
             **workers,
         )
 
-    def _one(self, batches: Sequence[tuple[int, tuple[Tensor, ...]]]) -> dict[str, float]:
+    def _one(self, batches: Sequence[tuple[int, tuple[Tensor, ...] | AmodalError]]) -> dict[str, float]:
         """One optimizer step; the gradients of all `batches`, with those of the other processes, are averaged."""
+        for _, batch in batches:
+            if isinstance(batch, AmodalError):
+                raise batch
         config = self.recipe.optimizer
         rate = learning_rate(config, self.step, self.recipe.run.steps)
         for group in self.optimizer.param_groups:

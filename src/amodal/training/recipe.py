@@ -52,6 +52,9 @@ class RunConfig:
         for key in ("steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, key) < 1:
                 raise RecipeError(f"run.{key} must be at least 1, got {getattr(self, key)}")
+        for key in ("seed", "workers", "threads"):
+            if getattr(self, key) < 0:
+                raise RecipeError(f"run.{key} must not be negative, got {getattr(self, key)}")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def build(
         DataError: the library cannot make such composites.
         OutputError: the folder holds another set.
     """
+    if config.seed < 0 or config.count < 1:
+        raise DataError(f"count must be at least 1 and seed not negative, got {config.count} and {config.seed}")
     targets = exact_targets(config)
     settings = {"seed": config.seed, "targets": targets, "kinds": config.kinds, "wear": config.wear}
     settings["library"] = {"split": library_config.split, "invented": library_config.invented}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import rle
 from ...errors import DataError
-from ...files import read_json
+from ...files import read_json, read_npz
 from .shapes import invent
 from .sprites import Image, Photo, Sprite, cut_out, from_rgba
 
@@ -141,9 +141,8 @@ def add_invented(library: Library, count: int, seed: int = 0) -> None:
 
 
 def add_renders(library: Library, path: Path) -> None:
-    """Add rendered objects from an .npz with `rgba` (N, h, w, 4) uint8, straight alpha."""
-    with np.load(path) as data:
-        rgba = data["rgba"]
+    """Add rendered objects from an .npz with `rgba` (N, h, w, 4) uint8, straight alpha; `build_renders` makes it."""
+    rgba = read_npz(path, ["rgba"], DataError, "make it with amodal data build renders")["rgba"]
     library.wholes["render"] = [
         from_rgba(x[..., :3], x[..., 3].astype(np.float32) / 255, "render")
         for x in rgba

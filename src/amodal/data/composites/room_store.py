@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...files import read_npz
 from .paint import Painted
 from .rooms import Room
 from .sprites import warp
 from .views import crop_view
 
 __all__ = ["RoomStore"]
+
+ARRAYS = ("image", "owner", "shape", "origin", "length", "bits", "count")
+"""What a shard of rooms holds."""
 
 
 class RoomStore:
@@ -28,8 +32,7 @@ class RoomStore:
     def __init__(self, folder: Path) -> None:
         self.rooms: list[Room] = []
         for path in sorted(folder.glob("rooms-*.npz")):
-            with np.load(path) as data:
-                self.rooms += _unpack(data)
+            self.rooms += _unpack(read_npz(path, ARRAYS, DataError, "make rooms with amodal data build rooms"))
         self.hidden: list[tuple[int, int]] = []
         self.clear: list[tuple[int, int]] = []
         for r, room in enumerate(self.rooms):
@@ -84,10 +87,8 @@ def _crop(room: Room, i: int, view: NDArray[np.float64], size: int) -> Painted:
 
 def _unpack(data: Any) -> list[Room]:
     rooms, at, byte = [], 0, 0
-    image, owner, shape, origin, length, bits = (
-        data[k] for k in ("image", "owner", "shape", "origin", "length", "bits")
-    )
-    for r, count in enumerate(data["count"]):
+    image, owner, shape, origin, length, bits, counts = (data[k] for k in ARRAYS)
+    for r, count in enumerate(counts):
         masks, origins = [], []
         for _ in range(int(count)):
             h, w = (int(v) for v in shape[at])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.composites.library import picture_file, read_mask, read_rgb
+from ...errors import DataError
+from ...files import read_json
 from ...mask import Mask
 
 Bits = NDArray[np.bool_]
@@ -31,7 +32,7 @@ class Item:
 @cache
 def fixed_set(folder: Path) -> tuple[Item, ...]:
     """A set in the project's layout: `rows.json`, `images/`, `visible/`, `amodal/`."""
-    rows = json.loads((folder / "rows.json").read_text())
+    rows = read_json(folder / "rows.json", DataError)
     items = []
     for row in rows:
         image = read_rgb(picture_file(folder / "images", row["id"]))
@@ -44,7 +45,7 @@ def fixed_set(folder: Path) -> tuple[Item, ...]:
 def whole_photos(root: Path, split: str = "dev") -> tuple[Item, ...]:
     """Photographs whose object is whole and in one piece: amodal and visible are the same."""
     items = []
-    for row in json.loads((root / "index.json").read_text()):
+    for row in read_json(root / "index.json", DataError):
         if row["split"] == split and row["components"] == 1 and not row["touches_border"]:
             folder = root / row["set"]
             mask = read_mask(picture_file(folder / "masks", row["name"])) > 0
