@@ -1,4 +1,4 @@
-"""How the pocket segmenter looks at a picture: the whole frame once, then, for small objects, a closer view."""
+"""How the pocket segmenter looks at a picture: the whole frame coarsely, then as close as the object allows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ Decode = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32
 """Features and (1, 4, S, S) prompt maps to logits (1, 1, S, S)."""
 Box = tuple[float, float, float, float]
 
-SIZE = 128
-"""Side of the view of the whole frame, in pixels."""
-NEAR = 192
-"""Side of a closer view, in pixels."""
+SIZE = 160
+"""Side of the first view of the whole frame, in pixels."""
+NEAR = 256
+"""Side of the later views, in pixels."""
 REACH = 1.6
 """Side of a closer view over the object's longer side."""
+FULL = 0.8
+"""Closer views that would be larger than this share of the frame's longer side show the whole frame."""
 KEEP = 8
 """Closer views that a scene remembers."""
 Floats = NDArray[np.float32]
@@ -144,25 +146,35 @@ class Scene:
         side = float(max(h, w))
         self.whole = look(encode, image, (w - side) / 2, (h - side) / 2, side, SIZE)
 
-    def near(self, box: Box) -> View:
-        """A view of about `REACH` times the box. Windows lie on a grid, so that nearby prompts share one."""
-        longer = max(box[2] - box[0], box[3] - box[1], 16.0)
-        side = min(self.whole.side, 1.2 ** math.ceil(math.log(REACH * longer, 1.2)))
-        step = side / 16
-        x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
-        key = (x0, y0, side)
+    def near(self, box: Box | None) -> View:
+        """A view of about `REACH` times the box, or of the whole frame when the box is large or None.
+
+        Windows lie on a grid, so that nearby prompts share one.
+        """
+        whole = self.whole
+        longer = whole.side if box is None else max(box[2] - box[0], box[3] - box[1], 16.0)
+        if box is None or REACH * longer > FULL * whole.side:
+            key = (whole.x0, whole.y0, whole.side)
+        else:
+            side = min(whole.side, 1.2 ** math.ceil(math.log(REACH * longer, 1.2)))
+            step = side / 16
+            x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
+            key = (x0, y0, side)
         with self._lock:
             if key not in self._near:
                 while len(self._near) >= KEEP:
                     self._near.pop(next(iter(self._near)))
-                self._near[key] = look(self._encode, self.image, x0, y0, side, NEAR)
+                self._near[key] = look(self._encode, self.image, *key, NEAR)
             return self._near[key]
 
 
 def answer(
     decode: Decode, scene: Scene, points: Sequence[tuple[float, float]], labels: Sequence[int], box: Box | None
 ) -> Floats:
-    """Probability of the visible mask, (H, W) float32: first in the whole frame, then in a closer view.
+    """Probability of the visible mask, (H, W) float32: first in the whole frame, then as close as the object allows.
+
+    A single click is first answered in the coarse view, where the network sees most of the object around it;
+    later clicks correct details, and start in the fine view.
 
     Args:
         points: clicks (x, y) in the picture.
@@ -172,14 +184,14 @@ def answer(
     frame = (scene.image.shape[0], scene.image.shape[1])
     last, found = None, box
     if found is None:
-        last = ask(decode, scene.whole, points, labels, None, None, frame)
+        first = scene.whole if len(points) < 2 else scene.near(None)
+        last = ask(decode, first, points, labels, None, None, frame)
         found = extent(last > 0.5, points, labels)
     for _ in range(2):
-        far = found is None or max(found[2] - found[0], found[3] - found[1]) * REACH > 0.8 * scene.whole.side
-        view = scene.whole if far or found is None else scene.near(found)
+        view = scene.whole if found is None else scene.near(found)
         last = ask(decode, view, points, labels, box, last, frame)
         grown = extent(last > 0.5, points, labels)
-        if view is scene.whole or grown is None or box is not None or view.holds(grown):
+        if view.side >= scene.whole.side or grown is None or box is not None or view.holds(grown):
             break
         found = grown
     assert last is not None
