@@ -9,7 +9,7 @@ from amodal.mask import Mask
 from amodal.prompt import Prompt
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
-from amodal.segmenters.pocket.views import Scene, answer
+from amodal.segmenters.pocket.views import CLOSER, REPLAYED, Scene, answer
 
 
 def test_prompt_maps():
@@ -50,6 +50,29 @@ def test_views_keep_their_place():
     assert Mask.from_array(guess).iou(truth) > 0.93, "seen from near, edges lie where they are"
     boxed = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, [], [], (345.0, 195.0, 395.0, 235.0)) > 0.5
     assert Mask.from_array(boxed).iou(truth) > 0.93
+
+
+def test_clicks_one_by_one_and_all_at_once_give_the_same():
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    asked = []
+
+    def decode(features, maps):
+        asked.append(maps)
+        return (features[:, :1] + maps[:, :1] - maps[:, 1:2] + 0.3 * maps[:, 3:]) * 3
+
+    points = [(5.0 + 3 * i, 4.0 + 2 * i) for i in range(30)]
+    labels = [i % 3 and 1 for i in range(30)]
+    together = answer(decode, Scene(lambda x: x, image), points, labels, None)
+    assert len(asked) <= REPLAYED + 2 + CLOSER, "many clicks do not cost an answer each"
+    scene = Scene(lambda x: x, image)
+    for n in range(1, 31):
+        last = answer(decode, scene, points[:n], labels[:n], None)
+    assert (last == together).all(), "what a scene remembers does not change an answer"
+    asked.clear()
+    assert (answer(decode, scene, points, labels, None) == together).all()
+    assert len(asked) == CLOSER
+    onlynot = answer(decode, scene, [(50.0, 40.0)], [0], None)
+    assert onlynot.shape == (90, 120)
 
 
 def test_the_shipped_segmenter_finds_a_disc():

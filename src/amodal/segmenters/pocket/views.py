@@ -24,12 +24,18 @@ SIZE = 160
 """Side of the first view of the whole frame, in pixels."""
 NEAR = 256
 """Side of the later views, in pixels."""
-REACH = 1.6
+REACH = 1.4
 """Side of a closer view over the object's longer side."""
 FULL = 0.8
 """Closer views that would be larger than this share of the frame's longer side show the whole frame."""
 KEEP = 8
-"""Closer views that a scene remembers."""
+"""Later views that a scene remembers."""
+REPLAYED = 8
+"""Clicks that are answered one after the other; more are answered together."""
+CLOSER = 3
+"""Answers in closer views, each with the one before it beside it."""
+NOTHING = -20.0
+"""Logit of what lies outside a view."""
 Floats = NDArray[np.float32]
 
 
@@ -41,19 +47,13 @@ class View:
     y0: float
     side: float
     size: int
-    features: NDArray[np.float32]
+    features: Floats
 
     @property
     def matrix(self) -> NDArray[np.float64]:
         """2 x 3 map from picture to view coordinates, pixel edges at integers."""
         s = self.size / self.side
         return np.array([[s, 0, -self.x0 * s], [0, s, -self.y0 * s]])
-
-    def holds(self, box: Box) -> bool:
-        """Whether the box lies in the view with a little air around, or as much of it as matters."""
-        air = 0.02 * self.side
-        inside = box[0] >= self.x0 + air and box[1] >= self.y0 + air
-        return inside and box[2] <= self.x0 + self.side - air and box[3] <= self.y0 + self.side - air
 
 
 def look(encode: Encode, image: Image, x0: float, y0: float, side: float, size: int) -> View:
@@ -74,7 +74,7 @@ def look(encode: Encode, image: Image, x0: float, y0: float, side: float, size: 
     return View(x0, y0, side, size, encode(planes))
 
 
-def _warp(source: NDArray[Any], matrix: NDArray[np.float64], size: int) -> NDArray[Any]:
+def _warp(source: NDArray[Any], matrix: NDArray[np.float64], size: int, border: float = 0) -> NDArray[Any]:
     import cv2
 
     shrink = 1
@@ -83,51 +83,59 @@ def _warp(source: NDArray[Any], matrix: NDArray[np.float64], size: int) -> NDArr
     if shrink > 1:
         h, w = source.shape[0] // shrink, source.shape[1] // shrink
         source = cv2.resize(source[: h * shrink, : w * shrink], (w, h), interpolation=cv2.INTER_AREA)
-    linear = matrix[:, :2] * shrink
-    offset = matrix[:, 2] + linear @ np.array([0.5, 0.5]) - 0.5
-    return np.asarray(cv2.warpAffine(source, np.column_stack([linear, offset]), (size, size), flags=cv2.INTER_LINEAR))
+    centred = _centred(np.column_stack([matrix[:, :2] * shrink, matrix[:, 2]]))
+    return np.asarray(cv2.warpAffine(source, centred, (size, size), flags=cv2.INTER_LINEAR, borderValue=border))
 
 
-def ask(
-    decode: Decode,
-    view: View,
-    points: Sequence[tuple[float, float]],
-    labels: Sequence[int],
-    box: Box | None,
-    last: NDArray[np.float32] | None,
-    frame: tuple[int, int],
-) -> NDArray[np.float32]:
-    """One answer in one view.
+def _centred(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map with pixel centres at integers, as OpenCV has them."""
+    return np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5])
 
-    Args:
-        points: Clicks (x, y) in the picture.
-        last: The last probability in the picture's frame (H, W).
-        frame: (H, W) of the picture.
 
-    Returns:
-        Probability (H, W) float32; 0 outside the view.
-    """
+def carry(logits: Floats, source: View, target: View) -> Floats:
+    """An answer in one view, as another view sees it; both (S, S) float32 logits."""
+    if source is target:
+        return logits
+    s = target.matrix[0, 0] / source.matrix[0, 0]
+    offset = (np.array([source.x0, source.y0]) - (target.x0, target.y0)) * target.matrix[0, 0]
+    return np.asarray(_warp(logits, np.column_stack([np.eye(2) * s, offset]), target.size, NOTHING), np.float32)
+
+
+def to_frame(logits: Floats, view: View, frame: tuple[int, int]) -> Floats:
+    """Probability (H, W) float32 in the picture's frame of an answer in a view; about 0 outside the view."""
     import cv2
 
-    matrix = view.matrix
-    s = matrix[0, 0]
-    moved = [((x - view.x0) * s, (y - view.y0) * s) for x, y in points]
-    local_box = (
-        None if box is None else tuple(float((v - o) * s) for v, o in zip(box, (view.x0, view.y0) * 2, strict=True))
-    )
-    local_last = None if last is None else _warp(last, matrix, view.size)
-    maps = prompt_maps(view.size, moved, labels, local_box, local_last)  # type: ignore[arg-type]
-    logits = decode(view.features, maps[None])[0, 0]
-    linear = matrix[:, :2]
-    offset = matrix[:, 2] + linear @ np.array([0.5, 0.5]) - 0.5
     back = cv2.warpAffine(
         logits,
-        np.column_stack([linear, offset]),
+        _centred(view.matrix),
         (frame[1], frame[0]),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderValue=-20.0,
+        borderValue=NOTHING,
     )
-    return np.asarray(1 / (1 + np.exp(-np.clip(back, -20, 20))), np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip(back, NOTHING, -NOTHING))), np.float32)
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """What was asked: clicks (x, y) in the picture, their labels (1 on the object, 0 not on it), and a box if given."""
+
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[int, ...]
+    box: Box | None = None
+
+    def first(self, n: int) -> Clicks:
+        """The first n clicks."""
+        return Clicks(self.points[:n], self.labels[:n], self.box)
+
+
+def ask(decode: Decode, view: View, clicks: Clicks, last: Floats | None) -> Floats:
+    """One answer in one view: (S, S) float32 logits; `last` is the answer before it in this view, if there is one."""
+    s, origin = view.matrix[0, 0], (view.x0, view.y0)
+    moved = [((x - view.x0) * s, (y - view.y0) * s) for x, y in clicks.points]
+    box = None if clicks.box is None else tuple(float((v - o) * s) for v, o in zip(clicks.box, origin * 2, strict=True))
+    before = None if last is None else (last > 0) * np.float32(1)
+    maps = prompt_maps(view.size, moved, clicks.labels, box, before)  # type: ignore[arg-type]
+    return np.asarray(decode(view.features, maps[None])[0, 0], np.float32)
 
 
 class Scene:
@@ -142,6 +150,7 @@ class Scene:
         self._encode, self.image = encode, image
         self._lock = threading.Lock()
         self._near: dict[tuple[float, float, float], View] = {}
+        self._answers: dict[Clicks, Floats] = {}
         h, w = image.shape[:2]
         side = float(max(h, w))
         self.whole = look(encode, image, (w - side) / 2, (h - side) / 2, side, SIZE)
@@ -162,10 +171,37 @@ class Scene:
             key = (x0, y0, side)
         with self._lock:
             if key not in self._near:
-                while len(self._near) >= KEEP:
-                    self._near.pop(next(iter(self._near)))
+                _make_room(self._near, KEEP)
                 self._near[key] = look(self._encode, self.image, *key, NEAR)
             return self._near[key]
+
+    def far(self, decode: Decode, clicks: Clicks) -> Floats:
+        """The answer in the fine view of the whole frame: the clicks in their order, each with the answer before it.
+
+        The first click is answered in the coarse view too, where the network sees more of the object around it;
+        the mean of both counts. Answers are remembered, so that one more click costs one more answer.
+        """
+        view, last = self.near(None), None
+        given = len(clicks.points)
+        for n in sorted({*range(1, min(given, REPLAYED) + 1), given}):
+            some = clicks.first(n)
+            with self._lock:
+                known = self._answers.get(some)
+            if known is None:
+                known = ask(decode, view, some, last)
+                if last is None:
+                    known = np.float32(0.5) * (known + carry(ask(decode, self.whole, some, None), self.whole, view))
+                with self._lock:
+                    _make_room(self._answers, 2 * REPLAYED)
+                    self._answers[some] = known
+            last = known
+        assert last is not None
+        return last
+
+
+def _make_room(remembered: dict[Any, Any], most: int) -> None:
+    while len(remembered) >= most:
+        remembered.pop(next(iter(remembered)))
 
 
 def answer(
@@ -173,37 +209,36 @@ def answer(
 ) -> Floats:
     """Probability of the visible mask, (H, W) float32: first in the whole frame, then as close as the object allows.
 
-    A single click is first answered in the coarse view, where the network sees most of the object around it;
-    later clicks correct details, and start in the fine view.
-
     Args:
         points: clicks (x, y) in the picture.
         labels: 1 on the object, 0 not on it.
         box: half-open (x0, y0, x1, y1) around the visible object, if given.
     """
-    frame = (scene.image.shape[0], scene.image.shape[1])
-    last, found = None, box
-    if found is None:
-        first = scene.whole if len(points) < 2 else scene.near(None)
-        last = ask(decode, first, points, labels, None, None, frame)
-        found = extent(last > 0.5, points, labels)
-    for _ in range(2):
-        view = scene.whole if found is None else scene.near(found)
-        last = ask(decode, view, points, labels, box, last, frame)
-        grown = extent(last > 0.5, points, labels)
-        if view.side >= scene.whole.side or grown is None or box is not None or view.holds(grown):
-            break
-        found = grown
+    clicks = Clicks(tuple(points), tuple(labels), box)
+    view, last, found = scene.near(box), None, box
+    if box is None:
+        last = scene.far(decode, clicks)
+        found = extent(last, view, clicks)
+    for _ in range(CLOSER):
+        before, view = view, scene.near(found)
+        last = ask(decode, view, clicks, None if last is None else carry(last, before, view))
+        found = box or extent(last, view, clicks)
     assert last is not None
-    return last
+    return to_frame(last, view, (scene.image.shape[0], scene.image.shape[1]))
 
 
-def extent(mask: NDArray[np.bool_], points: Sequence[tuple[float, float]], labels: Sequence[int]) -> Box | None:
-    """Box around the components under the positive clicks and those clicks themselves; None if there is neither."""
+def extent(logits: Floats, view: View, clicks: Clicks) -> Box | None:
+    """Box in the picture around the components under the positive clicks and those clicks; None if there is neither."""
     import cv2
 
+    mask = logits > 0
     _, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    on = [(int(x), int(y)) for (x, y), one in zip(points, labels, strict=True) if one]
+    s, last = view.matrix[0, 0], view.size - 1
+    on = [
+        (min(max(int((x - view.x0) * s), 0), last), min(max(int((y - view.y0) * s), 0), last))
+        for (x, y), one in zip(clicks.points, clicks.labels, strict=True)
+        if one
+    ]
     wanted = {int(label[y, x]) for x, y in on} - {0}
     part = np.isin(label, list(wanted)) if wanted else mask
     for x, y in on:
@@ -211,4 +246,5 @@ def extent(mask: NDArray[np.bool_], points: Sequence[tuple[float, float]], label
     if not part.any():
         return None
     ys, xs = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
-    return float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)
+    left, top, right, bottom = xs[0] / s, ys[0] / s, (xs[-1] + 1) / s, (ys[-1] + 1) / s
+    return float(left + view.x0), float(top + view.y0), float(right + view.x0), float(bottom + view.y0)
