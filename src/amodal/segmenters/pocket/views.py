@@ -24,7 +24,7 @@ SIZE = 160
 """Side of the first view of the whole frame, in pixels."""
 NEAR = 256
 """Side of the later views, in pixels."""
-REACH = 1.4
+REACH = 1.3
 """Side of a closer view over the object's longer side."""
 FULL = 0.8
 """Closer views that would be larger than this share of the frame's longer side show the whole frame."""
