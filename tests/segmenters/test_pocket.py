@@ -46,9 +46,9 @@ def test_views_keep_their_place():
     image[200:230, 350:390] = (255, 0, 0)
     truth = Mask.from_box((350, 200, 390, 230))
     scene = Scene(lambda x: x, image)
-    guess = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, [(370.0, 215.0)], [1], None) > 0.5
+    guess = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, Prompt(((370.0, 215.0),), (1,))) > 0.5
     assert Mask.from_array(guess).iou(truth) > 0.93, "seen from near, edges lie where they are"
-    boxed = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, [], [], (345.0, 195.0, 395.0, 235.0)) > 0.5
+    boxed = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, Prompt(box=(345.0, 195.0, 395.0, 235.0))) > 0.5
     assert Mask.from_array(boxed).iou(truth) > 0.93
 
 
@@ -60,18 +60,18 @@ def test_clicks_one_by_one_and_all_at_once_give_the_same():
         asked.append(maps)
         return (features[:, :1] + maps[:, :1] - maps[:, 1:2] + 0.3 * maps[:, 3:]) * 3
 
-    points = [(5.0 + 3 * i, 4.0 + 2 * i) for i in range(30)]
-    labels = [i % 3 and 1 for i in range(30)]
-    together = answer(decode, Scene(lambda x: x, image), points, labels, None)
+    points = tuple((5.0 + 3 * i, 4.0 + 2 * i) for i in range(30))
+    labels = tuple(i % 3 and 1 for i in range(30))
+    together = answer(decode, Scene(lambda x: x, image), Prompt(points, labels))
     assert len(asked) <= 2 * (REPLAYED + 1 + CLOSER), "many clicks do not cost an answer each"
     scene = Scene(lambda x: x, image)
     for n in range(1, 31):
-        last = answer(decode, scene, points[:n], labels[:n], None)
+        last = answer(decode, scene, Prompt(points[:n], labels[:n]))
     assert (last == together).all(), "what a scene remembers does not change an answer"
     asked.clear()
-    assert (answer(decode, scene, points, labels, None) == together).all()
+    assert (answer(decode, scene, Prompt(points, labels)) == together).all()
     assert len(asked) <= 2 * CLOSER
-    onlynot = answer(decode, scene, [(50.0, 40.0)], [0], None)
+    onlynot = answer(decode, scene, Prompt(((50.0, 40.0),), (0,)))
     assert onlynot.shape == (90, 120)
 
 

@@ -41,14 +41,14 @@ class PocketSegmenter(Segmenter):
     Options: ClassVar[type[Options]] = PocketSegmenterOptions
 
     def embed(self, image: Image) -> Any:
-        """The picture's features in the view of its whole frame; closer views are added as prompts ask for them."""
+        """The picture's features, its whole frame at two sizes; closer views are added as prompts ask for them."""
         return Scene(runners(self.options.threads)[0], image)
 
     def segment(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
         if prompt.text is not None:
             raise PromptError("pocket does not understand words; give a point or a box, or use --segmenter sam3")
         decode = runners(self.options.threads)[1]
-        probability = answer(decode, embedded, prompt.points, prompt.labels, prompt.box)
+        probability = answer(decode, embedded, prompt)
         on = [(int(x), int(y)) for (x, y), label in zip(prompt.points, prompt.labels, strict=True) if label]
         bits = probability > self.options.threshold
         for x, y in on:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...image import Image
+from ...prompt import Prompt
 from .prompts import prompt_maps
 
 Encode = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -50,10 +51,27 @@ class View:
     features: Floats
 
     @property
+    def scale(self) -> float:
+        """View pixels a picture pixel."""
+        return self.size / self.side
+
+    @property
     def matrix(self) -> NDArray[np.float64]:
         """2 x 3 map from picture to view coordinates, pixel edges at integers."""
-        s = self.size / self.side
+        s = self.scale
         return np.array([[s, 0, -self.x0 * s], [0, s, -self.y0 * s]])
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the picture lies in the view."""
+        return (x - self.x0) * self.scale, (y - self.y0) * self.scale
+
+    def ask(self, decode: Decode, prompt: Prompt, last: Floats | None) -> Floats:
+        """One answer: (S, S) float32 logits; `last` is the answer before it in this view, if there is one."""
+        points = [self.place(x, y) for x, y in prompt.points]
+        box = None if prompt.box is None else (*self.place(*prompt.box[:2]), *self.place(*prompt.box[2:]))
+        before = None if last is None else (last > 0).astype(np.float32)
+        maps = prompt_maps(self.size, points, prompt.labels, box, before)
+        return np.asarray(decode(self.features, maps[None])[0, 0], np.float32)
 
 
 def look(encode: Encode, image: Image, x0: float, y0: float, side: float, size: int) -> View:
@@ -96,9 +114,8 @@ def carry(logits: Floats, source: View, target: View) -> Floats:
     """An answer in one view, as another view sees it; both (S, S) float32 logits."""
     if source is target:
         return logits
-    s = target.matrix[0, 0] / source.matrix[0, 0]
-    offset = (np.array([source.x0, source.y0]) - (target.x0, target.y0)) * target.matrix[0, 0]
-    return np.asarray(_warp(logits, np.column_stack([np.eye(2) * s, offset]), target.size, NOTHING), np.float32)
+    matrix = np.column_stack([np.eye(2) * (target.scale / source.scale), target.place(source.x0, source.y0)])
+    return np.asarray(_warp(logits, matrix, target.size, NOTHING), np.float32)
 
 
 def to_frame(logits: Floats, view: View, frame: tuple[int, int]) -> Floats:
@@ -115,29 +132,6 @@ def to_frame(logits: Floats, view: View, frame: tuple[int, int]) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(back, NOTHING, -NOTHING))), np.float32)
 
 
-@dataclass(frozen=True)
-class Clicks:
-    """What was asked: clicks (x, y) in the picture, their labels (1 on the object, 0 not on it), and a box if given."""
-
-    points: tuple[tuple[float, float], ...]
-    labels: tuple[int, ...]
-    box: Box | None = None
-
-    def first(self, n: int) -> Clicks:
-        """The first n clicks."""
-        return Clicks(self.points[:n], self.labels[:n], self.box)
-
-
-def ask(decode: Decode, view: View, clicks: Clicks, last: Floats | None) -> Floats:
-    """One answer in one view: (S, S) float32 logits; `last` is the answer before it in this view, if there is one."""
-    s, origin = view.matrix[0, 0], (view.x0, view.y0)
-    moved = [((x - view.x0) * s, (y - view.y0) * s) for x, y in clicks.points]
-    box = None if clicks.box is None else tuple(float((v - o) * s) for v, o in zip(clicks.box, origin * 2, strict=True))
-    before = None if last is None else (last > 0) * np.float32(1)
-    maps = prompt_maps(view.size, moved, clicks.labels, box, before)  # type: ignore[arg-type]
-    return np.asarray(decode(view.features, maps[None])[0, 0], np.float32)
-
-
 class Scene:
     """A picture with its views: the whole frame, and closer ones as they are asked for. Threads may share it.
 
@@ -150,7 +144,7 @@ class Scene:
         self._encode, self.image = encode, image
         self._lock = threading.Lock()
         self._near: dict[tuple[float, float, float], View] = {}
-        self._answers: dict[Clicks, Floats] = {}
+        self._answers: dict[Prompt, Floats] = {}
         h, w = image.shape[:2]
         side = float(max(h, w))
         self.whole, self.fine = (look(encode, image, (w - side) / 2, (h - side) / 2, side, n) for n in (SIZE, NEAR))
@@ -174,37 +168,33 @@ class Scene:
                 self._near[key] = look(self._encode, self.image, *key, NEAR)
             return self._near[key]
 
-    def ask(self, decode: Decode, view: View, clicks: Clicks, last: Floats | None) -> Floats:
-        """As `ask`; in the whole frame the mean of the fine and the coarse view.
+    def ask(self, decode: Decode, view: View, prompt: Prompt, last: Floats | None) -> Floats:
+        """`View.ask`; in the whole frame the mean of the fine and the coarse view.
 
         Large objects fill more of the fine view than the network was trained for, and would fall into parts there.
         """
-        fine = ask(decode, view, clicks, last)
-        if view.side < self.whole.side:
-            return fine
+        answer = view.ask(decode, prompt, last)
+        if view is not self.fine:
+            return answer
         before = None if last is None else carry(last, view, self.whole)
-        coarse = carry(ask(decode, self.whole, clicks, before), self.whole, view)
-        return np.asarray((fine + coarse) / 2, np.float32)
+        coarse = carry(self.whole.ask(decode, prompt, before), self.whole, view)
+        return np.asarray((answer + coarse) / 2, np.float32)
 
-    def far(self, decode: Decode, clicks: Clicks) -> Floats:
+    def far(self, decode: Decode, prompt: Prompt) -> Floats:
         """The answer in the fine view of the whole frame: the clicks in their order, each with the answer before it.
 
         Answers are remembered, so that one more click costs one more answer.
         """
-        last: Floats | None = None
-        given = len(clicks.points)
-        for n in sorted({*range(1, min(given, REPLAYED) + 1), given}):
-            some = clicks.first(n)
+        with self._lock:
+            known = self._answers.get(prompt)
+        if known is None:
+            n = min(len(prompt.points) - 1, REPLAYED)
+            before = replace(prompt, points=prompt.points[:n], labels=prompt.labels[:n])
+            known = self.ask(decode, self.fine, prompt, self.far(decode, before) if n > 0 else None)
             with self._lock:
-                known = self._answers.get(some)
-            if known is None:
-                known = self.ask(decode, self.fine, some, last)
-                with self._lock:
-                    _make_room(self._answers, 2 * REPLAYED)
-                    self._answers[some] = known
-            last = known
-        assert last is not None
-        return last
+                _make_room(self._answers, 2 * REPLAYED)
+                self._answers[prompt] = known
+        return known
 
 
 def _make_room(remembered: dict[Any, Any], most: int) -> None:
@@ -212,41 +202,30 @@ def _make_room(remembered: dict[Any, Any], most: int) -> None:
         remembered.pop(next(iter(remembered)))
 
 
-def answer(
-    decode: Decode, scene: Scene, points: Sequence[tuple[float, float]], labels: Sequence[int], box: Box | None
-) -> Floats:
+def answer(decode: Decode, scene: Scene, prompt: Prompt) -> Floats:
     """Probability of the visible mask, (H, W) float32: first in the whole frame, then as close as the object allows.
 
     Args:
-        points: clicks (x, y) in the picture.
-        labels: 1 on the object, 0 not on it.
-        box: half-open (x0, y0, x1, y1) around the visible object, if given.
+        decode: the head.
+        scene: the open picture.
+        prompt: clicks, a box or both.
     """
-    clicks = Clicks(tuple(points), tuple(labels), box)
-    view, last, found = scene.near(box), None, box
-    if box is None:
-        last = scene.far(decode, clicks)
-        found = extent(last, view, clicks)
-    for _ in range(CLOSER):
-        before, view = view, scene.near(found)
-        last = scene.ask(decode, view, clicks, None if last is None else carry(last, before, view))
-        found = box or extent(last, view, clicks)
-    assert last is not None
+    view, box = scene.near(prompt.box), prompt.box
+    last = scene.far(decode, prompt) if box is None else scene.ask(decode, view, prompt, None)
+    for _ in range(CLOSER if box is None else CLOSER - 1):
+        nearer = scene.near(box or extent(last, view, prompt))
+        last, view = scene.ask(decode, nearer, prompt, carry(last, view, nearer)), nearer
     return to_frame(last, view, (scene.image.shape[0], scene.image.shape[1]))
 
 
-def extent(logits: Floats, view: View, clicks: Clicks) -> Box | None:
+def extent(logits: Floats, view: View, prompt: Prompt) -> Box | None:
     """Box in the picture around the components under the positive clicks and those clicks; None if there is neither."""
     import cv2
 
     mask = logits > 0
     _, label = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    s, last = view.matrix[0, 0], view.size - 1
-    on = [
-        (min(max(int((x - view.x0) * s), 0), last), min(max(int((y - view.y0) * s), 0), last))
-        for (x, y), one in zip(clicks.points, clicks.labels, strict=True)
-        if one
-    ]
+    clicks = [view.place(x, y) for (x, y), one in zip(prompt.points, prompt.labels, strict=True) if one]
+    on = np.clip(np.array(clicks).astype(int), 0, view.size - 1).tolist()
     wanted = {int(label[y, x]) for x, y in on} - {0}
     part = np.isin(label, list(wanted)) if wanted else mask
     for x, y in on:
@@ -254,5 +233,5 @@ def extent(logits: Floats, view: View, clicks: Clicks) -> Box | None:
     if not part.any():
         return None
     ys, xs = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
-    left, top, right, bottom = xs[0] / s, ys[0] / s, (xs[-1] + 1) / s, (ys[-1] + 1) / s
-    return float(left + view.x0), float(top + view.y0), float(right + view.x0), float(bottom + view.y0)
+    left, top, right, bottom = (float(v) / view.scale for v in (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
+    return left + view.x0, top + view.y0, right + view.x0, bottom + view.y0

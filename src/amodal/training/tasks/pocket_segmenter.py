@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...data.composites import stream as crops
 from ...mask import Mask
 from ...networks.onnx_export import export
+from ...prompt import Prompt
 from ...segmenters.pocket.network import PocketNetwork
 from ...segmenters.pocket.prompts import next_click, prompt_maps
 from ...segmenters.pocket.views import Decode, Encode, Scene, answer
@@ -137,13 +138,13 @@ class PocketSegmenterTask:
                 if click is not None:
                     points.append(click[0])
                     labels.append(click[1])
-                    guess = answer(decode, scene, points, labels, None) > 0.5
+                    guess = answer(decode, scene, Prompt(tuple(points), tuple(labels))) > 0.5
                 if k in (1, 3, 5):
                     scores[f"click{k}"].append(_iou(guess, item.visible))
                 if k == 1 and len(guesses) < len(shown):
                     guesses.append(guess)
-            x0, y0, x1, y1 = Mask.from_array(item.visible).box
-            scores["box"].append(_iou(answer(decode, scene, [], [], (x0, y0, x1, y1)) > 0.5, item.visible))
+            box = Prompt(box=Mask.from_array(item.visible).box)
+            scores["box"].append(_iou(answer(decode, scene, box) > 0.5, item.visible))
         return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, guesses)
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
