@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,13 @@ class LossConfig:
         dice: Weight of the soft Dice.
         box: Share of samples prompted by a box at first.
         rounds: Largest number of clicks after the first prompt.
+        first: Weight of the answer to the first prompt; the last answer's is 1.
     """
 
     dice: float = 1.0
     box: float = 0.25
     rounds: int = 4
-    extra: dict[str, float] = field(default_factory=dict)
+    first: float = 1.0
 
 
 class PocketSegmenterTask:
@@ -94,7 +95,7 @@ class PocketSegmenterTask:
             return out.float()
 
         first = ask(features)
-        total, parts = self._grade(first, visible)
+        early, parts = self._grade(first, visible)
         extra = int(rng.integers(1, self.weights.rounds + 1))
         logits = first.detach()
         network.eval()
@@ -108,7 +109,7 @@ class PocketSegmenterTask:
                 s.click(rng, p)
         network.train()
         last, after = self._grade(ask(features), visible)
-        return total + last, {"first": parts, "after": after}
+        return self.weights.first * early + last, {"first": parts, "after": after}
 
     def _grade(self, logits: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         t = visible.float()
