@@ -20,6 +20,7 @@ from .everything import find_objects
 from .files import write_bytes
 from .image import Image, encode_png
 from .mask import Mask, Size, place
+from .ordering import front_to_back
 from .painting import paint_behind
 from .prompt import Prompt
 from .protocols import Tick, no_tick
@@ -27,7 +28,7 @@ from .protocols import Tick, no_tick
 if TYPE_CHECKING:
     from .pipeline import Scene
 
-__all__ = ["Layers", "front_to_back", "take_apart", "visible_objects"]
+__all__ = ["Layers", "take_apart", "visible_objects"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ def take_apart(
     if not masks:
         raise PromptError("no object is found in this photo; mark objects with points, boxes or masks")
     done = scene.complete_all([Prompt(mask=mask) for mask in masks], seeds=[seed] * len(masks), tick=tick)
-    order = front_to_back(done)[::-1]
+    order = front_to_back([thing.visible for thing in done], [thing.amodal for thing in done])[::-1]
     objects = tuple(done[index] for index in order)
     background = paint_behind(scene.image, [thing.visible for thing in objects], scene.model.inpainter, seed, tick)
     below = stack(background, objects)
@@ -163,28 +164,6 @@ def separate(masks: Sequence[Mask]) -> list[Mask]:
         out[index] = masks[index] - taken
         taken = taken | masks[index]
     return [out[index] for index in range(len(masks))]
-
-
-def front_to_back(objects: Sequence[Completion]) -> list[int]:
-    """The order of the objects, nearest first: A is before B where A's visible pixels lie inside B's amodal mask.
-
-    Pairs are weighed by the number of such pixels; a cycle is broken where the fewest pixels disagree.
-    """
-    count = len(objects)
-    weight = np.zeros((count, count))
-    for a in range(count):
-        for b in range(count):
-            if a != b:
-                weight[a, b] = objects[a].visible.overlap(objects[b].amodal)
-    net = np.maximum(weight - weight.T, 0)
-    left = list(range(count))
-    order = []
-    while left:
-        behind = {a: sum(net[b, a] for b in left) for a in left}
-        nearest = min(left, key=lambda a: (behind[a], a))
-        order.append(nearest)
-        left.remove(nearest)
-    return order
 
 
 def stack(background: Image, objects: Sequence[Completion]) -> Image:

@@ -141,7 +141,7 @@ def test_bad_libraries_are_told(tmp_path, config):
     with pytest.raises(DataError, match=r"mask 1 of set things is \(10, 10\), its photo \(80, 100\)"):
         open_library(photos)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no .jpg or .png pictures"):
+    with pytest.raises(DataError, match="there are no pictures"):
         open_library(LibraryConfig(backgrounds=str(tmp_path / "empty")))
     with pytest.raises(DataError, match="there is no file .*absent.npz; make it with amodal data build renders"):
         open_library(LibraryConfig(renders=str(tmp_path / "absent.npz")))

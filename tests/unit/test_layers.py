@@ -9,10 +9,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 import amodal
-from amodal.completion import Completion
 from amodal.errors import OutputError, PromptError
-from amodal.layers import distinct, front_to_back, separate, take_apart
-from amodal.mask import Mask, SoftMask
+from amodal.layers import distinct, separate, take_apart
+from amodal.mask import Mask
 from amodal.prompt import Prompt
 
 
@@ -76,23 +75,6 @@ def test_save(layers, tmp_path):
         assert zipfile.is_zipfile(tmp_path / name)
         with pytest.raises(OutputError, match="exists already"):
             layers.save(tmp_path / name)
-
-
-def test_cycles_are_broken_where_the_fewest_pixels_disagree():
-    image = np.zeros((20, 20, 3), np.uint8)
-
-    def thing(visible, amodal_box):
-        seen = Mask.from_box(visible)
-        whole = seen | Mask.from_box(amodal_box)
-        empty = np.zeros((*whole.bits.shape, 4), np.uint8)
-        return Completion(image, seen, whole, empty, SoftMask(np.ones((1, 1), np.float32)), ())
-
-    a = thing((0, 0, 5, 5), (0, 0, 5, 5))
-    b = thing((5, 0, 10, 5), (3, 0, 10, 5))  # a hides 10 pixels of b
-    c = thing((10, 0, 15, 5), (8, 0, 15, 5))  # b hides 10 pixels of c
-    assert front_to_back([c, b, a]) == [2, 1, 0]
-    a = thing((0, 0, 5, 5), (0, 0, 11, 1))  # and c hides one pixel of a
-    assert front_to_back([c, b, a])[0] in (1, 2)
 
 
 def test_parts_of_wholes_are_dropped_and_pixels_given_once():

@@ -200,3 +200,12 @@ def test_the_documentation_runs():
     page = (Path(__file__).parents[2] / "docs" / "deocclusion.md").read_text()
     for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         exec(compile(block, "docs/deocclusion.md", "exec"), {})
+
+
+def test_rings_are_broken_where_the_fewest_pixels_disagree():
+    a, b, c = (Mask.from_box((x, 0, x + 5, 5)) for x in (0, 5, 10))
+    whole = [c | Mask.from_box((8, 0, 15, 5)), b | Mask.from_box((3, 0, 10, 5)), a]  # b hides 10 pixels of c, a 10 of b
+    assert ordering.front_to_back([c, b, a], whole) == [2, 1, 0]
+    whole[2] = a | Mask.from_box((0, 0, 11, 1))  # and c hides one pixel of a
+    assert ordering.front_to_back([c, b, a], whole) == [2, 1, 0]
+    assert ordering.front_to_back([], []) == []

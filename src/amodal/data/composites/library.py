@@ -12,6 +12,7 @@ import numpy as np
 from ... import rle
 from ...errors import DataError
 from ...files import read_json, read_npz
+from ...image import SUFFIXES, is_picture
 from .shapes import invent
 from .sprites import Image, Photo, Sprite, cut_out, from_rgba
 
@@ -54,10 +55,10 @@ def read_mask(path: Path) -> Image:
 
 def picture_file(folder: Path, stem: str) -> Path:
     """The picture of that name whatever its suffix."""
-    for suffix in (".jpg", ".png", ".jpeg"):
+    for suffix in SUFFIXES:
         if (path := folder / f"{stem}{suffix}").exists():
             return path
-    raise DataError(f"no picture {stem}.jpg or .png in {folder}")
+    raise DataError(f"there is no picture {stem} ({', '.join(SUFFIXES)}) in {folder}")
 
 
 def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01, cut: bool = False) -> None:
@@ -91,10 +92,10 @@ def add_backgrounds(library: Library, folder: Path) -> None:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder} with background pictures")
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+        if is_picture(path):
             library.backgrounds.append(read_rgb(path))
     if not library.backgrounds:
-        raise DataError(f"no .jpg or .png pictures in {folder}; composites need backgrounds")
+        raise DataError(f"there are no pictures ({', '.join(SUFFIXES)}) in {folder}; composites need backgrounds")
 
 
 def add_visible(library: Library, root: Path, keep: Any = None, min_area: float = 0.004) -> None:
