@@ -7,7 +7,7 @@ import amodal
 from amodal.errors import WeightsError
 from amodal.mask import Mask, SoftMask
 from amodal.methods.occamodal.inference import Look, Window, network_input, predict
-from amodal.methods.occamodal.method import amodal_mask, calibrated, runner, supported
+from amodal.methods.occamodal.method import amodal_mask, best_threshold, calibrated, runner, supported
 
 
 def echo(x: np.ndarray) -> np.ndarray:
@@ -71,6 +71,33 @@ def test_unlikely_growth_is_none():
     values[:100, :100], values[30:70, 100:160] = 0.9, 0.6
     assert amodal_mask(SoftMask(values), visible, sure=0.55).area == 100 * 100 + 40 * 60
     assert amodal_mask(SoftMask(values), visible, sure=0.65) == visible
+
+
+def test_the_threshold_promises_the_largest_iou():
+    rng = np.random.default_rng(0)
+    seen = np.zeros((30, 40), bool)
+    seen[:, :8] = True
+    probability = np.where(seen, 1, rng.beta(0.8, 1.2, seen.shape)).astype(np.float32)
+    worlds = rng.random((400, *seen.shape)) < probability
+
+    def mean_iou(threshold: float) -> float:
+        mask = (probability > threshold) | seen
+        return float(((worlds & mask).sum((1, 2)) / (worlds | mask).sum((1, 2))).mean())
+
+    best = best_threshold(probability, seen)
+    assert best < 0.48
+    assert mean_iou(best) >= max(mean_iou(t) for t in np.arange(0.05, 1, 0.05)) - 1e-4
+    assert best_threshold(seen.astype(np.float32), seen) == 0.5
+
+
+def test_what_is_believed_reaches_into_the_unsure():
+    visible = Mask.from_box((0, 0, 40, 100))
+    values = np.zeros((120, 200), np.float32)
+    values[:100, :40], values[:100, 40:100], values[:100, 100:140] = 1, 0.8, 0.45
+    whole = amodal_mask(SoftMask(values), visible, sure=0.6)
+    assert whole == Mask.from_box((0, 0, 140, 100))
+    assert amodal_mask(SoftMask(values), visible, threshold=0.5) == Mask.from_box((0, 0, 100, 100))
+    assert amodal_mask(SoftMask(values), visible, sure=0.85) == visible
 
 
 def test_growth_needs_something_in_front_unless_it_leaves_the_picture():

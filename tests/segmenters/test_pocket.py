@@ -9,7 +9,7 @@ from amodal.mask import Mask
 from amodal.prompt import Prompt
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
-from amodal.segmenters.pocket.views import CLOSER, REPLAYED, Scene, answer
+from amodal.segmenters.pocket.views import CLOSER, REPLAYED, WIDER, Scene, answer
 
 
 def test_prompt_maps():
@@ -52,6 +52,20 @@ def test_views_keep_their_place():
     assert Mask.from_array(boxed).iou(truth) > 0.93
 
 
+def test_objects_larger_than_the_first_guess_are_not_cut_off():
+    """A head that finds no more than the disc of the click at first, and all that is red once it has an answer beside it."""
+    image = np.zeros((600, 800, 3), np.uint8)
+    image[200:250, 300:350] = (255, 0, 0)
+    truth = Mask.from_box((300, 200, 350, 250))
+
+    def decode(features, maps):
+        red = (features[:, :1] - features[:, 1:2]) * 5 - 5
+        return red if maps[:, 3].any() else np.where(maps[:, :1] > 0, red, -5)
+
+    guess = answer(decode, Scene(lambda x: x, image), Prompt(((310.0, 210.0),), (1,))) > 0.5
+    assert Mask.from_array(guess).iou(truth) > 0.97
+
+
 def test_clicks_one_by_one_and_all_at_once_give_the_same():
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     asked = []
@@ -63,14 +77,14 @@ def test_clicks_one_by_one_and_all_at_once_give_the_same():
     points = tuple((5.0 + 3 * i, 4.0 + 2 * i) for i in range(30))
     labels = tuple(i % 3 and 1 for i in range(30))
     together = answer(decode, Scene(lambda x: x, image), Prompt(points, labels))
-    assert len(asked) <= 2 * (REPLAYED + 1 + CLOSER), "many clicks do not cost an answer each"
+    assert len(asked) <= 2 * (REPLAYED + 1 + CLOSER + WIDER), "many clicks do not cost an answer each"
     scene = Scene(lambda x: x, image)
     for n in range(1, 31):
         last = answer(decode, scene, Prompt(points[:n], labels[:n]))
     assert (last == together).all(), "what a scene remembers does not change an answer"
     asked.clear()
     assert (answer(decode, scene, Prompt(points, labels)) == together).all()
-    assert len(asked) <= 2 * CLOSER
+    assert len(asked) <= 2 * (CLOSER + WIDER)
     onlynot = answer(decode, scene, Prompt(((50.0, 40.0),), (0,)))
     assert onlynot.shape == (90, 120)
 

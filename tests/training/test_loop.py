@@ -16,8 +16,9 @@ from photo_sets import make_photos
 
 torch = pytest.importorskip("torch")
 
+from amodal.errors import AmodalError  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
-from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.loop import Trainer, read_weights  # noqa: E402
 from amodal.training.recipe import OptimizerConfig, Recipe, RecipeError, read_recipe  # noqa: E402
 from amodal.training.schedule import Average, learning_rate  # noqa: E402
 from amodal.training.tasks import open_task  # noqa: E402
@@ -241,3 +242,27 @@ def test_average_follows():
 def test_unknown_task(recipe):
     with pytest.raises(RecipeError, match="did you mean 'occamodal'"):
         open_task(replace(recipe, task="occamodel"))
+
+
+def test_weights_of_several_runs_are_averaged(tmp_path):
+    from safetensors.torch import save_file
+
+    def network():
+        return torch.nn.Sequential(torch.nn.Conv2d(2, 3, 1), torch.nn.BatchNorm2d(3))
+
+    runs = [network() for _ in range(3)]
+    runs[2][1](torch.randn(4, 3, 2, 2))
+    paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
+    for path, one in zip(paths, runs, strict=True):
+        save_file(one.state_dict(), path)
+    mean = network()
+    read_weights(mean, *paths)
+    assert torch.allclose(mean[0].weight, sum(one[0].weight for one in runs) / 3)
+    assert torch.allclose(mean[1].running_var, sum(one[1].running_var for one in runs) / 3)
+    read_weights(mean, paths[1])
+    assert torch.equal(mean[0].weight, runs[1][0].weight)
+    save_file(torch.nn.Conv2d(2, 3, 1).state_dict(), paths[1])
+    with pytest.raises(AmodalError, match=r"1\.safetensors"):
+        read_weights(mean, *paths)
+    with pytest.raises(AmodalError, match="cannot read the weights"):
+        read_weights(mean, paths[0], tmp_path / "none.safetensors")

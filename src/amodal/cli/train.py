@@ -57,7 +57,10 @@ def train(
 
 def export(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="The recipe of the run.")],
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS.safetensors", help="The run's averaged weights.")],
+    weights: Annotated[
+        list[Path],
+        typer.Argument(metavar="WEIGHTS.safetensors...", help="A run's averaged weights; of several files the mean."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the ONNX files go.")],
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")
@@ -76,7 +79,7 @@ def export(
         raise MissingExtraError(f'export needs the package {error.name!r}; run: pip install "amodal[train]"') from error
     task = open_task(parsed)
     network = task.network()
-    read_weights(network, weights)
+    read_weights(network, *weights)
     output.mkdir(parents=True, exist_ok=True)
     for path in task.export(network, output):
         typer.echo(f"{path}  sha256 {sha256(path)}  {path.stat().st_size} bytes")

@@ -66,8 +66,8 @@ def _keep_out_of_the_way(_: int) -> None:
     cv2.setNumThreads(1)
 
 
-def read_weights(network: nn.Module, path: Path) -> None:
-    """Load averaged weights (.safetensors, fp32 or fp16) into a network.
+def read_weights(network: nn.Module, *paths: Path) -> None:
+    """Load averaged weights (.safetensors, fp32 or fp16) into a network; several files' mean (Wortsman et al.: Model Soups).
 
     Raises:
         CheckpointError: unreadable, or of another network.
@@ -75,12 +75,17 @@ def read_weights(network: nn.Module, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise checkpoint.CheckpointError(f"cannot read the weights {path}: {error}") from None
-    checkpoint.check_fits(network, weights, str(path))
-    network.load_state_dict(weights)
+    mean: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
+        except (OSError, SafetensorError) as error:
+            raise checkpoint.CheckpointError(f"cannot read the weights {path}: {error}") from None
+        checkpoint.check_fits(network, weights, str(path))
+        for name, value in weights.items():
+            whole = not value.is_floating_point()  # a count of batches: the last one's
+            mean[name] = value if whole or name not in mean else mean[name] + value
+    network.load_state_dict({k: v / len(paths) if v.is_floating_point() else v for k, v in mean.items()})
 
 
 class Trainer:

@@ -35,6 +35,10 @@ REPLAYED = 8
 """Clicks that are answered one after the other; more are answered together."""
 CLOSER = 2
 """Answers in closer views, each with the one before it beside it."""
+WIDER = 2
+"""More answers in wider views, while the object is cut off by the window."""
+CUT = 0.05
+"""Share of a window's edge on the object from which on it counts as cut off."""
 NOTHING = -20.0
 """Logit of what lies outside a view."""
 Floats = NDArray[np.float32]
@@ -64,6 +68,19 @@ class View:
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the picture lies in the view."""
         return (x - self.x0) * self.scale, (y - self.y0) * self.scale
+
+    @property
+    def window(self) -> Box:
+        """The window in the picture."""
+        return self.x0, self.y0, self.x0 + self.side, self.y0 + self.side
+
+    def cuts(self, logits: Floats, frame: tuple[int, ...]) -> bool:
+        """Whether an edge of the window that lies inside the (H, W) frame cuts the object off."""
+        on = logits > 0
+        x0, y0, x1, y1 = self.window
+        inside = (x0 > 0, y0 > 0, x1 < frame[1], y1 < frame[0])
+        edges = (on[:, 0], on[0], on[:, -1], on[-1])
+        return any(there and edge.mean() > CUT for there, edge in zip(inside, edges, strict=True))
 
     def ask(self, decode: Decode, prompt: Prompt, last: Floats | None) -> Floats:
         """One answer: (S, S) float32 logits; `last` is the answer before it in this view, if there is one."""
@@ -215,6 +232,11 @@ def answer(decode: Decode, scene: Scene, prompt: Prompt) -> Floats:
     for _ in range(CLOSER if box is None else CLOSER - 1):
         nearer = scene.near(box or extent(last, view, prompt))
         last, view = scene.ask(decode, nearer, prompt, carry(last, view, nearer)), nearer
+    for _ in range(WIDER if box is None else 0):
+        if not view.cuts(last, scene.image.shape[:2]):
+            break
+        wider = scene.near(view.window)
+        last, view = scene.ask(decode, wider, prompt, carry(last, view, wider)), wider
     return to_frame(last, view, (scene.image.shape[0], scene.image.shape[1]))
 
 
