@@ -197,3 +197,17 @@ def test_the_papers_network():
     visible[..., :8], occluder[..., 8:] = 1, 1
     columns = boundary(visible, occluder)[0, 0, 5].nonzero().ravel().tolist()
     assert columns == [6, 7, 8, 9]
+
+
+def test_looks_meet_without_a_seam(scene):
+    """Where a smaller window ends inside a larger one, the mean of both goes over into the larger one's alone."""
+    image, visible = scene
+    certain = np.array([3.0, -3.0], np.float32)[:, None, None]
+    soft, occluder = predict(
+        lambda x: np.broadcast_to(certain, (len(x), 2, *x.shape[2:])),
+        image,
+        visible,
+        Look(64, (1.5, 2.6), True, (1.2,)),
+    )
+    assert np.ptp(soft.values) < 1e-5 and np.ptp(occluder.values) < 1e-5
+    assert soft.values.mean() == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-5)

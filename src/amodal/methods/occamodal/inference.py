@@ -103,19 +103,17 @@ def network_input(image: Image, visible: Mask, window: Window, size: int) -> Flo
     return planes
 
 
-def _paste(crop: Floats, window: Window, box: Box, outside: float) -> Floats:
-    """A crop (S, S, C) back at image resolution on the pixels of `box`."""
+def _paste(crop: Floats, window: Window, box: Box) -> Floats:
+    """A crop (S, S, C) back at image resolution on the pixels of `box`; beyond the window its rim goes on."""
     import cv2
 
-    size = (box[2] - box[0], box[3] - box[1])
     return np.asarray(
         cv2.warpAffine(
             crop,
             window.matrix(crop.shape[0], box[:2]),
-            size,
+            (box[2] - box[0], box[3] - box[1]),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(outside,) * 4,
+            borderMode=cv2.BORDER_REPLICATE,
         ),
         np.float32,
     )
@@ -138,7 +136,7 @@ def predict(run: Runner, image: Image, visible: Mask, look: Look) -> tuple[SoftM
         closer = [Window.around(box, f) for f in look.again]
         crops = np.concatenate([crops, _ask(run, image, visible, closer, look)])
         canvas, place = _average(crops, [*windows, *closer])
-    soft = 1 / (1 + np.exp(-_paste(canvas, place, place.box, -30.0)))
+    soft = 1 / (1 + np.exp(-_paste(canvas, place, place.box)))
     amodal, occluder = (np.ascontiguousarray(soft[..., i], np.float32) for i in (0, 1))
     return SoftMask(amodal, place.box[:2]), SoftMask(occluder, place.box[:2])
 
@@ -164,10 +162,12 @@ def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Window]:
     step = side / size
     total = np.zeros((size, size, 2), np.float32)
     weight = np.zeros((size, size, 1), np.float32)
+    centres = np.arange(size) + 0.5
     for crop, window in zip(crops, windows, strict=True):
         local = Window((window.x0 - x0) / step, (window.y0 - y0) / step, window.side / step)
-        planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), local, (0, 0, size, size), -30.0)
-        reach = planes[..., :1] > -29
+        planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), local, (0, 0, size, size))
+        x, y = centres - local.x0, centres - local.y0
+        reach = (((y >= 0) & (y < local.side))[:, None] & ((x >= 0) & (x < local.side)))[..., None]
         np.add(total, planes, out=total, where=reach)
         weight += reach
     return np.where(weight > 0, total / np.maximum(weight, 1), np.float32(-30.0)), Window(x0, y0, side)
