@@ -40,7 +40,7 @@ def build_options(cls: type[T], values: Mapping[str, Any] | Options | None) -> T
             raise OptionError(f"no option named {name!r}; {nearest(name, cls.model_fields)}")
         if isinstance(value, str) and _is_sequence(cls.model_fields[name].annotation):
             given[name] = [part.strip() for part in value.strip("()[] ").split(",") if part.strip()]
-        elif isinstance(value, str) and value.lower() == "none" and _may_be_none(cls.model_fields[name].annotation):
+        elif str(value).lower() in ("none", "null") and _may_be_none(cls.model_fields[name].annotation):
             given[name] = None
     try:
         return cls.model_validate(given)
@@ -75,7 +75,7 @@ def describe_options(cls: type[Options]) -> list[dict[str, str]]:
             {
                 "name": name,
                 "type": _type_text(schema[name]),
-                "default": json.dumps(default) if not isinstance(default, str) else default,
+                "default": "none" if default is None else default if isinstance(default, str) else json.dumps(default),
                 "description": field.description or "",
             }
         )
@@ -100,7 +100,7 @@ def _type_text(schema: dict[str, Any]) -> str:
         return ",".join(_type_text(part) for part in schema["prefixItems"])
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    text = str(schema.get("const", schema.get("type", "any")))
+    text = str(schema.get("const", schema.get("type", "any"))).replace("null", "none")
     if low is not None or high is not None:
         text += f" {low if low is not None else ''}..{high if high is not None else ''}"
     return text

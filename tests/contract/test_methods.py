@@ -6,6 +6,7 @@ import pytest
 from amodal import load
 from amodal.errors import AmodalError, Cancelled
 from amodal.mask import Mask
+from amodal.options import build_options, describe_options
 from amodal.registry import find, names
 
 
@@ -81,3 +82,11 @@ def test_unknown_names_suggest_the_nearest(kind):
     first = names(kind)[0]
     with pytest.raises(AmodalError, match=f"did you mean '{first}'"):
         find(kind, first + "x")
+
+
+@pytest.mark.parametrize("kind", ["methods", "inpainters", "segmenters"])
+def test_options_are_given_as_they_are_shown(kind):
+    for name in names(kind):
+        options = find(kind, name).Options
+        shown = {row["name"]: row["default"] for row in describe_options(options)}
+        assert build_options(options, shown) == options(), name

@@ -52,4 +52,7 @@ def test_description():
     }  # fmt: skip
     assert rows["background"]["type"] == "histogram | photo"
     assert rows["leak"]["type"] == "number,number"
-    assert rows["limit"]["type"] == "integer | null"
+    assert rows["limit"]["type"] == "integer | none"
+    assert build_options(Sample, {name: row["default"] for name, row in rows.items()}) == Sample(), (
+        "what is shown can be given"
+    )
