@@ -50,7 +50,7 @@ class OccAmodalOptions(Options):
         0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
     )
     sure: float = Field(
-        0.6,
+        0.7,
         ge=0,
         lt=1,
         description="an occluded part is believed if its mean probability of being the object and of lying under "
