@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 import amodal
-from amodal.cli.demo import EXAMPLES
+from amodal.cli.demo import EXAMPLES, named_occluder
 from amodal.drawing import checkerboard
 from amodal.image import encode_png
 
@@ -33,7 +33,9 @@ def main() -> None:
         image = amodal.read(folder / example["file"])
         mask = amodal.read_mask(folder / example["mask"]) if "mask" in example else None
         parts = {name: example.get(name) for name in ("points", "labels", "box")}
-        rows.append(row(image, model(image, mask=mask, **parts)))
+        scene = model.open(image)
+        visible = scene.segment(mask=mask, **parts)[0].mask
+        rows.append(row(image, scene.complete(mask=visible, occluder=named_occluder(scene, example, visible))))
     width = max(part.shape[1] for part in rows)
     padded = [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in rows]
     target = Path(__file__).parents[1] / "docs" / "images" / "demo.png"

@@ -211,3 +211,22 @@ def test_looks_meet_without_a_seam(scene):
     )
     assert np.ptp(soft.values) < 1e-5 and np.ptp(occluder.values) < 1e-5
     assert soft.values.mean() == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-5)
+
+
+def test_growth_beyond_the_frame_is_believed_for_itself():
+    image = np.zeros((100, 140, 3), np.uint8)
+    visible = Mask.from_box((0, 40, 60, 100))
+    values, front = np.zeros((160, 140), np.float32), np.zeros((160, 140), np.float32)
+    values[40:100, :60] = 1
+    values[40:100, 60:90], values[100:140, :60], front[40:100, 60:90] = 0.9, 0.6, 0.7
+    soft, before = SoftMask(values), SoftMask(front)
+    within, beyond = Mask.from_box((60, 40, 90, 100)), Mask.from_box((0, 100, 60, 140))
+
+    def grown(sure, named=False):
+        support = supported(soft, before, image, named)
+        return amodal_mask(soft, visible, 0.5, 0, sure, support, image.shape[:2]) - visible
+
+    assert grown(0.5) == within | beyond
+    assert grown(0.7) == within
+    assert not grown(0.9)
+    assert grown(0.9, named=True) == within, "who names an occluder says nothing about what the frame cuts off"

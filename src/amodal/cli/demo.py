@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .common import hint
+
+if TYPE_CHECKING:
+    from ..mask import Mask
+    from ..pipeline import Scene
 
 EXAMPLES: list[dict[str, Any]] = [
     {
@@ -24,9 +28,20 @@ EXAMPLES: list[dict[str, Any]] = [
         ],
         "labels": [1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
         "box": (20, 10, 470, 511),
-        "about": "clicks and a box on the astronaut; the helmet hides her arm",
+        "occluder": {
+            "points": ((400, 450), (220, 210), (150, 330)),
+            "labels": (1, 0, 0),
+            "box": (275, 345, 512, 512),
+        },
+        "about": "clicks and a box on the astronaut and on the helmet that hides her arm",
     },
 ]
+
+
+def named_occluder(scene: Scene, example: dict[str, Any], visible: Mask) -> Mask | None:
+    """What the example says is in front; None if it says nothing."""
+    named = example.get("occluder")
+    return scene.segment(**named)[0].mask - visible if named else None
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +73,7 @@ def demo(
         opened = time.perf_counter()
         visible = scene.segment(prompt=prompt)[0].mask
         seen = time.perf_counter()
-        result = scene.complete(mask=visible)
+        result = scene.complete(mask=visible, occluder=named_occluder(scene, example, visible))
         done = time.perf_counter()
         files = result.save(output, Path(example["file"]).stem, overwrite=True)
         typer.echo(

@@ -54,7 +54,7 @@ class OccAmodalOptions(Options):
         ge=0,
         lt=1,
         description="an occluded part is believed if its mean probability of being the object and of lying under "
-        "an occluder, averaged, reaches this; otherwise the object counts as whole",
+        "an occluder, averaged, reaches this, within the frame and beyond it apart; otherwise the object counts as whole",
     )
     threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
 
@@ -78,9 +78,8 @@ class OccAmodal(Method):
         def guess(job: Job) -> Guess:
             amodal, occluder = predict(run, image, job.visible, look)
             amodal = calibrated(amodal, temperature)
-            sure = 0.0 if job.occluder else o.sure  # who names an occluder knows that something is hidden
-            support = supported(amodal, occluder, image)
-            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, sure, support)
+            support = supported(amodal, occluder, image, named=bool(job.occluder))
+            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, o.sure, support, image.shape[:2])
             return Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)
 
         guesses = []
@@ -90,7 +89,7 @@ class OccAmodal(Method):
         return guesses
 
 
-def supported(amodal: SoftMask, occluder: SoftMask, image: Image) -> SoftMask:
+def supported(amodal: SoftMask, occluder: SoftMask, image: Image, named: bool = False) -> SoftMask:
     """What speaks for an occluded part at each pixel: that it is the object, and that something is in front of it.
 
     The mean of both probabilities; outside of the picture, where nothing is in front, the first alone.
@@ -99,12 +98,14 @@ def supported(amodal: SoftMask, occluder: SoftMask, image: Image) -> SoftMask:
         amodal: of belonging to the object.
         occluder: of belonging to what hides it; on the same pixels.
         image: (H, W, 3) uint8 RGB.
+        named: somebody said what is in front, and so knows that something is hidden: within the picture that is enough.
     """
     height, width = image.shape[:2]
     x0, y0, x1, y1 = amodal.box
     within = np.zeros(amodal.values.shape, bool)
     within[max(0, -y0) : max(0, min(y1, height) - y0), max(0, -x0) : max(0, min(x1, width) - x0)] = True
-    values = np.where(within, (amodal.values + occluder.values) / 2, amodal.values)
+    inside = np.float32(1) if named else (amodal.values + occluder.values) / 2
+    values = np.where(within, inside, amodal.values)
     return SoftMask(values, amodal.origin)
 
 
@@ -115,6 +116,7 @@ def amodal_mask(
     rim: float = 0.0,
     sure: float = 0.0,
     support: SoftMask | None = None,
+    frame: tuple[int, int] | None = None,
 ) -> Mask:
     """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
     along sharp edges. Growth that little speaks for as a whole is no growth: most objects are not occluded.
@@ -124,19 +126,27 @@ def amodal_mask(
         visible: the visible mask.
         threshold: least probability; None takes 0.5 to see whether the object grows, then `best_threshold`.
         rim: new parts thinner than this share of the visible box's longer side are dropped.
-        sure: least mean of `support` over all new pixels together.
+        sure: least mean of `support` over all new pixels together, those within the frame and those beyond it apart.
         support: see `supported`, on the same pixels as `probability`; None takes that itself.
+        frame: (H, W) of the picture; None for one without end.
     """
     seen = visible.crop(probability.box)
     left, top, right, bottom = visible.box
     radius = round(rim * max(right - left, bottom - top))
-    whole = _joined(probability.values > (threshold or 0.5), seen, radius)
-    new = whole & ~seen
-    belief = probability if support is None else support
-    if not new.any() or belief.values[new].mean() < sure:
+    new = _joined(probability.values > (threshold or 0.5), seen, radius) & ~seen
+    belief = (probability if support is None else support).values
+    within = (
+        np.ones(new.shape, bool) if frame is None else Mask.from_box((0, 0, frame[1], frame[0])).crop(probability.box)
+    )
+    doubted = np.zeros(new.shape, bool)
+    for place in (within, ~within):
+        part = new & place
+        if not part.any() or belief[part].mean() < sure:
+            doubted |= place
+    if not (new & ~doubted).any():
         return visible
-    if threshold is None:
-        whole = _joined(probability.values > best_threshold(probability.values, seen), seen, radius)
+    least = best_threshold(probability.values, seen) if threshold is None else threshold
+    whole = _joined((probability.values > least) & ~doubted, seen, radius)
     return Mask.from_array(whole, probability.origin) | visible
 
 
