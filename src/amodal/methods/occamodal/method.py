@@ -100,12 +100,8 @@ def supported(amodal: SoftMask, occluder: SoftMask, image: Image, named: bool = 
         image: (H, W, 3) uint8 RGB.
         named: somebody said what is in front, and so knows that something is hidden: within the picture that is enough.
     """
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = amodal.box
-    within = np.zeros(amodal.values.shape, bool)
-    within[max(0, -y0) : max(0, min(y1, height) - y0), max(0, -x0) : max(0, min(x1, width) - x0)] = True
     inside = np.float32(1) if named else (amodal.values + occluder.values) / 2
-    values = np.where(within, inside, amodal.values)
+    values = np.where(_within(amodal, image.shape[:2]), inside, amodal.values)
     return SoftMask(values, amodal.origin)
 
 
@@ -116,7 +112,7 @@ def amodal_mask(
     rim: float = 0.0,
     sure: float = 0.0,
     support: SoftMask | None = None,
-    frame: tuple[int, int] | None = None,
+    frame: tuple[int, ...] | None = None,
 ) -> Mask:
     """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
     along sharp edges. Growth that little speaks for as a whole is no growth: most objects are not occluded.
@@ -135,9 +131,7 @@ def amodal_mask(
     radius = round(rim * max(right - left, bottom - top))
     new = _joined(probability.values > (threshold or 0.5), seen, radius) & ~seen
     belief = (probability if support is None else support).values
-    within = (
-        np.ones(new.shape, bool) if frame is None else Mask.from_box((0, 0, frame[1], frame[0])).crop(probability.box)
-    )
+    within = np.ones(new.shape, bool) if frame is None else _within(probability, frame)
     doubted = np.zeros(new.shape, bool)
     for place in (within, ~within):
         part = new & place
@@ -169,6 +163,11 @@ def best_threshold(probability: NDArray[np.float32], seen: NDArray[np.bool_]) ->
     expected = (shown + inside) / (shown + taken + inside[-1] - inside)
     least = np.float32(unsure[np.argmax(expected)])
     return min(0.5, float(np.nextafter(least, np.float32(0))))  # itself above the threshold
+
+
+def _within(probability: SoftMask, frame: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which of its pixels lie in the (H, W) frame."""
+    return Mask.from_box((0, 0, frame[1], frame[0])).crop(probability.box)
 
 
 def _joined(likely: NDArray[np.bool_], seen: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
