@@ -1,6 +1,7 @@
 """The composite builder: exact truth, no halos, reproducible streams, fixed sets, clear errors."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +13,11 @@ from amodal.data.composites import renders, rooms
 from amodal.data.composites.build import LibraryConfig, open_library
 from amodal.data.composites.fixed import CompositesConfig, build
 from amodal.data.composites.library import Library
-from amodal.data.composites.paint import paint
+from amodal.data.composites.paint import paint, resize
 from amodal.data.composites.place import Layer, Layout, Placer, similarity
 from amodal.data.composites.renders import write_renders
 from amodal.data.composites.rooms import build_rooms
-from amodal.data.composites.sprites import cut_out
+from amodal.data.composites.sprites import cut_out, cut_plainly
 from amodal.data.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, VISIBLE, CropStream, StreamConfig
 from amodal.errors import Cancelled, DataError
 from amodal.scale.local import run_local
@@ -37,14 +38,14 @@ def library(config) -> Library:
     return open_library(config)
 
 
-def square(colour: tuple[int, int, int], side: int = 40):
+def square(colour: tuple[int, int, int], side: int = 40, cut=cut_out):
     """A square sprite of one colour, cut from a picture whose background is pure green."""
     image = np.zeros((side + 20, side + 20, 3), np.uint8)
     image[...] = (0, 255, 0)
     mask = np.zeros(image.shape[:2], bool)
     mask[10:-10, 10:-10] = True
     image[mask] = colour
-    return cut_out(image, mask, "thing")
+    return cut(image, mask, "thing")
 
 
 def shift(x: float, y: float, sprite) -> np.ndarray:
@@ -71,6 +72,46 @@ def test_no_halo_of_the_old_background():
     layers = (Layer(red, similarity(1.7, 0.3, True, 1.1, 0.1, red.centre, (80, 60)), ONE),)
     image = paint(Layout(layout.size, layout.background, layout.background_matrix, layers, 0)).image
     assert image[..., 1].max() <= 2, "the green of the photo that the object was cut from shines through"
+
+
+def test_plain_pastes_have_hard_edges():
+    back = np.full((30, 40, 3), 90, np.uint8)
+    red = square((200, 0, 0), cut=cut_plainly)
+    layers = (Layer(red, similarity(0.9, 0.4, False, 1.0, 0.0, red.centre, (80, 60)), ONE),)
+    layout = Layout((120, 160), back, np.array([[4.0, 0, 0], [0, 4.0, 0]]), layers, 0)
+    hard, soft = paint(layout, plain=True), paint(layout)
+    red_there, grey_there = (
+        np.abs(hard.image.astype(int) - colour).max(-1) <= 2 for colour in ([200, 0, 0], [90, 90, 90])
+    )
+    assert (red_there ^ grey_there).all(), "a pixel belongs to one thing alone"
+    assert np.array_equal(hard.visible, red_there)
+    assert (np.abs(soft.image.astype(int) - hard.image).max(-1) > 20).sum() > 30, "otherwise edges are soft"
+    small = resize(hard, (60, 80))
+    assert small.image.shape == (60, 80, 3) and small.visible.sum() == pytest.approx(hard.visible.sum() / 4, rel=0.05)
+    assert (small.image[small.visible][:, 0] > 140).all()
+
+
+def test_a_plain_cut_takes_the_rim_along():
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[10:30, 10:30] = (0, 255, 0)
+    image[12:28, 12:28] = (200, 0, 0)
+    mask = np.zeros((40, 40), bool)
+    mask[11:29, 11:29] = True
+    greens = [int((cut(image, mask, "thing").levels[0][..., 1] > 60).sum()) for cut in (cut_plainly, cut_out)]
+    assert greens[0] == 18 * 4 - 4 and greens[1] == 0
+
+
+def test_plain_crops_hold_together(config):
+    library = open_library(replace(config, plain=1.0))
+    plain, soft = (CropStream(library, StreamConfig(size=64, mask_noise=0.0, plain=p), seed=1) for p in (1.0, 0.0))
+    for number in range(12):
+        image, truth = plain.sample(number)
+        again = plain.sample(number)
+        assert np.array_equal(image, again[0]) and np.array_equal(truth, again[1])
+        visible, amodal, occluder = ((truth & bit) > 0 for bit in (VISIBLE, AMODAL, OCCLUDER))
+        assert visible.sum() >= 12 and (visible <= amodal).all()
+        assert not (visible & occluder).any()
+        assert not np.array_equal(image, soft.sample(number)[0])
 
 
 def test_a_view_is_a_crop_of_the_frame(library):

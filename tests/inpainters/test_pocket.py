@@ -1,5 +1,7 @@
 """The pocket inpainter: pairs, schedule, and a tiny network through training task, export and ONNX Runtime."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,13 +67,41 @@ def test_pairs_are_the_same_for_the_same_number(photos):
         for a, b in zip(first.sample(number), second.sample(number), strict=True):
             assert a.dtype == np.float32
             assert np.array_equal(a, b)
-    target, condition, area = first.batch(0, 6)
-    assert target.shape == condition.shape == (6, 3, 64, 64) and area.shape == (6, 1, 64, 64)
+    target, condition, area, graded = first.batch(0, 6)
+    assert target.shape == condition.shape == (6, 3, 64, 64) and area.shape == graded.shape == (6, 1, 64, 64)
     assert set(np.unique(area)) <= {0.0, 1.0} and area.any()
+    assert (graded >= area).all(), "what is asked for is graded"
     clean = PairStream(library, PairConfig(64, noise=0.0), seed=3).batch(0, 6)
     outside = np.broadcast_to(clean[2] == 0, clean[0].shape)
     # What is not asked for is known already: equal but for where the occluder stood outside of the area.
     assert np.abs(clean[0] - clean[1])[outside].mean() < np.abs(clean[0] - clean[1])[~outside].mean()
+
+
+class Knows(torch.nn.Module):
+    """A network that knows the targets, and the v that leads there from any noisy picture."""
+
+    def __init__(self, target: torch.Tensor) -> None:
+        super().__init__()
+        self.target, self.seen = target, []
+
+    def forward(self, noisy, area, condition, time):
+        angle = (time * torch.pi / 2)[:, None, None, None]
+        self.seen.append(noisy)
+        return (angle.cos() * noisy - self.target) / angle.sin()
+
+
+def test_what_is_learnt_leads_to_the_target_also_when_the_condition_leaks(recipe, photos):
+    batch = tuple(torch.from_numpy(part) for part in open_task(recipe).source(0, 8)[0])
+    seen = []
+    for share in (0.0, 1.0):
+        task = open_task(replace(recipe, loss={"leaked": share}))
+        knows = Knows(batch[0])
+        assert float(task.loss(knows, batch, 3)[0]) < 1e-6
+        seen += knows.seen
+        assert float(task.loss(lambda noisy, area, condition, time: noisy, batch, 3)[0]) > 0.05
+    changed = (seen[0] - seen[1]).abs().amax(1) > 1e-4
+    assert changed.any()
+    assert not changed[batch[2][:, 0] == 0].any(), "it leaks inside the area alone"
 
 
 def test_schedule_inverts_v_exactly():

@@ -16,7 +16,7 @@ from photo_sets import make_photos
 
 torch = pytest.importorskip("torch")
 
-from amodal.errors import AmodalError  # noqa: E402
+from amodal.errors import AmodalError, DataError  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
 from amodal.training.loop import Trainer, read_weights  # noqa: E402
 from amodal.training.recipe import OptimizerConfig, Recipe, RecipeError, read_recipe  # noqa: E402
@@ -190,6 +190,15 @@ def test_absent_data_are_told_in_one_line(path, tmp_path):
     )
     assert ended.returncode == 1
     assert ended.stderr == f"amodal: cannot read {tmp_path / 'nowhere' / 'index.json'}: No such file or directory\n"
+
+
+def test_absent_fixed_sets_are_told_before_the_first_step(recipe, tmp_path):
+    gone = tmp_path / "nowhere"
+    told = replace(recipe, data={**recipe.data, "validation": str(gone)})
+    trainer = fresh(told, tmp_path / "run")
+    with pytest.raises(DataError, match="nowhere/composites_dev/rows.json"):
+        trainer.train()
+    assert trainer.step == 0 and not (tmp_path / "run" / "log.csv").exists()
 
 
 def test_checkpoint_of_another_network(recipe, tmp_path):

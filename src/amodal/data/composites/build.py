@@ -20,6 +20,7 @@ class LibraryConfig:
         renders: .npz of rendered single objects, made by `amodal data build renders`.
         rooms: Folder of rendered rooms, made by `amodal data build rooms`.
         split: "train" or "dev", which part of `photos`, and of `visible` by picture id.
+        plain: Share of the objects that are cut out as the mask says: hard edge, rim of the old background and all.
         cut_photos: Photos whose object is cut by the frame or in pieces are targets too (for visible masks).
         invented: Number of invented shapes.
         seed: Of the invented shapes.
@@ -31,6 +32,7 @@ class LibraryConfig:
     renders: str = ""
     rooms: str = ""
     split: str = "train"
+    plain: float = 0.0
     cut_photos: bool = False
     invented: int = 800
     seed: int = 0
@@ -45,11 +47,13 @@ def open_library(config: LibraryConfig) -> lib.Library:
     """Decode everything that the configuration names into memory."""
     library = lib.Library()
     if config.photos:
-        lib.add_photos(library, Path(config.photos), config.split, cut=config.cut_photos)
+        lib.add_photos(library, Path(config.photos), config.split, cut=config.cut_photos, plain=config.plain)
     if config.backgrounds:
         lib.add_backgrounds(library, Path(config.backgrounds))
     if config.visible:
-        lib.add_visible(library, Path(config.visible), lambda i: held_out(i) == (config.split == "dev"))
+        lib.add_visible(
+            library, Path(config.visible), lambda i: held_out(i) == (config.split == "dev"), plain=config.plain
+        )
     if config.invented and library.backgrounds:
         lib.add_invented(library, config.invented, config.seed)
     if config.renders:

@@ -14,7 +14,7 @@ from ...errors import DataError
 from ...files import read_json, read_npz
 from ...image import SUFFIXES, is_picture
 from .shapes import invent
-from .sprites import Image, Photo, Sprite, cut_out, from_rgba
+from .sprites import Image, Photo, Sprite, cut_out, cut_plainly, from_rgba
 
 
 @dataclass
@@ -61,8 +61,16 @@ def picture_file(folder: Path, stem: str) -> Path:
     raise DataError(f"there is no picture {stem} ({', '.join(SUFFIXES)}) in {folder}")
 
 
-def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01, cut: bool = False) -> None:
-    """Add the photographs with object masks listed in `root/index.json` (sets of `images/` and `masks/`)."""
+def add_photos(
+    library: Library, root: Path, split: str, min_area: float = 0.01, cut: bool = False, plain: float = 0.0
+) -> None:
+    """Add the photographs with object masks listed in `root/index.json` (sets of `images/` and `masks/`).
+
+    Args:
+        cut: Photos whose object is cut by the frame or in pieces become scenes, too.
+        plain: Share of the objects that are cut out plainly; see `cut_plainly`.
+    """
+    rng = np.random.default_rng(17)
     for row in read_json(root / "index.json", DataError):
         if row["split"] != split:
             continue
@@ -77,7 +85,8 @@ def add_photos(library: Library, root: Path, split: str, min_area: float = 0.01,
             continue
         group = "person" if row["set"] == "ccp" else "thing"
         name = f"{row['set']}/{row['name']}"
-        sprite = cut_out(image, mask > 0, group, name)
+        how = cut_plainly if rng.random() < plain else cut_out
+        sprite = how(image, mask > 0, group, name)
         if row["components"] == 1 and not row["touches_border"]:
             library.wholes.setdefault(group, []).append(sprite)
             library.photos.append(Photo(image, mask, group, name=name))
@@ -98,13 +107,15 @@ def add_backgrounds(library: Library, folder: Path) -> None:
         raise DataError(f"there are no pictures ({', '.join(SUFFIXES)}) in {folder}; composites need backgrounds")
 
 
-def add_visible(library: Library, root: Path, keep: Any = None, min_area: float = 0.004) -> None:
+def add_visible(library: Library, root: Path, keep: Any = None, min_area: float = 0.004, plain: float = 0.0) -> None:
     """Add a COCO-format set of visible masks: occluder sprites and cluttered scenes.
 
     Args:
         root: Folder with `instances_visible.json` and `images/`.
         keep: Predicate on the image id, to leave pictures out of training.
+        plain: Share of the objects that are cut out plainly; see `cut_plainly`.
     """
+    rng = np.random.default_rng(19)
     data = read_json(root / "instances_visible.json", DataError)
     thing = {c["id"]: bool(c.get("isthing", 1)) for c in data["categories"]}
     name = {c["id"]: c["name"] for c in data["categories"]}
@@ -130,7 +141,8 @@ def add_visible(library: Library, root: Path, keep: Any = None, min_area: float 
                 Photo(image, m.astype(np.uint8) * 255, group, unknown.astype(np.uint8) * 255, False, label)
             )
             if m.sum() > 2.5 * min_area * size:
-                library.parts.append(cut_out(image, m, group, label))
+                how = cut_plainly if rng.random() < plain else cut_out
+                library.parts.append(how(image, m, group, label))
 
 
 def add_invented(library: Library, count: int, seed: int = 0) -> None:

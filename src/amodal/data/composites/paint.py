@@ -35,12 +35,15 @@ class Painted:
     owner: Image
 
 
-def paint(layout: Layout, view: Affine | None = None, size: tuple[int, int] | None = None) -> Painted:
+def paint(
+    layout: Layout, view: Affine | None = None, size: tuple[int, int] | None = None, plain: bool = False
+) -> Painted:
     """Paint a layout.
 
     Args:
         view: 2 x 3 map from frame units to output pixels; identity if None.
         size: Output (H, W); the frame's own size if None.
+        plain: Edges are hard: a pixel belongs to one thing alone.
     """
     view = np.array([[1.0, 0, 0], [0, 1.0, 0]]) if view is None else view
     size = size or layout.size
@@ -49,6 +52,7 @@ def paint(layout: Layout, view: Affine | None = None, size: tuple[int, int] | No
     masks: list[Bits] = []
     for index, layer in enumerate(layout.layers):
         rgba = layer.sprite.warp(chain(view, layer.matrix), size)
+        rgba = hard(rgba) if plain else rgba
         masks.append(_lay(canvas, rgba, layer))
         owner[masks[-1]] = index + 1
     inside = _inside(layout, view, size)
@@ -69,6 +73,33 @@ def paint(layout: Layout, view: Affine | None = None, size: tuple[int, int] | No
     image = np.clip(canvas, 0, 255).astype(np.uint8)
     image[~inside] = 0
     return Painted(image, visible, amodal, occluder, inside, known, owner)
+
+
+def hard(rgba: Image) -> Image:
+    """Premultiplied RGBA with an alpha of 0 or 255."""
+    alpha = rgba[..., 3:]
+    scale = np.where(alpha > 127, 255 / np.maximum(alpha, 1).astype(np.float32), 0)
+    return np.asarray(np.rint(np.minimum(rgba * scale, 255)), np.uint8)
+
+
+def resize(painted: Painted, size: tuple[int, int]) -> Painted:
+    """The same at another (H, W), as if the composite had been a picture file: averaged when it shrinks, else linear."""
+    shrinks = size[0] < painted.image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    h, w = size
+
+    def bits(plane: Bits) -> Bits:
+        return np.asarray(cv2.resize(plane.astype(np.float32), (w, h), interpolation=how) > 0.5)
+
+    return Painted(
+        np.asarray(cv2.resize(painted.image, (w, h), interpolation=how), np.uint8),
+        bits(painted.visible),
+        bits(painted.amodal),
+        bits(painted.occluder),
+        bits(painted.inside),
+        bits(painted.known),
+        np.asarray(cv2.resize(painted.owner, (w, h), interpolation=cv2.INTER_NEAREST), np.uint8),
+    )
 
 
 def chain(outer: Affine, inner: Affine) -> Affine:

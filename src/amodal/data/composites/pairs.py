@@ -22,6 +22,8 @@ from .views import crop_view, wear
 __all__ = ["PairConfig", "PairStream"]
 
 Array = NDArray[np.float32]
+Pair = tuple[Array, Array, Array, Array]
+"""Target, condition, area, graded."""
 OBJECT_TARGETS = {"person": 0.25, "thing": 0.45, "photo": 0.1, "render": 0.15, "shape": 0.05}
 KINDS = {"none": 0.08, "one": 0.5, "two": 0.3, "bars": 0.12}
 
@@ -51,16 +53,17 @@ class PairStream:
         }
         self.placer = Placer(library, wholes, KINDS)
 
-    def sample(self, index: int) -> tuple[Array, Array, Array]:
+    def sample(self, index: int) -> Pair:
         """Pair number `index`.
 
         Returns:
-            target (3, S, S) and condition (3, S, S) float32, nominally in [-1, 1], and area (1, S, S) float32 in {0, 1}.
+            target (3, S, S) and condition (3, S, S) float32, nominally in [-1, 1], area (1, S, S) float32 in {0, 1}, and
+            graded (1, S, S) float32 in {0, 1}: where the picture has to be right.
         """
         rng = np.random.default_rng([self.seed, index])
         for _ in range(20):
             layout = self.placer.draw(rng)
-            factor = float(np.exp(rng.uniform(np.log(1.05), np.log(2.4))))
+            factor = float(np.exp(rng.uniform(np.log(1.2), np.log(2.4))))
             shift = tuple(rng.uniform(-1, 1, 2) * 0.1)
             view = crop_view(layout.box, factor, self.config.size, shift, bool(rng.random() < 0.5))
             painted = paint(layout, view, (self.config.size, self.config.size))
@@ -70,9 +73,7 @@ class PairStream:
             return self._object(rng, layout, view, painted)
         return self._photo(rng, painted)
 
-    def _object(
-        self, rng: np.random.Generator, layout: Layout, view: NDArray[np.float64], painted: Painted
-    ) -> tuple[Array, Array, Array]:
+    def _object(self, rng: np.random.Generator, layout: Layout, view: NDArray[np.float64], painted: Painted) -> Pair:
         size = (self.config.size, self.config.size)
         alone = replace(
             layout,
@@ -89,27 +90,29 @@ class PairStream:
         condition = np.where(visible[..., None], seen, ground)
         hidden = amodal & ~visible
         area = object_area(rng, visible, hidden)
-        share = float(rng.uniform(0, self.config.noise)) if rng.random() < 0.5 else 0.0
+        # The area says where to start, not where to end: the object may go on beyond it.
+        graded = area | grow(amodal.astype(np.uint8), self.config.size // 8)
+        share = float(rng.uniform(0, self.config.noise)) if rng.random() < 0.6 else 0.0
         if share:
             noise = rng.standard_normal(condition.shape, np.float32)
             noisy = (1 - share) * condition + share * noise
             condition = np.where(visible[..., None], noisy, condition)
-        return planes(target, condition, area)
+        return planes(target, condition, area, graded)
 
-    def _photo(self, rng: np.random.Generator, painted: Painted) -> tuple[Array, Array, Array]:
+    def _photo(self, rng: np.random.Generator, painted: Painted) -> Pair:
         image = unit(wear(rng, painted.image))
         area = photo_area(rng, painted)
         known = ~area & painted.inside
         fill = image[known].mean(axis=0) if known.any() else np.zeros(3, np.float32)
         condition = np.where(known[..., None], image, fill)
         target = np.where(painted.inside[..., None], image, fill)
-        return planes(target, condition, area)
+        return planes(target, condition, area, area)
 
-    def batch(self, number: int, count: int) -> tuple[Array, Array, Array]:
-        """Batch number `number`: (B, 3, S, S), (B, 3, S, S), (B, 1, S, S)."""
+    def batch(self, number: int, count: int) -> Pair:
+        """Batch number `number`: (B, 3, S, S), (B, 3, S, S), (B, 1, S, S), (B, 1, S, S)."""
         items = [self.sample(number * count + i) for i in range(count)]
-        target, condition, area = (np.stack(part) for part in zip(*items, strict=True))
-        return target, condition, area
+        target, condition, area, graded = (np.stack(part) for part in zip(*items, strict=True))
+        return target, condition, area, graded
 
 
 def unit(image: NDArray[np.uint8]) -> Array:
@@ -117,10 +120,10 @@ def unit(image: NDArray[np.uint8]) -> Array:
     return np.asarray(image / np.float32(127.5) - 1, np.float32)
 
 
-def planes(target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits) -> tuple[Array, Array, Array]:
-    """(S, S, 3) pictures to contiguous (3, S, S) float32, the area to (1, S, S)."""
+def planes(target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits, graded: Bits) -> Pair:
+    """(S, S, 3) pictures to contiguous (3, S, S) float32, the masks to (1, S, S)."""
     first, second = (np.ascontiguousarray(p.transpose(2, 0, 1), np.float32) for p in (target, condition))
-    return first, second, area[None].astype(np.float32)
+    return first, second, area[None].astype(np.float32), graded[None].astype(np.float32)
 
 
 def background(rng: np.random.Generator, image: Array, visible: Bits) -> Array:
@@ -137,16 +140,19 @@ def background(rng: np.random.Generator, image: Array, visible: Bits) -> Array:
 
 
 def object_area(rng: np.random.Generator, visible: Bits, hidden: Bits) -> Bits:
-    """Everything but the visible object; its convex hull, grown; or the hidden part, grown and ragged."""
-    kind = rng.random()
-    if kind < 0.35:
+    """Everything but the visible object; its convex hull, often grown; or the hidden part, grown and ragged.
+
+    The hull need not reach all of the hidden part: the tuning-free method's area does not know it.
+    """
+    kind, size = rng.random(), len(visible)
+    if kind < 0.25:
         return ~visible
-    if kind < 0.65:
+    if kind < 0.75:
         points = cv2.convexHull(np.argwhere(visible)[:, ::-1].astype(np.int32))
         canvas = np.zeros(visible.shape, np.uint8)
         cv2.fillConvexPoly(canvas, points, 1)
-        return np.asarray(grow(canvas, int(rng.integers(0, 24))) | hidden)
-    return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, 12))) & ~visible)
+        return grow(canvas, int(rng.integers(0, size // 6)) if rng.random() < 0.5 else 0)
+    return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, size // 8))) & ~visible)
 
 
 def photo_area(rng: np.random.Generator, painted: Painted) -> Bits:

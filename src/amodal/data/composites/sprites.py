@@ -95,6 +95,11 @@ def cut_out(image: Image, mask: Bits, group: str, name: str = "", smooth: float 
     return from_rgba(rgb, alpha, group, name)
 
 
+def cut_plainly(image: Image, mask: Bits, group: str, name: str = "") -> Sprite:
+    """Cut an object out as its mask says, as simple builders do: hard edge, and the rim of the old background stays."""
+    return cut_out(image, mask, group, name, smooth=0.0, erode=0)
+
+
 def fill_outside(rgb: Image, inside: Bits) -> Image:
     """Give every pixel outside the colour of the nearest pixel inside."""
     _, label = cv2.distanceTransformWithLabels(

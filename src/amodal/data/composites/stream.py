@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .library import Library
-from .paint import Painted, paint
-from .place import Placer
+from .paint import Painted, paint, resize
+from .place import Affine, Layout, Placer
 from .sprites import Image
 from .views import crop_view, wear, worn_mask
 
@@ -44,6 +44,7 @@ class StreamConfig:
         shift: Largest displacement of the crop's centre, as a fraction of its side.
         mask_noise: Share of samples whose visible mask is worn.
         within: Crops stay inside the picture as far as they can.
+        plain: Share of samples pasted as simple builders do: hard edges, at a resolution of the composite's own.
     """
 
     size: int = 128
@@ -53,6 +54,7 @@ class StreamConfig:
     shift: float = 0.12
     mask_noise: float = 0.3
     within: bool = False
+    plain: float = 0.0
 
 
 class CropStream:
@@ -109,9 +111,19 @@ class CropStream:
             return self.rooms.draw(rng, factor, size, shift, flip, self.config.within)
         layout = self.placer.draw(rng)
         frame = layout.size if self.config.within else None
-        return paint(layout, crop_view(layout.box, factor, size, shift, flip, frame), (size, size))
+        view = crop_view(layout.box, factor, size, shift, flip, frame)
+        if self.config.plain and rng.random() < self.config.plain:
+            return _plainly(rng, layout, view, size)
+        return paint(layout, view, (size, size))
 
     def batch(self, number: int, count: int, size: int | None = None) -> tuple[Image, Image]:
         """Batch number `number`: samples number*count ... as (B, S, S, 3) and (B, S, S) uint8."""
         items = [self.sample(number * count + i, size) for i in range(count)]
         return np.stack([a for a, _ in items]), np.stack([b for _, b in items])
+
+
+def _plainly(rng: np.random.Generator, layout: Layout, view: Affine, size: int) -> Painted:
+    """A view of a composite that was made with hard edges at half a pixel to one a unit, then resized."""
+    scale = float(np.exp(rng.uniform(np.log(0.5), np.log(1.1)))) / abs(view[1, 1])
+    own = int(np.clip(round(size * scale), size // 3, 2 * size))
+    return resize(paint(layout, view * (own / size), (own, own), plain=True), (size, size))

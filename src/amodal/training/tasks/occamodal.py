@@ -29,6 +29,8 @@ class DataConfig:
     Attributes:
         library: Folders; see `LibraryConfig`.
         sizes: (first step, crop side) pairs, ascending: a run may start on small crops.
+        targets, kinds, factor, shift, mask_noise, within, plain: See `StreamConfig`.
+        validation: Folder of the fixed sets.
     """
 
     library: dict[str, object] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class DataConfig:
     shift: float = 0.12
     mask_noise: float = 0.3
     within: bool = False
+    plain: float = 0.0
     validation: str = ""
 
 
@@ -93,7 +96,7 @@ class CropBatches:
         if self._stream is None:
             c = self.config
             low, high = c.factor
-            made = crops.StreamConfig(160, c.targets, c.kinds, (low, high), c.shift, c.mask_noise, c.within)
+            made = crops.StreamConfig(160, c.targets, c.kinds, (low, high), c.shift, c.mask_noise, c.within, c.plain)
             library = section(c.library, LibraryConfig, "data.library")
             self._stream = crops.CropStream(open_library(library), made, self.seed, open_rooms(library))
         return self._stream
@@ -129,6 +132,8 @@ class OccAmodalTask:
         return CompactOccAmodal(c.widths, c.depths, c.head)
 
     def source(self, seed: int, batch: int) -> CropBatches:
+        if self.data.validation:
+            self.groups()  # errors of the fixed sets before the first step, not at the first validation
         return CropBatches(self.data, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -162,8 +167,16 @@ class OccAmodalTask:
         total = bce + w.dice * dice.mean() + w.hidden * hidden_mean + w.occluder * occ
         return total, {"bce": bce, "dice": dice.mean(), "hidden": hidden_mean, "occ": occ}
 
-    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+    def groups(self) -> dict[str, tuple[sets.Item, ...]]:
+        """What is validated on."""
         root = Path(self.data.validation)
+        return {
+            "composites": sets.fixed_set(root / "composites_dev")[::2],
+            "bookstore": sets.fixed_set(root / "bookstore_dev"),
+            "whole": sets.whole_photos(root / "photos")[:100],
+        }
+
+    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         size = self.data.sizes[-1][1]
 
         @torch.inference_mode()
@@ -177,14 +190,11 @@ class OccAmodalTask:
             return amodal.threshold().to_array((item.visible.shape[0], item.visible.shape[1]))
 
         metrics: dict[str, float] = {}
-        groups = (
-            ("composites", sets.fixed_set(root / "composites_dev")[::2]),
-            ("bookstore", sets.fixed_set(root / "bookstore_dev")),
-            ("whole", sets.whole_photos(root / "photos")[:100]),
-        )
-        for name, items in groups:
+        groups = self.groups()
+        for name, items in groups.items():
             metrics |= {f"{name}_{k}": v for k, v in sets.score(items, guess).items()}
-        shown = [i for i in groups[0][1] if (i.amodal & ~i.visible).any()][:20] + list(groups[1][1][:20])
+        hidden = [i for i in groups["composites"] if (i.amodal & ~i.visible).any()]
+        shown = hidden[:20] + list(groups["bookstore"][:20])
         return metrics, sets.picture(shown, [guess(i) for i in shown])
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:

@@ -74,6 +74,8 @@ class PocketSegmenterTask:
         return PocketNetwork(self.network_config.widths, self.network_config.depths, self.network_config.head)
 
     def source(self, seed: int, batch: int) -> CropBatches:
+        if self.data.validation:
+            self.items()  # errors of the fixed sets before the first step, not at the first validation
         return CropBatches(self.data, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -121,11 +123,15 @@ class PocketSegmenterTask:
         dice = 1 - (2 * (p * t).sum((1, 2)) + 5) / (p.square().sum((1, 2)) + t.sum((1, 2)) + 5)
         return bce + self.weights.dice * dice.mean(), dice.mean().detach()
 
+    def items(self) -> tuple[sets.Item, ...]:
+        """What is validated on."""
+        return sets.fixed_set(Path(self.data.validation) / "composites_dev")[::6]
+
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """IoU of the visible mask after 1, 3 and 5 clicks and from a box, on every sixth composite."""
         assert isinstance(network, PocketNetwork)
         encode, decode = runners(network, device)
-        items = sets.fixed_set(Path(self.data.validation) / "composites_dev")[::6]
+        items = self.items()
         guesses: list[NDArray[np.bool_]] = []
         shown = items[:40]
         scores: dict[str, list[float]] = {k: [] for k in ("click1", "click3", "click5", "box")}
