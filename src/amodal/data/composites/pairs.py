@@ -23,8 +23,10 @@ __all__ = ["PairConfig", "PairStream"]
 
 Array = NDArray[np.float32]
 Pair = tuple[Array, Array, Array, Array]
-"""Target, condition, area, graded."""
+"""Target, condition, area, weight."""
 OBJECT_TARGETS = {"person": 0.25, "thing": 0.45, "photo": 0.1, "render": 0.15, "shape": 0.05}
+SEEN, ELSEWHERE = 0.15, 0.02
+"""How much a pixel of the visible part, and one far from object and area, counts in training; others count 1."""
 KINDS = {"none": 0.08, "one": 0.5, "two": 0.3, "bars": 0.12}
 
 
@@ -58,7 +60,7 @@ class PairStream:
 
         Returns:
             target (3, S, S) and condition (3, S, S) float32, nominally in [-1, 1], area (1, S, S) float32 in {0, 1}, and
-            graded (1, S, S) float32 in {0, 1}: where the picture has to be right.
+            weight (1, S, S) float32 > 0: how much each pixel of the picture counts.
         """
         rng = np.random.default_rng([self.seed, index])
         for _ in range(20):
@@ -90,14 +92,13 @@ class PairStream:
         condition = np.where(visible[..., None], seen, ground)
         hidden = amodal & ~visible
         area = object_area(rng, visible, hidden)
-        # The area says where to start, not where to end: the object may go on beyond it.
-        graded = area | grow(amodal.astype(np.uint8), self.config.size // 8)
+        weight = object_weight(area, visible, amodal, np.square(target - ground).mean(axis=2))
         share = float(rng.uniform(0, self.config.noise)) if rng.random() < 0.6 else 0.0
         if share:
             noise = rng.standard_normal(condition.shape, np.float32)
             noisy = (1 - share) * condition + share * noise
             condition = np.where(visible[..., None], noisy, condition)
-        return planes(target, condition, area, graded)
+        return planes(target, condition, area, weight)
 
     def _photo(self, rng: np.random.Generator, painted: Painted) -> Pair:
         image = unit(wear(rng, painted.image))
@@ -106,13 +107,13 @@ class PairStream:
         fill = image[known].mean(axis=0) if known.any() else np.zeros(3, np.float32)
         condition = np.where(known[..., None], image, fill)
         target = np.where(painted.inside[..., None], image, fill)
-        return planes(target, condition, area, area)
+        return planes(target, condition, area, np.where(area, 1.0, ELSEWHERE))
 
     def batch(self, number: int, count: int) -> Pair:
         """Batch number `number`: (B, 3, S, S), (B, 3, S, S), (B, 1, S, S), (B, 1, S, S)."""
         items = [self.sample(number * count + i) for i in range(count)]
-        target, condition, area, graded = (np.stack(part) for part in zip(*items, strict=True))
-        return target, condition, area, graded
+        target, condition, area, weight = (np.stack(part) for part in zip(*items, strict=True))
+        return target, condition, area, weight
 
 
 def unit(image: NDArray[np.uint8]) -> Array:
@@ -120,10 +121,12 @@ def unit(image: NDArray[np.uint8]) -> Array:
     return np.asarray(image / np.float32(127.5) - 1, np.float32)
 
 
-def planes(target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits, graded: Bits) -> Pair:
-    """(S, S, 3) pictures to contiguous (3, S, S) float32, the masks to (1, S, S)."""
+def planes(
+    target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits, weight: NDArray[np.floating]
+) -> Pair:
+    """(S, S, 3) pictures to contiguous (3, S, S) float32, area and weight to (1, S, S)."""
     first, second = (np.ascontiguousarray(p.transpose(2, 0, 1), np.float32) for p in (target, condition))
-    return first, second, area[None].astype(np.float32), graded[None].astype(np.float32)
+    return first, second, area[None].astype(np.float32), weight[None].astype(np.float32)
 
 
 def background(rng: np.random.Generator, image: Array, visible: Bits) -> Array:
@@ -153,6 +156,22 @@ def object_area(rng: np.random.Generator, visible: Bits, hidden: Bits) -> Bits:
         cv2.fillConvexPoly(canvas, points, 1)
         return grow(canvas, int(rng.integers(0, size // 6)) if rng.random() < 0.5 else 0)
     return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, size // 8))) & ~visible)
+
+
+def object_weight(area: Bits, visible: Bits, amodal: Bits, contrast: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How much each pixel counts: what is near the object or in the area 1, the visible part and the rest less.
+
+    The area says where to start, not where to end: the object may go on beyond it. A pair whose hidden part looks like the
+    ground counts more, or its shape would not be learnt.
+
+    Args:
+        contrast: (S, S) squared difference of target and ground.
+    """
+    near = area | grow(amodal.astype(np.uint8), len(area) // 8)
+    weight = np.where(visible, SEEN, np.where(near, 1.0, ELSEWHERE))
+    hidden = amodal & ~visible
+    apart = float(contrast[hidden].mean()) if hidden.any() else 0.5
+    return weight * float(np.clip(0.3 / (apart + 0.03), 0.5, 6.0))
 
 
 def photo_area(rng: np.random.Generator, painted: Painted) -> Bits:

@@ -56,7 +56,7 @@ class TuningFreeOptions(Options):
         0.99, gt=0, le=1, description="noise level to start from; exactly 1 makes artefacts with SDXL inpainting"
     )
     steps: int = Field(
-        20, ge=1, le=1000, description="sampling steps: more steps pull the picture closer to the known one"
+        10, ge=1, le=1000, description="sampling steps: more steps pull the picture closer to the known one"
     )
     scheduler: str = Field(
         "default", description="default: the model's own; or ddim, ddpm, dpm++, euler, euler-a, unipc, pndm"

@@ -51,7 +51,8 @@ def next_click(
     """A click where the guess errs most: inside the largest wrong component, far from its edge.
 
     Args:
-        rng: With it the click is anywhere well inside the component; without it at the point farthest from the edge.
+        rng: With it the click is well inside the component, mostly near its middle, where people click; without it at the
+            point farthest from the edge.
 
     Returns:
         ((x, y), label), or None where there is no error.
@@ -74,6 +75,6 @@ def next_click(
     if rng is None:
         y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
     else:
-        inner = np.argwhere(depth >= rng.uniform(0.3, 1.0) * depth.max())
+        inner = np.argwhere(depth >= (1 - 0.7 * rng.random() ** 3) * depth.max())
         y, x = inner[int(rng.integers(len(inner)))]
     return (float(x) + 0.5, float(y) + 0.5), label
