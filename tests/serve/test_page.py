@@ -135,7 +135,7 @@ def test_from_a_click_to_a_downloaded_mask(page, tmp_path, monkeypatch):
     (tmp_path / "chelsea.jpg").write_bytes((DEMO / "chelsea.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
     page.click("#copy-command")
-    command = page.until(lambda: page.js("return document.body.dataset.copied"))
+    command = page.until(lambda: page.js("return document.body.dataset.copied || ''"))
     assert command.startswith("amodal segment chelsea.jpg --point ")
     assert cli.run([*command.split()[1:], "-o", "by-command"]) == 0
     page.click("#copy-python")
@@ -247,7 +247,7 @@ def test_clicks_go_on_where_the_brush_or_a_file_began(page, tmp_path):
     assert (page.folder / "chelsea.2.json").exists(), "named after the photo and the object"
     page.click("#copy-command")
     page.until(
-        lambda: page.js("return document.body.dataset.copied").endswith(
+        lambda: page.js("return document.body.dataset.copied || ''").endswith(
             "amodal segment chelsea.jpg --like chelsea.2.json"
         )
     )
