@@ -92,7 +92,7 @@ class PairStream:
         condition = np.where(visible[..., None], seen, ground)
         hidden = amodal & ~visible
         area = object_area(rng, visible, hidden)
-        weight = object_weight(area, visible, amodal, np.square(target - ground).mean(axis=2))
+        weight = object_weight(area, visible, hidden, np.square(target - ground).mean(axis=2))
         share = float(rng.uniform(0, self.config.noise)) if rng.random() < 0.6 else 0.0
         if share:
             noise = rng.standard_normal(condition.shape, np.float32)
@@ -158,7 +158,7 @@ def object_area(rng: np.random.Generator, visible: Bits, hidden: Bits) -> Bits:
     return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, size // 8))) & ~visible)
 
 
-def object_weight(area: Bits, visible: Bits, amodal: Bits, contrast: NDArray[np.floating]) -> NDArray[np.floating]:
+def object_weight(area: Bits, visible: Bits, hidden: Bits, contrast: NDArray[np.floating]) -> NDArray[np.floating]:
     """How much each pixel counts: what is near the object or in the area 1, the visible part and the rest less.
 
     The area says where to start, not where to end: the object may go on beyond it. A pair whose hidden part looks like the
@@ -167,9 +167,8 @@ def object_weight(area: Bits, visible: Bits, amodal: Bits, contrast: NDArray[np.
     Args:
         contrast: (S, S) squared difference of target and ground.
     """
-    near = area | grow(amodal.astype(np.uint8), len(area) // 8)
+    near = area | grow((visible | hidden).astype(np.uint8), len(area) // 8)
     weight = np.where(visible, SEEN, np.where(near, 1.0, ELSEWHERE))
-    hidden = amodal & ~visible
     apart = float(contrast[hidden].mean()) if hidden.any() else 0.5
     return weight * float(np.clip(0.3 / (apart + 0.03), 0.5, 6.0))
 

@@ -55,8 +55,8 @@ class LossConfig:
     """Weights of the loss.
 
     Attributes:
-        leaked: Share of the pairs whose noisy picture the condition leaks into.
         late: Times are drawn as uniform numbers to this power: below 1 they crowd where noise is strong and content decided.
+        leaked: Share of the pairs whose noisy picture the condition leaks into.
     """
 
     late: float = 0.35
