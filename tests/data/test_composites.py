@@ -201,6 +201,13 @@ def test_bad_libraries_are_told(tmp_path, config):
         build(CompositesConfig(seed=-1), config, tmp_path / "set")
 
 
+@pytest.mark.parametrize(("name", "message"), [("cup.glb", "cup.glb .*is it whole"), ("cup.obj", "no .glb objects in")])
+def test_objects_that_cannot_be_read_are_told(tmp_path, name, message):
+    (tmp_path / name).write_bytes(b"glTF\x02\x00\x00\x00 cut short")
+    with pytest.raises(DataError, match=message):
+        rooms.load_objects(tmp_path)
+
+
 def test_renders_and_rooms_go_on_and_are_the_same_in_parts(config, tmp_path, monkeypatch):
     """Each part of a build depends on the seed alone: made whole, or by several workers that each make every other part."""
     backgrounds = Path(config.backgrounds)

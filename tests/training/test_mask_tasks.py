@@ -92,6 +92,14 @@ def test_it_learns(task, discs, diffusion, tmp_path):
     assert after["occluded_iou"] > before["occluded_iou"] + 10, (before, after)
 
 
+@pytest.mark.parametrize("task", ["deocclusion", "asbu", "deocclusion-single", "deocclusion-content", "sdamodal"])
+def test_fixed_sets_that_are_not_there_are_told_before_the_first_step(task, discs, diffusion):
+    recipe = recipe_for(task, discs, diffusion, steps=1)
+    recipe.data["validation"] = [{"name": "masks", "root": str(discs / "nowhere")}]
+    with pytest.raises(DataError, match="nowhere"):
+        open_task(recipe).source(0, 2)
+
+
 def test_trained_weights_serve_the_methods(discs, diffusion, tmp_path):
     """What a run writes is what `weights=` takes."""
     import amodal

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import DataError
 from ...files import write_bytes
 from ...protocols import Tick, no_tick
 from ...scale.local import run_local
 from ...scale.worker import Result, Row, Runner, Spec, done, only
+from ..scenes.readers.gltf import parse
 from .furniture import Builder, article, stool
 from .raycast import TEXTURE, Camera, Floats, Mesh, join, shade, silhouette, trace
 from .shapes import texture
@@ -27,8 +29,15 @@ SHARD = 50
 
 
 def load_objects(folder: Path) -> list[Mesh]:
-    """Every `.glb` of a folder as one mesh, centred, standing on z = 0, longest side 1."""
-    return [m for path in sorted(folder.glob("*.glb")) for m in _named_parts(path, whole=True)]
+    """Every `.glb` of a folder as one mesh, centred, standing on z = 0, longest side 1.
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    paths = sorted(folder.glob("*.glb"))
+    if not paths:
+        raise DataError(f"no .glb objects in {folder}; name a folder that holds some, or leave it away")
+    return [mesh for path in paths for mesh in _named_parts(path, whole=True)]
 
 
 def load_scene(path: Path) -> list[Mesh]:
@@ -37,9 +46,7 @@ def load_scene(path: Path) -> list[Mesh]:
 
 
 def _named_parts(path: Path, whole: bool) -> list[Mesh]:
-    import trimesh
-
-    scene = trimesh.load(path, force="scene")
+    scene = parse(path)
     groups: dict[str, list[Mesh]] = {}
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]

@@ -67,6 +67,8 @@ class ContentTask:
     def source(self, seed: int, batch: int) -> ObjectBatches:
         sets = partial(sets_of, self.data.sets, "data.sets")
         sets()  # errors of the data before the first step, not in a data process
+        if self.data.validation:
+            sets_of(self.data.validation, "data.validation")
         return ObjectBatches(sets, partial(content_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -171,6 +171,7 @@ class ErasedTask(_CropTask):
     def source(self, seed: int, batch: int) -> ObjectBatches:
         sets = partial(sets_of, self.data.sets, "data.sets")
         sets()  # errors of the data before the first step, not in a data process
+        self.samples()
         return ObjectBatches(sets, partial(erased_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -204,7 +205,8 @@ class SingleStageTask(_CropTask):
 
     def source(self, seed: int, batch: int) -> ObjectBatches:
         sets = partial(sets_of, self.data.sets, "data.sets")
-        sets()
+        sets()  # errors of the data before the first step, not in a data process
+        self.samples()
         return ObjectBatches(sets, partial(picture_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:

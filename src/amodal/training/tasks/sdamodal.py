@@ -134,8 +134,16 @@ class SDAmodalTask:
         how = self.config
         return SDAmodalNet(self.features.channels, self.feature_config.layers, how.final_skip, how.widths, how.reduced)
 
+    def samples(self) -> list[Sample]:
+        """The objects to validate on."""
+        if self._samples is None:
+            opened = open_sets(self.data.validation, "data.validation") if self.data.validation else []
+            self._samples = fixed_samples(opened, self.data.validation_limit)
+        return self._samples
+
     def source(self, seed: int, batch: int) -> ObjectBatches:
         """Batches by number. Computes the features of all pictures first, so that data processes only read them."""
+        self.samples()  # errors of the fixed sets before the first step, not at the first validation
         source = Source(self.data, self.feature_config)
         for one in source.sets().sets:
             self.prepare(one.data)
@@ -155,13 +163,10 @@ class SDAmodalTask:
         return class_loss(output, amodal), {}
 
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
-        if self._samples is None:
-            opened = open_sets(self.data.validation, "data.validation") if self.data.validation else []
-            self._samples = fixed_samples(opened, self.data.validation_limit)
         how = section(self.data.crop, CropConfig, "data.crop")
         network.eval()
         rows = []
-        for sample in self._samples:
+        for sample in self.samples():
             image = sample.image
             crop = Crop.around(sample.visible.box, self.data.size, enlarge=how.enlarge, margin=how.margin)
             given = torch.from_numpy(crop.bits(sample.visible)).to(device).float()[None, None]

@@ -74,6 +74,8 @@ def parse(path: Path) -> Any:
         form = "gltf" if path.suffix.lower() == ".gltf" else "glb"
         resolver = trimesh.resolvers.FilePathResolver(path)
         return trimesh.load_scene(BytesIO(without_cameras(path)), file_type=form, resolver=resolver, process=False)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:
         raise DataError(f"cannot read {path} ({type(error).__name__}: {error}); is it whole, and glTF 2.0?") from error
 
