@@ -9,7 +9,7 @@ import torch
 from amodal import Mask, load
 from amodal.data.composites.build import LibraryConfig, open_library
 from amodal.data.composites.pairs import PairConfig, PairStream
-from amodal.errors import Cancelled
+from amodal.errors import Cancelled, DataError
 from amodal.inpainters.pocket.inpainter import Pocket
 from amodal.inpainters.pocket.schedule import CosineSteps, levels
 from amodal.pipeline import Model
@@ -67,8 +67,9 @@ def test_pairs_are_the_same_for_the_same_number(photos):
         for a, b in zip(first.sample(number), second.sample(number), strict=True):
             assert a.dtype == np.float32
             assert np.array_equal(a, b)
-    target, condition, area, weight = first.batch(0, 6)
-    assert target.shape == condition.shape == (6, 3, 64, 64) and area.shape == weight.shape == (6, 1, 64, 64)
+    target, condition, area, weight, thing = first.batch(0, 6)
+    assert target.shape == condition.shape == (6, 3, 64, 64)
+    assert area.shape == weight.shape == thing.shape == (6, 1, 64, 64)
     assert set(np.unique(area)) <= {0.0, 1.0} and area.any()
     assert weight.min() > 0
     clean = PairStream(library, PairConfig(64, noise=0.0), seed=3).batch(0, 6)
@@ -77,31 +78,65 @@ def test_pairs_are_the_same_for_the_same_number(photos):
     assert np.abs(clean[0] - clean[1])[outside].mean() < np.abs(clean[0] - clean[1])[~outside].mean()
 
 
-class Knows(torch.nn.Module):
-    """A network that knows the targets, and the v that leads there from any noisy picture."""
+def test_the_target_is_the_condition_wherever_the_object_is_not(photos):
+    library = open_library(LibraryConfig(photos=f"{photos}/photos", backgrounds=f"{photos}/backgrounds", invented=2))
+    for objects in (0.0, 1.0):
+        target, condition, _, _, thing = PairStream(library, PairConfig(64, objects, noise=0.0), seed=3).batch(0, 8)
+        assert set(np.unique(thing)) == {0.0, 1.0}
+        ground = np.broadcast_to(thing == 0, target.shape)
+        assert np.array_equal(target[ground], condition[ground])
+        changed = np.abs(target - condition).max(axis=1, keepdims=True) > 0
+        assert (changed & (thing > 0)).any(axis=(1, 2, 3)).mean() > 0.8
 
-    def __init__(self, target: torch.Tensor) -> None:
+
+class Knows(torch.nn.Module):
+    """A network that knows the targets and objects, and the v that leads there from any noisy picture."""
+
+    def __init__(self, target: torch.Tensor, thing: torch.Tensor) -> None:
         super().__init__()
-        self.target, self.seen = target, []
+        self.target, self.thing, self.seen = target, thing, []
 
     def forward(self, noisy, area, condition, time):
         angle = (time * torch.pi / 2)[:, None, None, None]
         self.seen.append(noisy)
-        return (angle.cos() * noisy - self.target) / angle.sin()
+        return (angle.cos() * noisy - self.target[: len(noisy)]) / angle.sin(), 40 * self.thing - 20
 
 
 def test_what_is_learnt_leads_to_the_target_also_when_the_condition_leaks(recipe, photos):
     batch = tuple(torch.from_numpy(part) for part in open_task(recipe).source(0, 8)[0])
     seen = []
     for share in (0.0, 1.0):
-        task = open_task(replace(recipe, loss={"leaked": share}))
-        knows = Knows(batch[0])
+        task = open_task(replace(recipe, loss={"leaked": share, "own": 0.0}))
+        knows = Knows(batch[0], batch[4])
         assert float(task.loss(knows, batch, 3)[0]) < 1e-6
         seen += knows.seen
-        assert float(task.loss(lambda noisy, area, condition, time: noisy, batch, 3)[0]) > 0.05
+        assert float(task.loss(Knows(batch[0], 1 - batch[4]), batch, 3)[0]) > 1, "where the object is counts too"
+        assert float(task.loss(lambda noisy, area, condition, time: (noisy, 40 * batch[4] - 20), batch, 3)[0]) > 0.05
     changed = (seen[0] - seen[1]).abs().amax(1) > 1e-4
     assert changed.any()
     assert not changed[batch[2][:, 0] == 0].any(), "it leaks inside the area alone"
+
+
+def test_a_picture_of_its_own_leads_to_the_target_too(recipe):
+    batch = tuple(torch.from_numpy(part) for part in open_task(recipe).source(0, 8)[0])
+
+    class Grey(Knows):
+        """Knows the target, but sees grey in noise alone."""
+
+        def forward(self, noisy, area, condition, time):
+            v, logit = super().forward(noisy, area, condition, time)
+            if len(self.seen) == 1:
+                v = v + self.target[: len(v)] / (time * torch.pi / 2).sin()[:, None, None, None]
+            return v, logit[: len(v)]
+
+    grey = Grey(batch[0], batch[4])
+    task = open_task(replace(recipe, loss={"leaked": 0.0, "own": 1.0}))
+    assert float(task.loss(grey, batch, 3)[0]) < 1e-6
+    first, second = grey.seen
+    assert first.shape == second.shape
+    # Noise and grey: what is seen the second time tells nothing of the target.
+    seen, truth = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (second, batch[0]))
+    assert float(torch.cosine_similarity(seen, truth).abs().max()) < 0.05
 
 
 def test_schedule_inverts_v_exactly():
@@ -116,6 +151,27 @@ def test_schedule_inverts_v_exactly():
         latent = schedule.step(alpha * noise - sigma * picture, index, latent)
     assert np.allclose(latent, picture, atol=1e-5)
     assert CosineSteps(10, 0.5).steps == 5
+
+
+def test_where_no_object_is_v_leads_to_the_condition(recipe):
+    network = open_task(recipe).network()
+    torch.nn.init.constant_(network.out.bias, -30.0)  # logits among the rest
+    rng = torch.Generator().manual_seed(0)
+    noisy, condition = torch.rand(2, 2, 3, 64, 64, generator=rng)
+    time = torch.tensor([0.4, 0.9])
+    with torch.inference_mode():
+        v, logit = network(noisy, torch.ones(2, 1, 64, 64), condition, time)
+    angle = (time * torch.pi / 2)[:, None, None, None]
+    assert logit.shape == (2, 1, 64, 64) and float(logit.max()) < -20
+    assert torch.allclose(angle.cos() * noisy - angle.sin() * v, condition, atol=1e-5)
+
+
+def test_validation_pairs_that_are_not_there_are_told_before_the_first_step(recipe):
+    task = open_task(
+        replace(recipe, data={**recipe.data, "validation": {"photos": "nowhere", "backgrounds": "nowhere"}})
+    )
+    with pytest.raises(DataError, match="nowhere"):
+        task.source(0, 2)
 
 
 def test_training_lowers_the_loss(trained):
@@ -151,7 +207,7 @@ def test_torch_and_onnx_agree(trained, pocket):
     noise = np.random.default_rng(5).standard_normal((3, 64, 64), np.float32)[None]
     inputs = (noise, areas[:, None], conditions.transpose(0, 3, 1, 2), np.array([CosineSteps(1).times[0]], np.float32))
     with torch.inference_mode():
-        v = network(*(torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in inputs)).numpy()
+        v = network(*(torch.from_numpy(np.ascontiguousarray(x, np.float32)) for x in inputs))[0].numpy()
     alpha, sigma = levels(CosineSteps(1).times[0])
     expected = np.clip(alpha * noise - sigma * v, -1, 1).transpose(0, 2, 3, 1)
     assert np.abs(made - expected).max() < 0.02

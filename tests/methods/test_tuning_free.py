@@ -14,6 +14,7 @@ from amodal.methods.tuning_free.condition import condition_picture, draw_backgro
 from amodal.methods.tuning_free.extraction import Generated, by_grabcut, by_segmenter, by_threshold, spread_points
 from amodal.methods.tuning_free.method import TuningFree
 from amodal.protocols import Context, Inpainter, Job, Proposal, Segmenter
+from amodal.registry import create_segmenter
 
 RNG = np.random.default_rng
 
@@ -267,6 +268,12 @@ def test_extraction_asks_the_segmenter_in_use_or_one_of_its_own(tmp_path, photo,
     assert first.amodal.contains(first.visible)
     without = load("tuning-free", inpainter="classical", segmenter=sam, options={"extractor": "grabcut"}, device="cpu")
     assert without(photo, mask=disc_visible, seed=2).score is None
+
+
+def test_an_embedded_segmenter_reads_the_mask_only_when_told():
+    context = Context(segmenter=create_segmenter("pocket"))
+    assert TuningFree().segmenter(context) is None
+    assert TuningFree({"extractor": "segmenter"}).segmenter(context) is context.segmenter
 
 
 def test_like_repeats_it_from_the_command_line(tiny, tmp_path, photo, disc_visible, monkeypatch):

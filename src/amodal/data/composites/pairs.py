@@ -22,12 +22,12 @@ from .views import crop_view, wear
 __all__ = ["PairConfig", "PairStream"]
 
 Array = NDArray[np.float32]
-Pair = tuple[Array, Array, Array, Array]
-"""Target, condition, area, weight."""
+Pair = tuple[Array, Array, Array, Array, Array]
+"""Target, condition, area, weight, object."""
 OBJECT_TARGETS = {"person": 0.25, "thing": 0.45, "photo": 0.1, "render": 0.15, "shape": 0.05}
-SEEN, ELSEWHERE = 0.15, 0.02
-"""How much a pixel of the visible part, and one far from object and area, counts in training; others count 1."""
-KINDS = {"none": 0.08, "one": 0.5, "two": 0.3, "bars": 0.12}
+SEEN, HIDDEN, ELSEWHERE = 0.15, 2.5, 0.02
+"""How much a pixel of the visible part, of the hidden part, and one far from object and area count; others count 1."""
+KINDS = {"none": 0.12, "one": 0.48, "two": 0.28, "bars": 0.12}
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class PairStream:
         """Pair number `index`.
 
         Returns:
-            target (3, S, S) and condition (3, S, S) float32, nominally in [-1, 1], area (1, S, S) float32 in {0, 1}, and
-            weight (1, S, S) float32 > 0: how much each pixel of the picture counts.
+            target (3, S, S) and condition (3, S, S) float32, nominally in [-1, 1], area (1, S, S) float32 in {0, 1},
+            weight (1, S, S) float32 > 0: how much each pixel of the picture counts, and object (1, S, S) float32 in
+            {0, 1}: where the target is not the condition's ground; in a photograph with a hole, the hole.
         """
         rng = np.random.default_rng([self.seed, index])
         for _ in range(20):
@@ -98,7 +99,7 @@ class PairStream:
             noise = rng.standard_normal(condition.shape, np.float32)
             noisy = (1 - share) * condition + share * noise
             condition = np.where(visible[..., None], noisy, condition)
-        return planes(target, condition, area, weight)
+        return planes(target, condition, area, weight, amodal)
 
     def _photo(self, rng: np.random.Generator, painted: Painted) -> Pair:
         image = unit(wear(rng, painted.image))
@@ -107,13 +108,13 @@ class PairStream:
         fill = image[known].mean(axis=0) if known.any() else np.zeros(3, np.float32)
         condition = np.where(known[..., None], image, fill)
         target = np.where(painted.inside[..., None], image, fill)
-        return planes(target, condition, area, np.where(area, 1.0, ELSEWHERE))
+        return planes(target, condition, area, np.where(area, 1.0, ELSEWHERE), ~known)
 
     def batch(self, number: int, count: int) -> Pair:
-        """Batch number `number`: (B, 3, S, S), (B, 3, S, S), (B, 1, S, S), (B, 1, S, S)."""
+        """Batch number `number`: two of (B, 3, S, S), three of (B, 1, S, S)."""
         items = [self.sample(number * count + i) for i in range(count)]
-        target, condition, area, weight = (np.stack(part) for part in zip(*items, strict=True))
-        return target, condition, area, weight
+        target, condition, area, weight, thing = (np.stack(part) for part in zip(*items, strict=True))
+        return target, condition, area, weight, thing
 
 
 def unit(image: NDArray[np.uint8]) -> Array:
@@ -122,22 +123,23 @@ def unit(image: NDArray[np.uint8]) -> Array:
 
 
 def planes(
-    target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits, weight: NDArray[np.floating]
+    target: NDArray[np.floating], condition: NDArray[np.floating], area: Bits, weight: NDArray[np.floating], thing: Bits
 ) -> Pair:
-    """(S, S, 3) pictures to contiguous (3, S, S) float32, area and weight to (1, S, S)."""
+    """(S, S, 3) pictures to contiguous (3, S, S) float32, area, weight and object to (1, S, S)."""
     first, second = (np.ascontiguousarray(p.transpose(2, 0, 1), np.float32) for p in (target, condition))
-    return first, second, area[None].astype(np.float32), weight[None].astype(np.float32)
+    where, counts, whole = (part[None].astype(np.float32) for part in (area, weight, thing))
+    return first, second, where, counts, whole
 
 
 def background(rng: np.random.Generator, image: Array, visible: Bits) -> Array:
     """What surrounds the object: its mean colour, colours drawn from its own pixels and blurred, or any plain colour."""
     colours = image[visible]
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.15:
         return np.broadcast_to(colours.mean(axis=0), image.shape).astype(np.float32)
-    if kind < 0.65:
+    if kind < 0.8:
         drawn = colours[rng.integers(len(colours), size=visible.shape)]
-        sigma = float(rng.uniform(0.02, 0.12) * len(visible))
+        sigma = float(np.exp(rng.uniform(np.log(0.015), np.log(0.1))) * len(visible))
         return np.asarray(cv2.GaussianBlur(drawn, (0, 0), sigma), np.float32)
     return np.broadcast_to(rng.uniform(-1, 1, 3), image.shape).astype(np.float32)
 
@@ -148,18 +150,18 @@ def object_area(rng: np.random.Generator, visible: Bits, hidden: Bits) -> Bits:
     The hull need not reach all of the hidden part: the tuning-free method's area does not know it.
     """
     kind, size = rng.random(), len(visible)
-    if kind < 0.25:
+    if kind < 0.15:
         return ~visible
     if kind < 0.75:
         points = cv2.convexHull(np.argwhere(visible)[:, ::-1].astype(np.int32))
         canvas = np.zeros(visible.shape, np.uint8)
         cv2.fillConvexPoly(canvas, points, 1)
-        return grow(canvas, int(rng.integers(0, size // 6)) if rng.random() < 0.5 else 0)
+        return grow(canvas, int(rng.integers(0, size // 6)) if rng.random() < 0.25 else 0)
     return np.asarray(grow(hidden.astype(np.uint8), int(rng.integers(0, size // 8))) & ~visible)
 
 
 def object_weight(area: Bits, visible: Bits, hidden: Bits, contrast: NDArray[np.floating]) -> NDArray[np.floating]:
-    """How much each pixel counts: what is near the object or in the area 1, the visible part and the rest less.
+    """How much each pixel counts: the hidden part most, what is near the object or in the area 1, the rest less.
 
     The area says where to start, not where to end: the object may go on beyond it. A pair whose hidden part looks like the
     ground counts more, or its shape would not be learnt.
@@ -168,7 +170,7 @@ def object_weight(area: Bits, visible: Bits, hidden: Bits, contrast: NDArray[np.
         contrast: (S, S) squared difference of target and ground.
     """
     near = area | grow((visible | hidden).astype(np.uint8), len(area) // 8)
-    weight = np.where(visible, SEEN, np.where(near, 1.0, ELSEWHERE))
+    weight = np.where(visible, SEEN, np.where(hidden, HIDDEN, np.where(near, 1.0, ELSEWHERE)))
     apart = float(contrast[hidden].mean()) if hidden.any() else 0.5
     return weight * float(np.clip(0.3 / (apart + 0.03), 0.5, 6.0))
 

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 INPUTS = 7
 """Noisy RGB, area, condition RGB."""
+LEAST = 0.05
+"""Smallest sine of a time's angle: below it, the v that leads to a picture grows without bound."""
+FINE = 12
+"""Channels at full size, where outlines are refined."""
 
 
 class Block(nn.Module):
@@ -55,7 +59,9 @@ class Attention(nn.Module):
 
 
 class PocketInpainter(nn.Module):
-    """Predicts v (progressive distillation's v = alpha noise - sigma picture) of a noised picture.
+    """Predicts v (progressive distillation's v = alpha noise - sigma picture) of a noised picture, and where the object is.
+
+    v is mixed from a drawn one, where the object is, and the one that leads back to the condition, everywhere else.
 
     Args:
         widths: channels at 1/4, 1/8, 1/16 of the picture.
@@ -82,8 +88,11 @@ class PocketInpainter(nn.Module):
         )
         self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], time), Attention(widths[-1])])
         self.norm = nn.GroupNorm(8, widths[0])
-        self.out = nn.Conv2d(widths[0], 3 * fold**2, 3, padding=1)
+        self.out = nn.Conv2d(widths[0], (4 + FINE) * fold**2, 3, padding=1)
         nn.init.zeros_(self.out.weight)
+        last = nn.Conv2d(32, 4, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.refine = nn.Sequential(nn.Conv2d(FINE + INPUTS, 32, 3, padding=1), nn.SiLU(), last)
 
     def _stage(self, blocks: nn.Module, x: Tensor, embedded: Tensor) -> Tensor:
         assert isinstance(blocks, nn.ModuleList)
@@ -91,12 +100,23 @@ class PocketInpainter(nn.Module):
             x = block(x, embedded)
         return x
 
-    def forward(self, noisy: Tensor, area: Tensor, condition: Tensor, time: Tensor) -> Tensor:
-        """v (B, 3, S, S) from noisy (B, 3, S, S), area (B, 1, S, S), condition (B, 3, S, S) and time (B,) in [0, 1]."""
+    def forward(self, noisy: Tensor, area: Tensor, condition: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """v and the object's logit from a noisy picture.
+
+        Args:
+            noisy: (B, 3, S, S).
+            area: (B, 1, S, S) in [0, 1].
+            condition: (B, 3, S, S).
+            time: (B,) in [0, 1].
+
+        Returns:
+            v (B, 3, S, S) and the logit (B, 1, S, S) of each pixel's being object rather than ground.
+        """
         steps = torch.arange(self.frequencies, device=time.device, dtype=torch.float32)
         angles = time[:, None] * 1000.0 * torch.exp(-math.log(10_000.0) / self.frequencies * steps)
         embedded = self.time(torch.cat([angles.sin(), angles.cos()], 1))
-        x = self.stem(F.pixel_unshuffle(torch.cat([noisy, area, condition], 1), self.fold))
+        given = torch.cat([noisy, area, condition], 1)
+        x = self.stem(F.pixel_unshuffle(given, self.fold))
         skips = []
         for level, stage in enumerate(self.encoder):
             x = self._stage(stage, x, embedded)
@@ -107,4 +127,10 @@ class PocketInpainter(nn.Module):
         for level in reversed(range(len(self.down))):
             x = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest") + skips[level]
             x = self._stage(self.decoder[level], x, embedded)
-        return F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.fold)
+        made = F.pixel_shuffle(self.out(F.silu(self.norm(x))), self.fold)
+        both = made[:, :4] + self.refine(torch.cat([made[:, 4:], given], 1))
+        drawn, logit = both[:, :3], both[:, 3:]
+        angle = (time * (math.pi / 2))[:, None, None, None]
+        kept = (angle.cos() * noisy - condition) / angle.sin().clamp(min=LEAST)
+        share = torch.sigmoid(logit)
+        return share * drawn + (1 - share) * kept, logit

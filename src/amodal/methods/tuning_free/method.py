@@ -27,6 +27,8 @@ __all__ = ["TuningFree", "TuningFreeOptions"]
 SMALLEST_SIDE = 32
 """No window is smaller than this, in image pixels: an object of a few pixels would be blown up to nothing but blur."""
 Weight = Annotated[float, Field(ge=0, le=1)]
+EMBEDDED = ("grabcut", "pocket")
+"""Segmenters that read a generated picture worse than GrabCut does, which knows the ground that was painted."""
 BORDER = 2
 """An object within this many pixels of the frame is cut by it."""
 
@@ -63,8 +65,8 @@ class TuningFreeOptions(Options):
     )
     extractor: str = Field(
         "auto",
-        description="auto: the segmenter in use, or GrabCut where that has no weights; segmenter; grabcut; threshold; or the "
-        "name of a segmenter",
+        description="auto: the segmenter in use, or GrabCut where that is an embedded one; segmenter; grabcut; threshold; or "
+        "the name of a segmenter",
     )
     points: int = Field(9, ge=1, le=64, description="points on the visible part that the segmenter is asked at")
     difference: float = Field(
@@ -180,7 +182,7 @@ class TuningFree(Method):
             return None
         if kind == "auto":
             given = context.segmenter
-            return None if given is None or given.name == "grabcut" else given
+            return None if given is None or given.name in EMBEDDED else given
         if kind == "segmenter":
             if context.segmenter is None:
                 raise UsageError("extractor=segmenter needs a segmenter; choose one, or set extractor=grabcut")
