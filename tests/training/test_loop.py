@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import pytest
 
 from photo_sets import make_photos
@@ -178,6 +179,25 @@ def test_killed_run_goes_on_exactly(path, tmp_path):
     assert [process.wait() for process in both] == [0, 0]
     assert same(state(run)["network"], state(whole)["network"])
     assert same(state(run)["average"], state(whole)["average"])
+
+
+def test_no_pool_of_threads_is_open_when_data_processes_fork(recipe, tmp_path, monkeypatch):
+    """They would wait for ever for threads that the fork left behind."""
+    trainer = fresh(recipe, tmp_path)
+    source, threads = trainer.task.source, []
+
+    def noting(seed: int, batch: int):
+        threads.append(cv2.getNumThreads())
+        return source(seed, batch)
+
+    monkeypatch.setattr(trainer.task, "source", noting)
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        trainer.train()
+    finally:
+        cv2.setNumThreads(before)
+    assert threads == [1]
 
 
 def test_absent_data_are_told_in_one_line(path, tmp_path):

@@ -58,12 +58,17 @@ class _Graded(nn.Module):
         return self.task.loss(self.network, batch, number)
 
 
-def _keep_out_of_the_way(_: int) -> None:
-    """Data processes yield to the training process and use one thread each."""
+def _one_thread() -> None:
+    """OpenCV works in the calling thread: a forked process would wait for ever for the threads of its parent's pool."""
     import cv2
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _keep_out_of_the_way(_: int) -> None:
+    """Data processes yield to the training process and use one thread each."""
+    torch.set_num_threads(1)
+    _one_thread()
 
 
 def read_weights(network: nn.Module, *paths: Path) -> None:
@@ -210,6 +215,7 @@ class Trainer:
 
     def _batches(self) -> DataLoader[Any]:
         run = self.recipe.run
+        _one_thread()
         source = self.task.source(run.seed, run.batch)
         first, last = self.step * run.accumulate, run.steps * run.accumulate
         numbers = range(first + self.accelerator.process_index, last, self.accelerator.num_processes)
