@@ -56,13 +56,14 @@ class LossConfig:
     """Weights of the loss.
 
     Attributes:
-        late: Times are drawn as uniform numbers to this power: below 1 they crowd where noise is strong and content decided.
+        late: Times are drawn as uniform numbers to this power: below 1 they crowd where noise is strong and content decided;
+            much below, so few are left where it is weak that pictures stay grainy.
         leaked: Share of the pairs whose noisy picture the condition leaks into.
         own: Share of the pairs whose noisy picture holds the network's own first guess in place of the target.
         shape: Weight of the cross entropy of where the object is; that of v is 1.
     """
 
-    late: float = 0.25
+    late: float = 0.4
     leaked: float = 0.5
     own: float = 0.5
     shape: float = 1.0
