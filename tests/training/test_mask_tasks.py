@@ -73,7 +73,7 @@ def recipe_for(task: str, discs: Path, diffusion: Path | None, steps: int, **los
         steps=steps, batch=8, device="cpu", precision="fp32", threads=1, workers=0,
         log_every=5, validate_every=10**6, checkpoint_every=10**6,
     )  # fmt: skip
-    rate = 0.05 if task == "asbu" else 0.1
+    rate = 0.08 if task == "asbu" else 0.1
     optimizer = OptimizerConfig("sgd", lr=rate, weight_decay=1e-4, warmup=5, schedule="steps", clip=5.0, ema=0.0)
     return Recipe(task, run, optimizer, data, network, dict(loss))
 
@@ -89,7 +89,7 @@ def test_it_learns(task, discs, diffusion, tmp_path):
     assert np.mean(losses[-3:]) < 0.6 * losses[0], losses
     visible = np.mean([100 * sample.visible.iou(sample.amodal) for sample in dataset("masks", discs)])
     assert after["iou"] > max(before["iou"], visible), (before, after, visible)
-    assert after["occluded_iou"] > before["occluded_iou"] + 5, (before, after)
+    assert after["occluded_iou"] > before["occluded_iou"] + 10, (before, after)
 
 
 @pytest.mark.parametrize("task", ["deocclusion", "asbu", "deocclusion-single", "deocclusion-content", "sdamodal"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,11 @@ class _CropTask:
             if value not in known:
                 raise RecipeError(f"loss.{name} must be one of {', '.join(known)}, got {value!r}")
         section(self.data.crop, CropConfig, "data.crop")
-        self._samples: list[Sample] | None = None
 
+    @cached_property
     def samples(self) -> list[Sample]:
         """The objects to validate on."""
-        if self._samples is None:
-            opened = open_sets(self.data.validation, "data.validation") if self.data.validation else []
-            self._samples = fixed_samples(opened, self.data.validation_limit)
-        return self._samples
+        return fixed_samples(self.data.validation, self.data.validation_limit)
 
     def crop(self, sample: Sample) -> Crop:
         """The crop of a sample without chance."""
@@ -171,7 +168,7 @@ class ErasedTask(_CropTask):
     def source(self, seed: int, batch: int) -> ObjectBatches:
         sets = partial(sets_of, self.data.sets, "data.sets")
         sets()  # errors of the data before the first step, not in a data process
-        self.samples()
+        _ = self.samples  # likewise those of the fixed sets, not at the first validation
         return ObjectBatches(sets, partial(erased_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -188,7 +185,7 @@ class ErasedTask(_CropTask):
         """Completion of real objects; the eraser is the true occluded region, as with all occluders given."""
         network.eval()
         rows = []
-        for sample in self.samples():
+        for sample in self.samples:
             crop = self.crop(sample)
             given, eraser = crop.bits(sample.visible)[None], crop.bits(sample.occluded)[None]
             values = probabilities(network, self.kind, given, eraser)[0]
@@ -206,7 +203,7 @@ class SingleStageTask(_CropTask):
     def source(self, seed: int, batch: int) -> ObjectBatches:
         sets = partial(sets_of, self.data.sets, "data.sets")
         sets()  # errors of the data before the first step, not in a data process
-        self.samples()
+        _ = self.samples  # likewise those of the fixed sets, not at the first validation
         return ObjectBatches(sets, partial(picture_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -217,7 +214,7 @@ class SingleStageTask(_CropTask):
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         network.eval()
         rows = []
-        for sample in self.samples():
+        for sample in self.samples:
             crop = self.crop(sample)
             given, rgb = crop.bits(sample.visible)[None], rgb_crop(crop, sample.image)[None]
             values = single_probabilities(network, given, rgb)[0]

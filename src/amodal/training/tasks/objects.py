@@ -136,10 +136,10 @@ class ObjectBatches:
         return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
 
-def fixed_samples(sets: list[OpenSet], limit: int) -> list[Sample]:
-    """The first `limit` objects of each set that have a visible part: what a run is validated on."""
+def fixed_samples(sets: tuple[dict[str, object], ...], limit: int) -> list[Sample]:
+    """The first `limit` objects of each set of `data.validation` that have a visible part: what a run is validated on."""
     chosen: list[Sample] = []
-    for one in sets:
+    for one in open_sets(sets, "data.validation") if sets else []:
         count = 0
         for sample in one.data:
             if sample.visible and count < limit:

@@ -16,7 +16,7 @@ from ...data.composites.library import Library
 from ...data.composites.pairs import Pair, PairConfig, PairStream
 from ...inpainters.leak import sample
 from ...inpainters.pocket.network import LEAST, PocketInpainter
-from ...inpainters.pocket.schedule import LAST, CosineSteps
+from ...inpainters.pocket.schedule import LAST, CosineSteps, levels
 from ...networks.onnx_export import export
 from ..recipe import Recipe, section
 
@@ -146,10 +146,10 @@ class PocketInpainterTask:
     @torch.no_grad()
     def guess(self, network: nn.Module, condition: Tensor, area: Tensor, noise: Tensor) -> Tensor:
         """The pictures (B, 3, S, S) that the network sees in noise alone."""
-        angle = torch.tensor(LAST * torch.pi / 2, device=noise.device)
-        noisy = angle.cos() * condition + angle.sin() * noise
+        alpha, sigma = levels(LAST)
+        noisy = alpha * condition + sigma * noise
         v, _ = network(noisy, area, condition, torch.full((len(noise),), LAST, device=noise.device))
-        picture: Tensor = angle.cos() * noisy - angle.sin() * v.float()
+        picture: Tensor = alpha * noisy - sigma * v.float()
         return picture.clamp(-1, 1)
 
     def fixed(self) -> Pair:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -128,22 +129,19 @@ class SDAmodalTask:
             chosen = replace(chosen, dtype="fp16" if on_gpu else "fp32")
         self.feature_config = chosen
         self.features = open_features(self.feature_config, recipe.run.device)
-        self._samples: list[Sample] | None = None
 
     def network(self) -> nn.Module:
         how = self.config
         return SDAmodalNet(self.features.channels, self.feature_config.layers, how.final_skip, how.widths, how.reduced)
 
+    @cached_property
     def samples(self) -> list[Sample]:
         """The objects to validate on."""
-        if self._samples is None:
-            opened = open_sets(self.data.validation, "data.validation") if self.data.validation else []
-            self._samples = fixed_samples(opened, self.data.validation_limit)
-        return self._samples
+        return fixed_samples(self.data.validation, self.data.validation_limit)
 
     def source(self, seed: int, batch: int) -> ObjectBatches:
         """Batches by number. Computes the features of all pictures first, so that data processes only read them."""
-        self.samples()  # errors of the fixed sets before the first step, not at the first validation
+        _ = self.samples  # errors of the fixed sets before the first step, not at the first validation
         source = Source(self.data, self.feature_config)
         for one in source.sets().sets:
             self.prepare(one.data)
@@ -166,7 +164,7 @@ class SDAmodalTask:
         how = section(self.data.crop, CropConfig, "data.crop")
         network.eval()
         rows = []
-        for sample in self.samples():
+        for sample in self.samples:
             image = sample.image
             crop = Crop.around(sample.visible.box, self.data.size, enlarge=how.enlarge, margin=how.margin)
             given = torch.from_numpy(crop.bits(sample.visible)).to(device).float()[None, None]
