@@ -3,7 +3,7 @@
 #   docker run --rm -p 7860:7860 -e AMODAL_TOKEN="$(openssl rand -hex 24)" amodal
 FROM python:3.12-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src ./src
 RUN python -m venv /opt/amodal \
     && /opt/amodal/bin/pip install --no-cache-dir -c constraints.txt ".[serve]"

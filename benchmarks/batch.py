@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import amodal
-from amodal.scale.local import run_local
-from amodal.scale.output import Output
-from amodal.scale.plan import read_plan
-from amodal.scale.worker import Spec, seed_of
+from amodal.batch.complete import Complete
+from amodal.batch.export import write_exports
+from amodal.batch.plan import read_plan
+from amodal.engine.local import run_local
+from amodal.engine.output import Output
+from amodal.engine.worker import Spec, seed_of
 from benchmarks.measure import side_by_side
 
 DEMO = Path(amodal.__file__).parent / "_demo"
@@ -45,8 +47,8 @@ def content_of(folder: Path) -> dict[str, bytes]:
 def overhead(folder: Path) -> dict[str, Any]:
     """The engine (plan, seeds, records, journal, shards, exports) against the same calls in a bare loop, in processor seconds."""
     path = prompts(folder, 6)
-    root, rows = read_plan(path)
-    spec = Spec("amodal.scale.complete:Complete", {"root": str(root), "model": {}})
+    rows = read_plan(path)
+    spec = Spec(Complete, {"root": str(rows.root), "model": {}})
     model = amodal.load()
     turn = iter(range(1000))
 
@@ -54,15 +56,16 @@ def overhead(folder: Path) -> dict[str, Any]:
         with Output(folder / f"out{next(turn)}", {}, rows) as out:
             for row, results in run_local(spec, out.missing()):
                 out.add(row, results)
-            out.finish()
+            out.finish(write_exports)
 
     def bare() -> None:
         for row in rows:
-            scene = model.open(amodal.read(root / row.content["image"]))
+            scene = model.open(amodal.read(rows.root / row.content["image"]))
             things = row.content["objects"]
             scene.complete_all(
-                [amodal.Prompt.from_dict(thing["prompt"]) for thing in things],
+                [amodal.Prompt.make(box=thing["given"]["box"]) for thing in things],
                 seeds=[seed_of(thing["id"], 0) for thing in things],
+                paint=False,
             )
 
     compared = side_by_side(engine, bare, times=9, clock=time.process_time)

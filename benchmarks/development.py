@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import amodal
-from amodal.errors import AmodalError
-from amodal.files import write_json
+from amodal.core.errors import AmodalError
+from amodal.core.files import write_json
 
 RESULTS = Path(__file__).parents[1] / "results"
 SETS = {"cocoa_demo": ("cocoa", "demo"), "composites_dev": ("masks", None), "bookstore_dev": ("masks", None)}

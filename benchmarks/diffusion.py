@@ -12,6 +12,8 @@ from benchmarks.measure import Skip, side_by_side
 
 STEPS = 20
 SIDES = {"sd15": 512, "sd2": 512, "sdxl": 1024}
+REHEARSED = 64
+"""Side of a rehearsal's pictures."""
 PIPELINES = {
     "sd15": "StableDiffusionInpaintPipeline",
     "sd2": "StableDiffusionInpaintPipeline",
@@ -32,9 +34,16 @@ SDXL = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+SD15 = {
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": (*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", *["CrossAttnUpBlock2D"] * 3),
+    "attention_head_dim": 8,
+    "cross_attention_dim": 768,
+}
 UNETS: dict[str, dict[str, Any]] = {
-    "sd15": {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
-    "sd2": {"sample_size": 64, **SD2},
+    "sd15": {"sample_size": 64, **SD15},
+    "sd2": {"sample_size": 64, **SD15, **SD2},
     "sdxl": SDXL,
 }
 
@@ -56,15 +65,15 @@ def run() -> dict[str, object]:
 
 
 def compare(
-    family: str, device: Any, dtype: Any, *, quarter: bool = False, steps: int = STEPS, times: int = 5
+    family: str, device: Any, dtype: Any, *, shrink: int = 1, steps: int = STEPS, times: int = 5
 ) -> dict[str, object]:
     """One network: ours with leakage against diffusers' pipeline without guidance (one evaluation a step, as ours) and with."""
     import torch
 
-    from amodal.protocols import Sampling
+    from amodal.plugins.protocols import Sampling
 
-    side = SIDES[family] // (4 if quarter else 1)
-    backbone = network_of(family, device, dtype, quarter=quarter)
+    side = SIDES[family] if shrink == 1 else REHEARSED
+    backbone = network_of(family, device, dtype, shrink=shrink)
     plain = pipeline_of(family, backbone)
     sampling = Sampling(steps, (0.3, 0.0), 1.0)
 
@@ -106,14 +115,15 @@ def compare(
     }
 
 
-def network_of(family: str, device: Any, dtype: Any, *, quarter: bool = False) -> Any:
+def network_of(family: str, device: Any, dtype: Any, *, shrink: int = 1) -> Any:
     """The backbone of a family with random weights; the empty prompt's embeddings are random too.
 
     Args:
         family: "sd15", "sd2" or "sdxl".
         device: where it runs.
         dtype: its precision.
-        quarter: all widths by four, for machines without a GPU.
+        shrink: what all widths are divided by, 4 or 8 for machines without a GPU; then the outermost and the innermost level
+            alone are there, of one layer each.
     """
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -122,16 +132,15 @@ def network_of(family: str, device: Any, dtype: Any, *, quarter: bool = False) -
     from amodal.inpainters.unet import UNetBackbone
 
     torch.manual_seed(0)
-    width = 4 if quarter else 1
     with torch.device(device):
-        config = {"block_out_channels": (320, 640, 1280, 1280), **UNETS[family]}
-        config["block_out_channels"] = tuple(n // width for n in config["block_out_channels"])
-        unet = UNet2DConditionModel(in_channels=9, norm_num_groups=32 // width, **config)
+        config = UNETS[family] if shrink == 1 else rehearsed(UNETS[family], shrink)
+        unet = UNet2DConditionModel(in_channels=9, norm_num_groups=32 // shrink, **config)
         vae = AutoencoderKL(
-            block_out_channels=tuple(n // width for n in (128, 256, 512, 512)),
+            block_out_channels=tuple(n // shrink for n in (128, 256, 512, 512)),
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
+            layers_per_block=2 if shrink == 1 else 1,
+            norm_num_groups=min(32, 128 // shrink),
             latent_channels=4,
         )
         text = {"prompt": torch.randn(1, 77, UNETS[family]["cross_attention_dim"], dtype=dtype)}
@@ -141,6 +150,13 @@ def network_of(family: str, device: Any, dtype: Any, *, quarter: bool = False) -
         torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns about parts that are not there
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False)
     return UNetBackbone(vae, unet, scheduler, text, Placement(device, dtype), blank=False)
+
+
+def rehearsed(config: dict[str, Any], shrink: int) -> dict[str, Any]:
+    """A U-Net's configuration for a rehearsal: the first and the last level, a layer each, narrower by `shrink`."""
+    ends = {name: (value[0], value[-1]) if isinstance(value, tuple) else value for name, value in config.items()}
+    ends["block_out_channels"] = tuple(n // shrink for n in ends["block_out_channels"])
+    return {**ends, "layers_per_block": 1, "transformer_layers_per_block": 1}
 
 
 def pipeline_of(family: str, backbone: Any) -> Any:

@@ -25,7 +25,7 @@ def run() -> dict[str, object]:
         raise Skip('torch is not installed; pip install "amodal[diffusion]"') from error
     from benchmarks.diffusion import network_of
 
-    backbone = network_of("sd15", torch.device("cpu"), torch.float32, quarter=True)
+    backbone = network_of("sd15", torch.device("cpu"), torch.float32, shrink=4)
     results: dict[str, object] = {
         "network": "Stable Diffusion 1.5's UNet at a quarter of its width, random weights, fp32",
         "parameters": sum(p.numel() for p in backbone.network.parameters()),

@@ -11,25 +11,25 @@ import time
 from pathlib import Path
 
 import amodal
-from amodal.protocols import Context, Job
-from amodal.registry import create_method, create_segmenter
+from amodal.plugins.protocols import Context, Request
+from amodal.plugins.registry import create_method, create_segmenter
 from benchmarks.measure import repeat
 
 DEMO = Path(amodal.__file__).parent / "_demo"
 
 
 def run() -> dict[str, object]:
-    """`occamodal` and the `pocket` inpainter on the demo's saucer; `pocket`: opening, first and further click."""
+    """`embedded` and the `pocket` inpainter on the demo's saucer; `pocket`: opening, first and further click."""
     image = amodal.read(DEMO / "coffee.jpg")
     visible = amodal.read_mask(DEMO / "coffee.saucer.png")
-    method, segmenter, model = create_method("occamodal"), create_segmenter("pocket"), amodal.load()
+    method, segmenter, model = create_method("embedded"), create_segmenter("pocket"), amodal.load()
     opened, scene = segmenter.embed(image), model.open(image)
     x0, y0, x1, y1 = visible.box
     first = amodal.Prompt.make(point=((x0 + x1) / 2, (y0 + y1) / 2))
     further = amodal.Prompt.make(points=[*first.points, (x0 + 5, y0 + 5)], labels=[1, 0])
 
     def mask() -> None:
-        method.complete(image, image, [Job(visible)], Context())
+        method.complete(image, image, [Request(visible)], Context())
 
     mask()
     began = time.process_time()

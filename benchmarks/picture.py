@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 import amodal
-from amodal.cli.demo import EXAMPLES, named_occluder
-from amodal.drawing import checkerboard
-from amodal.image import encode_png
+from amodal.cli.demo import EXAMPLES
+from amodal.core.drawing import checkerboard
+from benchmarks.drawing import save
 
 HEIGHT = 240
 
@@ -26,21 +24,14 @@ def row(image: np.ndarray, result: amodal.Completion) -> np.ndarray:
 
 
 def main() -> None:
-    """Write docs/images/demo.png."""
-    folder = Path(amodal.__file__).parent / "_demo"
+    """Write docs/images/demo.jpg."""
     model, rows = amodal.load(), []
     for example in EXAMPLES:
-        image = amodal.read(folder / example["file"])
-        mask = amodal.read_mask(folder / example["mask"]) if "mask" in example else None
-        parts = {name: example.get(name) for name in ("points", "labels", "box")}
-        scene = model.open(image)
-        visible = scene.segment(mask=mask, **parts)[0].mask
-        rows.append(row(image, scene.complete(mask=visible, occluder=named_occluder(scene, example, visible))))
+        scene = example.open(model)
+        rows.append(row(scene.image, example.complete(scene, example.visible(scene))))
     width = max(part.shape[1] for part in rows)
     padded = [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in rows]
-    target = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
-    target.write_bytes(encode_png(np.vstack(padded)))
-    print(target)
+    save("demo", np.vstack(padded), 1048)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import numpy as np
 from benchmarks.measure import Skip
 
 
-def run() -> dict[str, Any]:
-    """Times by setting; `speedup` is 16 samples of 200 DDIM steps one after the other to 16 samples of 25 steps at once."""
+def run(published: int = 200, steps: int = 25) -> dict[str, Any]:
+    """Times by setting; `speedup` is 16 samples of the published DDIM steps one after the other to 16 samples of `steps` at once."""
     try:
         import torch
     except ImportError as error:
         raise Skip("torch is not installed") from error
-    from amodal.methods.pix2gestalt.model import PUBLISHED
-    from amodal.methods.pix2gestalt.sampling import Settings
+    from amodal.networks.latent_diffusion.model import PUBLISHED
+    from amodal.networks.latent_diffusion.sampling import Settings
 
     cuda = torch.cuda.is_available()
     architecture = PUBLISHED if cuda else tiny()
@@ -36,12 +36,12 @@ def run() -> dict[str, Any]:
     mask = np.zeros((1, networks.size, networks.size), bool)
     mask[:, 20:50, 20:50] = True
     rows: list[dict[str, Any]] = []
-    slow = Settings(steps=200, batch=1)
+    slow = Settings(steps=published, batch=1)
     one = timed(networks, picture, mask, 1, slow, cuda)
-    rows.append({"setting": "ddim 200, one at a time", **one})
+    rows.append({"setting": f"ddim {published}, one at a time", **one})
     for samples in (1, 4, 16):
-        fast = Settings(steps=25, solver="dpm++", batch=16)
-        rows.append({"setting": "dpm++ 25, as one batch", **timed(networks, picture, mask, samples, fast, cuda)})
+        fast = Settings(steps=steps, solver="dpm++", batch=16)
+        rows.append({"setting": f"dpm++ {steps}, as one batch", **timed(networks, picture, mask, samples, fast, cuda)})
     return {
         "clock": "wall" if cuda else "processor",
         "device": torch.cuda.get_device_name() if cuda else "cpu",
@@ -55,7 +55,7 @@ def run() -> dict[str, Any]:
 
 def timed(networks: Any, picture: Any, mask: Any, samples: int, settings: Any, cuda: bool) -> dict[str, Any]:
     """Encode and draw: seconds (see `measure`) and peak GPU memory."""
-    from amodal.methods.pix2gestalt.sampling import encode, sample
+    from amodal.networks.latent_diffusion.sampling import encode, sample
 
     def work() -> None:
         condition = encode(networks, picture, mask).take([0] * samples)
@@ -90,13 +90,14 @@ def measure(work: Callable[[], None], cuda: bool) -> float:
 
 def tiny() -> Any:
     """64 x 64 pixels, four levels, a few channels."""
-    from amodal.methods.pix2gestalt.model import PUBLISHED, Architecture
+    from amodal.networks.latent_diffusion.model import PUBLISHED, Architecture
 
     unet = {"sample_size": 8, "block_out_channels": (8, 8, 16, 16), "cross_attention_dim": 12, "attention_head_dim": 2}
-    vae = {"block_out_channels": (4, 4, 8, 8), "norm_num_groups": 4}
+    vae = {"block_out_channels": (4, 4, 8, 8), "norm_num_groups": 4, "sample_size": 64}
     encoder = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     return Architecture(
-        {**PUBLISHED.unet, **unet, "norm_num_groups": 4},
-        {**PUBLISHED.vae, **vae},
-        {**PUBLISHED.image_encoder, **encoder, "image_size": 224, "projection_dim": 10},
+        "pix2gestalt",
+        unet={**PUBLISHED.unet, **unet, "norm_num_groups": 4},
+        vae={**PUBLISHED.vae, **vae},
+        image_encoder={**PUBLISHED.image_encoder, **encoder, "image_size": 28, "projection_dim": 10},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import amodal
-from amodal.prompt import Prompt
+from amodal.core.prompt import Prompt
 from benchmarks.measure import side_by_side
 
 

@@ -24,11 +24,11 @@ def run() -> dict[str, Any]:
     """Median seconds a view for each way, how cost grows with pixels and with objects, and the memory."""
     if not SCENE.is_file():
         raise Skip(f"needs {SCENE}")
-    from amodal.data.scenes import project
-    from amodal.data.scenes.cameras import CameraSampling, sample_cameras
-    from amodal.data.scenes.rays import Caster
-    from amodal.data.scenes.readers import ReaderOptions, open_source
-    from amodal.options import build_options
+    from amodal.core.options import build_options
+    from amodal.geometry import project
+    from amodal.geometry.cameras import CameraSampling, sample_cameras
+    from amodal.geometry.rays import Caster
+    from amodal.geometry.readers import ReaderOptions, open_source
 
     scene = open_source("gltf", SCENE, options=build_options(ReaderOptions, {})).geometry(None)
     cameras, _ = sample_cameras(scene, build_options(CameraSampling, {"count": VIEWS, "seed": 7}))
@@ -103,7 +103,7 @@ def peel(scene: Any, caster: Any, camera: Any) -> dict[int, int]:
 
 def one_by_one(scene: Any, camera: Any) -> dict[int, int]:
     """One cast per object, only through the box of its projected corners. Areas of the amodal masks."""
-    from amodal.data.scenes.rays import Caster
+    from amodal.geometry.rays import Caster
 
     height, width = camera.size
     areas = {}
@@ -133,7 +133,7 @@ def objects(scene: Any, cameras: list[Any]) -> dict[str, float]:
     """The same faces cut into more and more objects."""
     from dataclasses import replace
 
-    from amodal.data.scenes import Instance, project
+    from amodal.geometry import Instance, project
 
     found = {}
     for count in (1, 10, 125, 1000):
@@ -152,9 +152,9 @@ def processes(views: int = 12) -> dict[str, float]:
     from functools import partial
     from tempfile import TemporaryDirectory
 
-    from amodal.data.scenes.build import build
-    from amodal.data.scenes.config import BuildConfig
-    from amodal.scale.local import run_local
+    from amodal.engine.local import run_local
+    from amodal.synthesis.scenes.build import build
+    from amodal.synthesis.scenes.config import BuildConfig
 
     sample = {"count": views, "width": 640, "height": 480}
     scene = {"kind": "gltf", "path": str(SCENE), "name": "bookstore", "cameras": "sample", "sample": sample}

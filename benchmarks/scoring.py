@@ -27,7 +27,7 @@ def blob(rng: np.random.Generator) -> np.ndarray:
 
 def build(root: Path, objects: int = OBJECTS) -> None:
     """`annotations.json` in the project's own format and `predictions.json`, COCO results with names, in another order."""
-    from amodal.mask import Mask
+    from amodal.core.mask import Mask
 
     rng = np.random.default_rng(0)
     shapes = [blob(rng) for _ in range(400)]

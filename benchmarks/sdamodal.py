@@ -18,12 +18,12 @@ from benchmarks.measure import Skip
 from benchmarks.pix2gestalt import measure
 
 OBJECTS = 8
-FULL: dict[str, Any] = {"image_size": 768, "input_size": 512, "draws": 8}
-SMALL: dict[str, Any] = {"image_size": 128, "input_size": 64, "draws": 8}
+FULL: dict[str, Any] = {"image_size": 768, "input_size": 512}
+SMALL: dict[str, Any] = {"image_size": 128, "input_size": 64}
 WORDS = ("<|startoftext|>", "<|endoftext|>", "!")
 
 
-def run() -> dict[str, Any]:
+def run(objects: int = OBJECTS, draws: int = 8) -> dict[str, Any]:
     """Seconds for the first picture's features, for objects that share them, and for objects on their own."""
     try:
         import torch
@@ -33,12 +33,13 @@ def run() -> dict[str, Any]:
 
     cuda = torch.cuda.is_available()
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    masks = [amodal.Mask.from_box((60 * k, 40, 60 * k + 80, 200)) for k in range(OBJECTS)]
+    masks = [amodal.Mask.from_box((60 * k, 40, 60 * k + 80, 200)) for k in range(objects)]
     with TemporaryDirectory() as folder:
         root = Path(folder)
         options = {"weights": str(root / "sdamodal.safetensors"), "model": str(write_diffusion(root / "sd", cuda))}
         write_network(root / "sdamodal.safetensors", cuda)
-        options |= {**(FULL if cuda else SMALL), "draw_batch": 8, "batch": 8}
+        settings = {**(FULL if cuda else SMALL), "draws": draws}
+        options |= {**settings, "draw_batch": 8, "batch": 8}
         plain = amodal.load("sdamodal", device="auto", options={**options, "cache": "none"})
         kept = amodal.load("sdamodal", device="auto", options={**options, "cache": str(root / "features")})
 
@@ -61,8 +62,8 @@ def run() -> dict[str, Any]:
         "clock": "wall" if cuda else "processor",
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "networks": "full size, fp16, random weights" if cuda else "narrow, fp32, random weights",
-        "objects": OBJECTS,
-        "settings": FULL if cuda else SMALL,
+        "objects": objects,
+        "settings": settings,
         "parameters": {"network": count(plain.method.network), "unet": count(plain.method.features._parts["unet"])},
         "rows": rows,
         "sharing_saves": ratio(rows, "objects_each_computing_them", "objects_sharing_features"),

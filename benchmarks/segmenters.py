@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import amodal
-from amodal.prompt import Prompt
-from amodal.registry import create_segmenter
+from amodal.core.prompt import Prompt
+from amodal.plugins.registry import create_segmenter
 from benchmarks.measure import Skip, repeat
 
 

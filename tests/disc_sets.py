@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from amodal.core.mask import Mask
 from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
-from amodal.mask import Mask
 
 SIZE = (48, 64)
 

@@ -64,7 +64,7 @@ def nursery(*modules: str) -> Iterator[Nursery]:
 
 
 def main() -> None:
-    for name in ("amodal.cli", "amodal.scale.complete", "amodal.pipeline", "cv2", "scipy.ndimage", *sys.argv[1:]):
+    for name in ("amodal.cli", "amodal.batch.complete", "amodal.pipeline", "cv2", "scipy.ndimage", *sys.argv[1:]):
         importlib.import_module(name)
     import cv2
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from amodal.core.image import encode_png
+from amodal.core.mask import Mask
 from amodal.data.annotations import from_polygon
-from amodal.image import encode_png
-from amodal.mask import Mask
+from reference import coco_mask
 
 SIZE = (40, 60)
 FRONT = [10, 10, 30, 10, 30, 30, 10, 30]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amodal.scale.worker import Result
+from amodal.engine.worker import Result
 
 
 class Numbers:

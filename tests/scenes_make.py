@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from amodal.data.scenes import Camera, Instance, SceneGeometry
-from amodal.data.scenes.scene import assemble
+from amodal.geometry import Camera, Instance, Mesh, SceneGeometry
+from amodal.geometry.scene import assemble
 
 WORLD_FROM_CAM = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
 """OpenCV camera at the origin that looks along +x with z up."""
@@ -288,4 +288,4 @@ def scene_of(parts, loose: int = 0) -> SceneGeometry:
     count = len(parts) - loose
     ids = np.where(owner < count, owner + 1, 0).astype(np.int32)
     instances = tuple(Instance(k + 1, parts[k][0], parts[k][0]) for k in range(count))
-    return assemble("s", {"vertices": vertices, "faces": faces, "owner": ids, "instances": instances})
+    return assemble("s", Mesh(vertices, faces), ids, instances)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from amodal.devices import memory_info, pick_device, pick_dtype
-from amodal.errors import OptionError
+from amodal.core.errors import OptionError
+from amodal.runtime.devices import memory_info, pick_device, pick_dtype
 
 torch = pytest.importorskip("torch")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -14,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from amodal import fetch as fetching
-from amodal import weights
 from amodal.cli import run
-from amodal.errors import Cancelled, OutputError, UnknownNameError, WeightsError
-from amodal.weights import Weights
+from amodal.core.errors import Cancelled, OutputError, UnknownNameError, WeightsError
+from amodal.weights import catalogue, fit_state
+from amodal.weights import fetch as fetching
+from amodal.weights.catalogue import Weights
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 COMMIT = "c0ffee" * 6 + "c0de"
@@ -77,7 +78,21 @@ class Handler(BaseHTTPRequestHandler):
             start = int(self.headers["Range"][6:-1])
             if start >= len(content):
                 return self.send(416, b"")
-            return self.send(206, content[start:], {"ETag": '"one"'})
+            first = 0 if path == "/file-elsewhere" else start
+            ranged = {"ETag": '"one"', "Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
+            return self.send(206, content[first:], ranged)
+        if path == "/file-416":
+            return self.send(416, b"")
+        if path in ("/file-endless", "/file-no-number"):
+            self.send_response(200)
+            if path == "/file-no-number":
+                self.send_header("Content-Length", "many")
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                for _ in range(1000 if path == "/file-endless" else 1):
+                    self.wfile.write(content)
+            self.close_connection = True
+            return None
         return self.send(200, content, {"ETag": '"one"'})
 
     def send(self, code: int, content: bytes, headers: dict[str, str] | None = None) -> None:
@@ -135,15 +150,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Any) -> Path:
 
 
 def given(monkeypatch: pytest.MonkeyPatch, **entry: Any) -> None:
-    entry = {"kind": "file", "file": "net.bin", "summary": "", "licence": "MIT", **entry}
-    monkeypatch.setattr(weights, "catalogue", lambda: {"net": Weights(name="net", **entry)})
+    entry = {"kind": "file", "file": "net.bin", "summary": "", "license": "MIT", **entry}
+    monkeypatch.setattr(catalogue, "entries", lambda: {"net": Weights(name="net", **entry)})
 
 
 def test_a_file_is_fetched_once(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
     given(monkeypatch, sources=(f"{server.url}/file",), sha256=hashlib.sha256(CONTENT).hexdigest())
     ticks: list[tuple[str, int, int]] = []
-    path = fetching.fetch("net", lambda *tick: ticks.append(tick))
-    assert path.read_bytes() == CONTENT and path == weights.locate("net")
+    path = fetching.fetch("net", lambda *progress: ticks.append(progress))
+    assert path.read_bytes() == CONTENT and path == catalogue.locate("net")
     assert ticks[-1] == ("MB", 4, 4)
     assert sorted(each.name for each in path.parent.iterdir()) == ["net.bin", "record.json"]
     count = len(server.seen)
@@ -162,7 +177,7 @@ def test_a_broken_connection_is_resumed(monkeypatch: pytest.MonkeyPatch, server:
     with pytest.raises(WeightsError, match="could not be fetched"):
         fetching.fetch("net")
     with pytest.raises(WeightsError, match="'net' are not on this machine; run: amodal fetch net"):
-        weights.locate("net")
+        catalogue.locate("net")
     assert fetching.fetch("net").read_bytes() == CONTENT
     assert server.seen[-1][1] == f"bytes={len(CONTENT) // 2}-"
 
@@ -183,18 +198,53 @@ def test_cancelling_keeps_what_is_there(monkeypatch: pytest.MonkeyPatch, server:
 
 def test_a_part_that_is_as_long_as_the_file_is_begun_again(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
     given(monkeypatch, sources=(f"{server.url}/file",))
-    place = weights.place_of(weights.find("net"))
+    place = catalogue.place_of(catalogue.find("net"))
     place.parent.mkdir(parents=True)
     (place.parent / "net.bin.part").write_bytes(b"x" * len(CONTENT))
     (place.parent / "net.bin.part.etag").write_text('"one"')
     assert fetching.fetch("net").read_bytes() == CONTENT
 
 
+def test_servers_that_answer_nonsense(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path) -> None:
+    """A size that is no number, another part than was asked for, a body without an end, an address that is none: told, not a
+    traceback, and not a byte of it is taken for the file."""
+    monkeypatch.setattr(fetching, "LOOSE", 1 << 20)
+    given(monkeypatch, sources=(f"{server.url}/file-no-number",))
+    assert fetching.fetch("net").read_bytes() == CONTENT
+    place = home / "home" / "weights" / "net"
+    for path, text in (
+        ("/file-416", "HTTP 416"),
+        ("/file-endless", "sends more than"),
+        ("nowhere", "unknown url type"),
+    ):
+        shutil.rmtree(place, ignore_errors=True)
+        given(monkeypatch, sources=(f"{server.url}{path}" if path.startswith("/") else path,), size=len(CONTENT))
+        with pytest.raises(WeightsError, match=text):
+            fetching.fetch("net")
+    shutil.rmtree(place, ignore_errors=True)
+    given(monkeypatch, sources=(f"{server.url}/file-elsewhere",))
+    place.mkdir(parents=True)
+    (place / "net.bin.part").write_bytes(CONTENT[:1000])
+    (place / "net.bin.part.etag").write_text('"one"')
+    with pytest.raises(WeightsError, match="another part of the file"):
+        fetching.fetch("net")
+    assert fetching.fetch("net").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("record", ["[1]", '{"sha256": 5}', '{"revision": "../../.."}', '{"files": [1]}', "5"])
+def test_damaged_records(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path, record: str) -> None:
+    given(monkeypatch, sources=(f"{server.url}/file",))
+    fetching.fetch("net")
+    (home / "home" / "weights" / "net" / "record.json").write_text(record)
+    with pytest.raises(WeightsError, match="record .* is damaged"):
+        fetching.check("net")
+
+
 def test_mirrors_in_turn(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
     good = hashlib.sha256(CONTENT).hexdigest()
     given(monkeypatch, sources=tuple(f"{server.url}/file{end}" for end in ("404", "-other", "")), sha256=good)
     assert fetching.fetch("net").read_bytes() == CONTENT
-    assert weights.record_of(weights.find("net"))["source"] == f"{server.url}/file"
+    assert catalogue.record_of(catalogue.find("net"))["source"] == f"{server.url}/file"
 
 
 def test_all_sources_fail(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path) -> None:
@@ -246,12 +296,12 @@ def test_weights_that_do_not_fit_say_whether_the_file_is_altered(monkeypatch: py
     with pytest.raises(
         WeightsError, match=r"2 missing \(weight, bias\)\. The file is the one on record \(sha256 \w{12}\.\.\.\)"
     ):
-        weights.fit_state(network, {}, "net")
+        fit_state(network, {}, "net")
     path.write_bytes(b"altered")
     with pytest.raises(
-        WeightsError, match=r"The file has sha256 \w{12}\.\.\., the record says .*; run: amodal fetch net --check"
+        WeightsError, match=r"The file has sha256 \w{12}\.\.\., the record says .*; fetch net again with a check"
     ):
-        weights.fit_state(network, {}, "net")
+        fit_state(network, {}, "net")
 
 
 def test_a_small_disk(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path) -> None:
@@ -259,7 +309,7 @@ def test_a_small_disk(monkeypatch: pytest.MonkeyPatch, server: Any, home: Path) 
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 1_000_000))
     with pytest.raises(
-        OutputError, match=r"0\.0 GB are needed in .*, 0\.0 GB are free; free some space, or set AMODAL_HOME"
+        OutputError, match=r"\d+ MB are needed in .*, 1 MB are free; free some space, or set AMODAL_HOME"
     ):
         fetching.fetch("net")
     monkeypatch.undo()
@@ -301,16 +351,16 @@ class TestHub:
             monkeypatch, kind="hub", sources=("gone/net", f"some/net@{COMMIT}"), files=("config.json", "*.safetensors")
         )
         folder = fetching.fetch("net")
-        assert folder == weights.locate("net") == home / "hf" / "hub" / "models--some--net" / "snapshots" / COMMIT
+        assert folder == catalogue.locate("net") == home / "hf" / "hub" / "models--some--net" / "snapshots" / COMMIT
         assert sorted(each.name for each in folder.iterdir()) == ["config.json", "model.safetensors"]
-        record = weights.record_of(weights.find("net"))
+        record = catalogue.record_of(catalogue.find("net"))
         assert (record["source"], record["revision"]) == ("some/net", COMMIT)
         assert fetching.check("net") == []
 
     def test_any_repository_without_its_pickles(self) -> None:
         folder = fetching.fetch("some/net")
         assert sorted(each.name for each in folder.iterdir()) == ["config.json", "model.safetensors"]
-        assert weights.locate("some/net") == folder
+        assert catalogue.locate("some/net") == folder
 
     def test_damage_is_found_and_mended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = fetching.fetch("some/net")
@@ -318,17 +368,17 @@ class TestHub:
             (folder / name).resolve().write_bytes(FILES[name][:-1] + b"!")
         assert fetching.check("some/net") == ["config.json", "model.safetensors"]
         with pytest.raises(WeightsError, match="are (here in part only|not on this machine)"):
-            weights.locate("some/net")
+            catalogue.locate("some/net")
         assert fetching.fetch("some/net") == folder
         assert all((folder / name).read_bytes() == FILES[name] for name in ("config.json", "model.safetensors"))
-        assert weights.locate("some/net") == folder
+        assert catalogue.locate("some/net") == folder
 
     def test_an_interrupted_fetch_is_no_folder_to_load(self, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = fetching.fetch("some/net")
         (folder / "model.safetensors").unlink()
-        fetching.mark(weights.entry_of("some/net")).touch()
+        fetching.mark(catalogue.entry_of("some/net")).touch()
         with pytest.raises(WeightsError, match="are here in part only; to get the rest run: amodal fetch some/net"):
-            weights.locate("some/net")
+            catalogue.locate("some/net")
         assert (fetching.fetch("some/net") / "model.safetensors").exists()
 
     def test_terms_must_be_accepted(self, server: Any) -> None:

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
-from amodal.errors import WeightsError  # noqa: E402
-from amodal.tensors import check_safetensors, fit_state, load_tensors  # noqa: E402
+from amodal.core.errors import WeightsError  # noqa: E402
+from amodal.weights.tensors import check_safetensors, fit_state, load_tensors  # noqa: E402
 
 
 @pytest.fixture

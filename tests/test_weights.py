@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from amodal import weights
-from amodal.errors import UnknownNameError, WeightsError
-from amodal.weights import Weights
+from amodal.core.errors import UnknownNameError, WeightsError
+from amodal.weights import catalogue
+from amodal.weights.catalogue import Weights
 
 
 @pytest.fixture(autouse=True)
@@ -23,45 +23,45 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def given(monkeypatch: pytest.MonkeyPatch, **entries: dict[str, object]) -> None:
-    table = {name: Weights(name=name, summary="", licence="MIT", **entry) for name, entry in entries.items()}  # type: ignore[arg-type]
-    monkeypatch.setattr(weights, "catalogue", lambda: table)
+    table = {name: Weights(name=name, summary="", license="MIT", **entry) for name, entry in entries.items()}  # type: ignore[arg-type]
+    monkeypatch.setattr(catalogue, "entries", lambda: table)
 
 
 def test_every_embedded_file_is_what_the_record_says() -> None:
-    for name, entry in weights.catalogue().items():
+    for name, entry in catalogue.entries().items():
         assert entry.kind in ("file", "hub", "embedded")
         if entry.kind == "embedded":
-            assert weights.embedded(name).is_file()
+            assert catalogue.embedded(name).is_file()
 
 
 def test_embedded_checks_the_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "_weights").mkdir()
     file = tmp_path / "_weights" / "net.onnx"
     file.write_bytes(b"network")
-    monkeypatch.setattr(weights, "PACKAGE", tmp_path)
-    given(monkeypatch, net={"kind": "embedded", "file": "net.onnx", "sha256": weights.sha256(file)})
-    assert weights.embedded("net") == file == weights.locate("net")
+    digest = catalogue.sha256(file)
+    given(monkeypatch, net={"kind": "embedded", "file": "net.onnx", "sha256": digest, "package": tmp_path})
+    assert catalogue.embedded("net") == file == catalogue.locate("net")
     file.write_bytes(b"altered")
     with pytest.raises(WeightsError, match=r"'net' are damaged: the file has sha256 \w+\.\.\., the record says \w+"):
-        weights.embedded("net")
+        catalogue.embedded("net")
     file.unlink()
     with pytest.raises(WeightsError, match="'net' are missing from this installation"):
-        weights.embedded("net")
+        catalogue.embedded("net")
 
 
 def test_embedded_is_only_for_what_ships(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, big={"kind": "hub", "sources": ("some/where",)})
     with pytest.raises(WeightsError, match="'big' do not ship in the package; run: amodal fetch big"):
-        weights.embedded("big")
+        catalogue.embedded("big")
     with pytest.raises(UnknownNameError, match="no weights named 'bog'; did you mean 'big'"):
-        weights.embedded("bog")
+        catalogue.embedded("bog")
 
 
 def test_a_malformed_catalogue(tmp_path: Path) -> None:
     file = tmp_path / "weights.toml"
-    file.write_text('[net]\nkind = "hub"\nsummary = "x"\nlicence = "MIT"\nsizes = 3\n')
+    file.write_text('[net]\nkind = "hub"\nsummary = "x"\nlicense = "MIT"\nsizes = 3\n')
     with pytest.raises(WeightsError, match=r"weights.toml: sizes: extra inputs are not permitted"):
-        weights.catalogue(file)
+        catalogue.entries(file)
 
 
 def snapshot(home: Path, repository: str, commit: str = "c0ffee") -> Path:
@@ -77,23 +77,23 @@ def snapshot(home: Path, repository: str, commit: str = "c0ffee") -> Path:
 def test_locate_takes_the_first_source_that_is_here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, sd={"kind": "hub", "sources": ("gone/sd", "mirror/sd"), "size": 4_270_000_000})
     with pytest.raises(
-        WeightsError, match=r"'sd' are not on this machine; run: amodal fetch sd  \(4\.3 GB, licence MIT"
+        WeightsError, match=r"'sd' are not on this machine; run: amodal fetch sd  \(4\.3 GB, license MIT"
     ):
-        weights.locate("sd")
+        catalogue.locate("sd")
     folder = snapshot(home, "mirror/sd")
-    assert weights.locate("sd") == folder == weights.locate("mirror/sd")
+    assert catalogue.locate("sd") == folder == catalogue.locate("mirror/sd")
 
 
 def test_locate_own_folders_and_files(home: Path) -> None:
     (home / "own").mkdir()
-    assert weights.locate(str(home / "own")) == home / "own"
+    assert catalogue.locate(str(home / "own")) == home / "own"
     (home / "own" / "net.ckpt").write_bytes(b"x")
-    assert weights.locate(str(home / "own" / "net.ckpt")) == home / "own" / "net.ckpt"
+    assert catalogue.locate(str(home / "own" / "net.ckpt")) == home / "own" / "net.ckpt"
     with pytest.raises(WeightsError, match=r"'no/body' are not on this machine; run: amodal fetch no/body"):
-        weights.locate("no/body")
+        catalogue.locate("no/body")
     for name in (str(home / "absent"), "./absent", "a/b/c", "plain"):
         with pytest.raises(UnknownNameError, match="is no file or folder, no hub name"):
-            weights.locate(name)
+            catalogue.locate(name)
 
 
 def test_a_folder_that_is_not_whole(home: Path) -> None:
@@ -102,23 +102,23 @@ def test_a_folder_that_is_not_whole(home: Path) -> None:
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
     with pytest.raises(WeightsError, match=r"is not whole: model.safetensors.index.json promises model-1.safetensors"):
-        weights.locate(str(folder))
+        catalogue.locate(str(folder))
     index.write_text('{"weight_map": {"a"')
-    with pytest.raises(WeightsError, match=r"is not complete JSON; was it cut short"):
-        weights.locate(str(folder))
+    with pytest.raises(WeightsError, match=r"is not complete JSON: .*; was it cut short"):
+        catalogue.locate(str(folder))
     index.unlink()
     (folder / "model_index.json").write_text(
         json.dumps({"_class_name": "X", "unet": ["diffusers", "U"], "none": [None, None]})
     )
     with pytest.raises(WeightsError, match=r"model_index.json promises unet"):
-        weights.locate(str(folder))
+        catalogue.locate(str(folder))
     (folder / "unet").mkdir()
     (folder / "unet" / "model.safetensors").write_bytes((100).to_bytes(8, "little") + b"{}")
     with pytest.raises(WeightsError, match=r"is not a whole safetensors file"):
-        weights.locate(str(folder))
+        catalogue.locate(str(folder))
 
 
 def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not weights.offline()
+    assert not catalogue.offline()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert weights.offline()
+    assert catalogue.offline()

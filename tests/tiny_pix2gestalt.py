@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from amodal.methods.pix2gestalt.convert import sources
-from amodal.methods.pix2gestalt.model import PUBLISHED, Architecture, Networks
+from amodal.networks.latent_diffusion.convert import sources
+from amodal.networks.latent_diffusion.model import PUBLISHED, Architecture, Networks
 
 TINY = Architecture(
+    "pix2gestalt",
     unet={
         **PUBLISHED.unet,
         "sample_size": 8,
@@ -32,12 +34,23 @@ TINY = Architecture(
     },
 )
 """64 x 64 pixels, latents of 8 x 8."""
+TINY_ZERO = replace(TINY, name="zero123", unet={**TINY.unet, "in_channels": 8}, pose=4)
+VOLUME = {
+    "views": 4,
+    "dims": (8, 8, 16, 16),
+    "channels": TINY.unet["block_out_channels"],
+    "time": 16,
+    "size": 8,
+    "depth": 8,
+}
+TINY_SYNC = replace(TINY_ZERO, name="syncdreamer", volume=VOLUME)
+"""The novel-view models' sisters of it."""
 
 
-def tiny_networks(seed: int = 0) -> Networks:
+def tiny_networks(seed: int = 0, architecture: Architecture = TINY) -> Networks:
     """Random, but with every tensor away from the values it starts with (norms of 1, biases of 0)."""
     torch.manual_seed(seed)
-    networks = TINY.build()
+    networks = architecture.build()
     for part in networks.parts().values():
         for value in part.parameters():
             value.data += torch.randn_like(value) * 0.05
@@ -62,7 +75,7 @@ def original_state(networks: Networks) -> OrderedDict[str, torch.Tensor]:
     for name, module in networks.parts().items():
         for key, value in module.state_dict().items():
             source, tensor = plan[name][key], value.detach()
-            if name == "unet":
+            if name == "unet" and networks.volume is None:
                 out[plain[name][key].key] = tensor + 1
             if source.part:
                 parts.setdefault((source.key, source.part[1]), {})[source.part[0]] = tensor

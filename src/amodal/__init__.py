@@ -2,18 +2,41 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .completion import Alternative, Completion
-from .errors import AmodalError, Cancelled
-from .image import read, read_mask
-from .mask import Mask, SoftMask
-from .pipeline import Model, Scene, load
-from .prompt import Prompt
-
 if TYPE_CHECKING:
+    from .core.completion import Alternative, Completion
+    from .core.errors import AmodalError, Cancelled
+    from .core.image import read, read_mask
+    from .core.mask import Mask
+    from .core.prompt import Prompt
+    from .core.soft_mask import SoftMask
     from .data import Dataset, Sample, dataset
     from .evaluation import Report, evaluate
+    from .pipeline import Model, Scene, load
+    from .pipeline.layers import Layers
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Alternative": "core.completion",
+    "AmodalError": "core.errors",
+    "Cancelled": "core.errors",
+    "Completion": "core.completion",
+    "Dataset": "data",
+    "Layers": "pipeline.layers",
+    "Mask": "core.mask",
+    "Model": "pipeline",
+    "Prompt": "core.prompt",
+    "Report": "evaluation",
+    "Sample": "data",
+    "Scene": "pipeline",
+    "SoftMask": "core.soft_mask",
+    "dataset": "data",
+    "evaluate": "evaluation",
+    "load": "pipeline",
+    "read": "core.image",
+    "read_mask": "core.image",
+}
+"""Public names and the modules they live in, imported at first use: `import amodal` itself costs nothing."""
 
 __all__ = [
     "Alternative",
@@ -21,6 +44,7 @@ __all__ = [
     "Cancelled",
     "Completion",
     "Dataset",
+    "Layers",
     "Mask",
     "Model",
     "Prompt",
@@ -36,19 +60,15 @@ __all__ = [
     "read_mask",
 ]
 
-LAZY = {
-    "Dataset": "data",
-    "Report": "evaluation",
-    "Sample": "data",
-    "dataset": "data",
-    "evaluate": "evaluation",
-}
-"""Public names that live in a subpackage, imported at first use."""
-
 
 def __getattr__(name: str) -> Any:
-    if name not in LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module 'amodal' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{LAZY[name]}", __name__), name)
+    found = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amodal.cli import run
-from amodal.registry import KINDS, names
+from amodal.plugins.registry import KINDS, names
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 
@@ -30,7 +30,7 @@ def test_show(name, capsys):
     assert name in capsys.readouterr().out
     assert run(["show", name, "--json"]) == 0
     for record in json.loads(capsys.readouterr().out):
-        assert record["summary"] and record["licence"]
+        assert record["summary"] and record["license"]
         assert all(option["description"] for option in record["options"]), "every option says what it is"
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from amodal import registry, weights
-from amodal.cli import doctor, run
-from amodal.weights import Weights
+from amodal.cli import run
+from amodal.core import extras
+from amodal.plugins import registry
+from amodal.weights import catalogue
+from amodal.weights.catalogue import Weights
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,16 @@ def test_it_tells_about_everything(capsys: Any, home: Path) -> None:
         assert sorted(told[kind]) == registry.names(kind)
         assert all(row["ready"] or row["do"] for row in told[kind].values())
     assert told["segmenters"]["grabcut"] == {"ready": True, "do": ""}
+    for kind, name, option in (
+        ("methods", "asbu", "weights"),
+        ("methods", "occamodal", "weights"),
+        ("inpainters", "diffusers", "model"),
+    ):
+        told_of = told[kind][name]
+        assert (
+            told_of == {"ready": False, "do": f"needs weights of your own, as the option {option}"}
+            or "pip" in told_of["do"]
+        )
     assert (
         "amodal fetch sam-vit-h  (2.6 GB)" in told["segmenters"]["sam"]["do"]
         or "pip install" in told["segmenters"]["sam"]["do"]
@@ -49,22 +61,24 @@ def test_it_tells_about_everything(capsys: Any, home: Path) -> None:
 
 
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    real = doctor.version_of
-    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "diffusers" else real(name))
+    real, absent = extras.version_of, ("diffusers", "ruff", "mypy", "import-linter")
+    monkeypatch.setattr(extras, "version_of", lambda name: None if name in absent else real(name) or "1.0")
     code, told = report(capsys)
     assert code == 0
-    assert told["segmenters"]["sam"]["do"] == 'pip install "amodal[diffusion]"  (missing: diffusers)'
+    assert told["segmenters"]["sam"]["do"] == 'pip install diffusers  (the extra "diffusion" of amodal)'
     assert run(["doctor"]) == 0
-    assert 'missing diffusers: pip install "amodal[diffusion]"' in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert 'missing diffusers: pip install diffusers  (the extra "diffusion" of amodal)' in text
+    assert "ruff" not in text, "who does not work on amodal itself does not miss it"
 
 
 def test_damaged_weights_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "_weights").mkdir()
     (tmp_path / "_weights" / "x.onnx").write_bytes(b"cut sho")
-    entry = Weights(name="x", kind="embedded", summary="", file="x.onnx", sha256="ab" * 32, licence="Apache-2.0")
-    real = weights.catalogue()
-    monkeypatch.setattr(weights, "catalogue", lambda: {**real, "x": entry})
-    monkeypatch.setattr(weights, "PACKAGE", tmp_path)
+    entry = Weights(name="x", kind="embedded", summary="", file="x.onnx", sha256="ab" * 32, license="Apache-2.0")
+    entry = entry.model_copy(update={"package": tmp_path})
+    real = catalogue.entries()
+    monkeypatch.setattr(catalogue, "entries", lambda: {**real, "x": entry})
     code, told = report(capsys)
     assert code == 1
     assert any("weights x: damaged: weights 'x' are damaged" in problem for problem in told["problems"])
@@ -78,7 +92,7 @@ def test_weights_that_are_here(monkeypatch: pytest.MonkeyPatch, home: Path, caps
     (folder / "refs" / "main").write_text("c0ffee")
     (folder / "snapshots" / "c0ffee").mkdir(parents=True)
     (folder / "snapshots" / "c0ffee" / "config.json").write_text("{}")
-    monkeypatch.setattr(doctor, "version_of", lambda name: "1.0")
+    monkeypatch.setattr(extras, "version_of", lambda name: "1.0")
     assert report(capsys)[1]["segmenters"]["sam"]["ready"]
     assert run(["list", "weights"]) == 0
     assert "sam-vit-h        here        2.6 GB  SAM, ViT-H" in capsys.readouterr().out
@@ -88,13 +102,13 @@ def test_weights_that_are_here(monkeypatch: pytest.MonkeyPatch, home: Path, caps
 
 def test_list_and_show_weights(capsys: Any) -> None:
     assert run(["list", "weights", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)["weights"]) == set(weights.catalogue())
-    for name, entry in weights.catalogue().items():
-        assert entry.licence and entry.summary, name
+    assert set(json.loads(capsys.readouterr().out)["weights"]) == set(catalogue.entries())
+    for name, entry in catalogue.entries().items():
+        assert entry.license and entry.summary, name
         assert entry.kind == "embedded" or entry.sources, name
         assert run(["show", name, "--json"]) == 0
         record = json.loads(capsys.readouterr().out)[-1]
-        assert record["kind"] == "weights" and record["licence"].startswith(entry.licence)
+        assert record["kind"] == "weights" and record["license"].startswith(entry.license)
     assert run(["show", "sam"]) == 0
     assert "sam-vit-h: 2.6 GB, not here; Apache-2.0" in capsys.readouterr().out
     assert run(["list", "wights"]) == 2
@@ -105,4 +119,4 @@ def test_every_plugin_names_weights_of_the_catalogue() -> None:
     for kind in ("methods", "inpainters", "segmenters"):
         for name in registry.names(kind):
             cls = registry.find(kind, name)
-            assert set(cls.needed_weights()) <= set(cls.weights) <= set(weights.catalogue()), name
+            assert set(cls.needed_weights()) <= set(cls.weights) <= set(catalogue.entries()), name

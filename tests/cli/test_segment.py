@@ -9,11 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco
+from PIL import Image
 
 import amodal
 from amodal.cli import run
-from amodal.image import encode_png, read
+from amodal.core.image import encode_png, read
+from reference import coco_mask as coco
 
 SUFFIXES = (".amodal.png", ".visible.png", ".cutout.png", ".overlay.png", ".json")
 
@@ -128,7 +129,7 @@ def test_nothing_is_overwritten_without_force(files, capsys):
     assert run(arguments) == 0
     before = results(files / "out")
     assert run([*arguments, "--method", "visible"]) == 1
-    assert "exists already; add --force" in capsys.readouterr().err
+    assert "--force replaces it" in capsys.readouterr().err
     assert results(files / "out") == before
     assert run([*arguments, "--method", "visible", "--force"]) == 0
     assert results(files / "out") != before
@@ -151,11 +152,11 @@ BAD = {
         2,
         "rounds=",
     ),
-    "setting form": (["photo.png", "--point", "1,1", "--set", "leak"], 2, "--set takes name=value"),
+    "setting form": (["photo.png", "--point", "1,1", "--set", "leak"], 2, "a setting has the form name=value"),
     "mask size": (["photo.png", "--mask", "small.png"], 1, "is 5 x 4 pixels, the image 128 x 96"),
     "mask empty": (["photo.png", "--mask", "empty.png"], 1, "marks no pixel"),
     "text": (["photo.png", "--text", "disc", "--segmenter", "grabcut"], 2, "does not understand words"),
-    "like": (["--like", "photo.png"], 1, "is not a JSON text file"),
+    "like": (["--like", "photo.png"], 1, "is not a text file"),
     "like foreign": (["--like", "foreign.json"], 1, "is not a result of amodal segment"),
     "output": (["photo.png", "--point", "45,48", "-o", "photo.png"], 1, "cannot write"),
     "samples": (["photo.png", "--point", "45,48", "--samples", "0"], 2, "samples"),
@@ -181,7 +182,8 @@ def test_stdin(files):
     command = [sys.executable, "-m", "amodal", "segment", "-", "--box", "28,16,92,80", "-o", str(files / "out")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     with open(files / "photo.png", "rb") as photo:
-        subprocess.run(command, stdin=photo, check=True, env=environment, capture_output=True)
+        done = subprocess.run(command, stdin=photo, check=True, env=environment, capture_output=True, text=True)
+    assert "next: amodal segment PHOTO --like" in done.stderr  # a record of stdin names no photo
     assert (files / "out" / "stdin.amodal.png").exists()
 
 
@@ -223,3 +225,52 @@ def test_like_repeats_a_corrected_mask(files, disc_visible):
     assert run(["segment", "--like", str(first["json"]), "-o", str(files / "b")]) == 0
     for what in ("amodal", "cutout"):
         assert (files / "b" / first[what].name).read_bytes() == first[what].read_bytes()
+
+
+def test_json_alone_writes_no_file(tmp_path, monkeypatch, capsys):
+    import amodal
+
+    monkeypatch.chdir(tmp_path)
+    photo = Path(amodal.__file__).parent / "_demo" / "coffee.jpg"
+    assert run(["segment", str(photo), "--box", "100,90,480,380", "--method", "hull", "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["files"] == {} and record["amodal_area"] > 0 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"samples": "many"},
+        {"seed": []},
+        {"prompt": 3},
+        {"prompt": {"points": 7}},
+        {"method": "hull"},
+        {"image": "photo.jpg"},
+        {"image": {"file": 3}},
+        {"occluder": {"size": 1}},
+        {"seed": float("1e400")},
+    ],
+)
+def test_an_edited_record_is_told_in_one_line(change, photo, disc_visible, tmp_path, capsys):
+    import amodal
+
+    record = amodal.load("hull").open(photo).complete(mask=disc_visible).to_dict()
+    record["provenance"]["image"]["file"] = str(tmp_path / "photo.png")
+    record["provenance"].update(change)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    assert run(["segment", "--like", str(tmp_path / "record.json"), "-o", str(tmp_path / "out")]) in (1, 2)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_record_saved_from_python_is_repeated(photo, disc_visible, tmp_path, capsys):
+    import amodal
+
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    done = amodal.load("hull").open(photo).complete(mask=disc_visible, seed=3)
+    files = done.save(tmp_path / "python")
+    like = ["segment", str(tmp_path / "photo.png"), "--like", str(files["json"]), "-o", str(tmp_path / "again")]
+    assert run(like) == 0 and "is not the picture" not in capsys.readouterr().err
+    again = json.loads((tmp_path / "again" / "photo.json").read_text())
+    assert again["amodal"] == done.to_dict()["amodal"] and again["provenance"]["seed"] == 3
+    assert (tmp_path / "again" / "photo.cutout.png").read_bytes() == files["cutout"].read_bytes()

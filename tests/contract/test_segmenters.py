@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from amodal import Prompt
-from amodal.errors import PromptError
+from amodal.core.errors import PromptError
 from amodal.pipeline import Model
-from amodal.protocols import Segmenter
-from amodal.registry import create_inpainter, create_method, create_segmenter, names
+from amodal.plugins.protocols import Segmenter
+from amodal.plugins.registry import create_inpainter, create_method, create_segmenter, names
 
 ALL = ("grabcut", "pocket", "sam", "sam2", "sam3")
 
@@ -92,3 +92,17 @@ def test_words_are_understood_or_refused(segmenter: Segmenter, photo: np.ndarray
         assert "sam3" in str(error)
     else:
         assert found and segmenter.name == "sam3"
+
+
+def test_up_to_three_proposals_for_a_click_best_first(segmenter: Segmenter, photo: np.ndarray) -> None:
+    scene = model(segmenter).open(photo)
+    found = scene.propose(point=(60, 45))
+    assert 1 <= len(found) <= 3
+    scores = [proposal.score or 0.0 for proposal in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores) and all(proposal.mask for proposal in found)
+    whole = np.zeros(photo.shape[:2], bool)
+    whole[10:20, 10:20] = True
+    assert scene.propose(mask=whole)[0].mask.area == 100
+    with pytest.raises(PromptError):
+        scene.propose(point=(-5, 3))

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 
 from amodal import dataset
-from amodal.data.composites import renders, rooms
-from amodal.data.composites.build import LibraryConfig, open_library
-from amodal.data.composites.fixed import CompositesConfig, build
-from amodal.data.composites.library import Library
-from amodal.data.composites.paint import paint, resize
-from amodal.data.composites.place import Layer, Layout, Placer, similarity
-from amodal.data.composites.renders import write_renders
-from amodal.data.composites.rooms import build_rooms
-from amodal.data.composites.sprites import cut_out, cut_plainly
-from amodal.data.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, VISIBLE, CropStream, StreamConfig
-from amodal.errors import Cancelled, DataError
-from amodal.scale.local import run_local
-from amodal.scale.worker import Worker
+from amodal.core.config import section
+from amodal.core.errors import Cancelled, DataError, OptionError, OutputError
+from amodal.engine.local import run_local
+from amodal.engine.worker import Worker
+from amodal.synthesis.composites.build import LibraryConfig, open_library
+from amodal.synthesis.composites.fixed import CompositesConfig, build
+from amodal.synthesis.composites.library import Library
+from amodal.synthesis.composites.paint import paint, resize
+from amodal.synthesis.composites.place import Layer, Layout, Placer, similarity
+from amodal.synthesis.composites.sprites import cut_out, cut_plainly
+from amodal.synthesis.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, VISIBLE, CropStream, StreamConfig
+from amodal.synthesis.rooms import renders, rooms
+from amodal.synthesis.rooms.renders import write_renders
+from amodal.synthesis.rooms.rooms import build_rooms
 from photo_sets import make_photos
 
 ONE = np.ones(3)
@@ -159,8 +160,9 @@ def test_unoccluded_kinds_have_nothing_hidden(library):
 
 
 def test_fixed_set_reads_back_and_resumes(config, tmp_path):
-    recipe = CompositesConfig(count=3, seed=4, targets={"thing": 1.0, "photo": 1.0}, pix2gestalt=True)
-    build(recipe, config, tmp_path / "set")
+    targets = {"thing": 1.0, "photo": 1.0}
+    recipe = CompositesConfig(count=3, seed=4, targets=targets, pix2gestalt=True, library=config)
+    build(recipe, tmp_path / "set")
     samples = list(dataset("folder", tmp_path / "set"))
     assert len(samples) == 3
     for sample in samples:
@@ -168,8 +170,8 @@ def test_fixed_set_reads_back_and_resumes(config, tmp_path):
         assert sample.image.shape[:2] == sample.size
     released = sorted(p.name for p in (tmp_path / "set" / "pix2gestalt" / "whole_mask").iterdir())
     assert released == [f"{i:06d}_whole_mask.png" for i in range(3)]
-    again = CompositesConfig(count=4, seed=4, targets={"thing": 1.0, "photo": 1.0})
-    build(again, config, tmp_path / "set", resume=True)
+    again = CompositesConfig(count=4, seed=4, targets=targets, library=config)
+    build(again, tmp_path / "set")
     longer = {s.id: s for s in dataset("folder", tmp_path / "set")}
     assert len(longer) == 4
     assert longer[samples[0].id].amodal == samples[0].amodal
@@ -184,7 +186,9 @@ def test_bad_libraries_are_told(tmp_path, config):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="there are no pictures"):
         open_library(LibraryConfig(backgrounds=str(tmp_path / "empty")))
-    with pytest.raises(DataError, match="there is no file .*absent.npz; make it with amodal data build renders"):
+    with pytest.raises(
+        DataError, match=r"cannot read .*absent\.npz: No such file or directory; make it with amodal data build renders"
+    ):
         open_library(LibraryConfig(renders=str(tmp_path / "absent.npz")))
     (tmp_path / "cut.npz").write_bytes(b"PK\3\4 and no more")
     with pytest.raises(DataError, match="cut.npz is not an .npz with rgba"):
@@ -196,9 +200,9 @@ def test_bad_libraries_are_told(tmp_path, config):
     with pytest.raises(DataError, match="no target objects"):
         Placer(nothing, {"thing": 1.0}, {"one": 1.0})
     with pytest.raises(DataError, match="known only in part"):
-        build(CompositesConfig(targets={"scene": 1.0}), config, tmp_path / "set")
-    with pytest.raises(DataError, match="seed not negative, got 300 and -1"):
-        build(CompositesConfig(seed=-1), config, tmp_path / "set")
+        build(CompositesConfig(targets={"scene": 1.0}, library=config), tmp_path / "set")
+    with pytest.raises(OptionError, match="composites.seed = -1: input should be greater than or equal to 0"):
+        section({"seed": -1}, CompositesConfig, "composites")
 
 
 @pytest.mark.parametrize(("name", "message"), [("cup.glb", "cup.glb .*is it whole"), ("cup.obj", "no .glb objects in")])
@@ -230,11 +234,20 @@ def test_renders_and_rooms_go_on_and_are_the_same_in_parts(config, tmp_path, mon
         write_renders(tmp_path / "stopped.npz", None, backgrounds, 1, 5, run=stopped)
     assert not (tmp_path / "stopped.npz").exists()
     left = []
-    write_renders(tmp_path / "stopped.npz", None, backgrounds, 1, 5, tick=lambda *step: left.append(step))
+    write_renders(tmp_path / "stopped.npz", None, backgrounds, 1, 5, progress=lambda *step: left.append(step))
     assert [step[1:] for step in left] == [(2, 3), (3, 3)]
     whole = (tmp_path / "whole.npz").read_bytes()
     assert whole == (tmp_path / "scattered.npz").read_bytes() == (tmp_path / "stopped.npz").read_bytes()
-    assert len(list((tmp_path / "whole").iterdir())) == 2
+    assert len(list((tmp_path / "whole").glob("rooms-*.npz"))) == 2
+    for again in (1, 2):  # the first goes on, which is nothing to do; other settings are refused
+        try:
+            write_renders(tmp_path / "whole.npz", None, backgrounds, again, 5)
+            build_rooms(tmp_path / "whole", backgrounds, None, None, 2, again - 1)
+            assert again == 1
+        except OutputError as error:
+            assert again == 2 and "other settings" in str(error)
+    with pytest.raises(OutputError, match=r"seed \(0, now 1\)"):
+        build_rooms(tmp_path / "whole", backgrounds, None, None, 2, 1)
     for file in (tmp_path / "whole").iterdir():
         assert file.read_bytes() == (tmp_path / "scattered" / file.name).read_bytes()
     files = {"whole", "whole.npz", "scattered", "scattered.npz", "stopped.npz"}

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 import amodal
 from amodal.cli import run as command
+from amodal.core.errors import DataError, ExistsError
+from amodal.core.mask import Mask
 from amodal.data.annotations import from_polygon
 from amodal.data.check import check, find_cycle, statistics
-from amodal.data.convert import to_cocoa, to_folder, to_polygon
+from amodal.data.convert import to_cocoa, to_folder, to_masks, to_polygon
 from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
-from amodal.mask import Mask
+from reference import COCO, coco_mask
 
 SIZE = (40, 60)
 FRONT, REAR = Mask.from_box((10, 10, 30, 30)), Mask.from_box((20, 5, 66, 25))
@@ -48,6 +48,25 @@ def test_polygon_of_a_mask_is_exact(seed: int) -> None:
     assert np.array_equal(from_polygon(polygon, bits.shape).to_array(bits.shape), bits)
     decoded = coco_mask.decode(coco_mask.frPyObjects([polygon], *bits.shape))[..., 0]
     assert np.array_equal(decoded.astype(bool), bits)
+
+
+def test_to_masks_and_back(tmp_path: Path) -> None:
+    data = amodal.dataset("folder", build(tmp_path / "set"))
+    assert to_masks(data, tmp_path / "masks", limit=7) == {"objects": 7, "left_out": 0}
+    again = {sample.id: sample for sample in amodal.dataset("masks", tmp_path / "masks")}
+    for old in list(data)[:7]:
+        new = again[old.id.replace("/", "_")]
+        assert (new.amodal, new.visible, new.category) == (old.amodal.clip(SIZE), old.visible, old.category)
+        assert np.array_equal(new.image, old.image)
+    with pytest.raises(ExistsError, match="rows.json exists already"):
+        to_masks(data, tmp_path / "masks")
+
+
+def test_to_masks_tells_names_that_meet(tmp_path: Path) -> None:
+    one, other = (Sample(name, name, np.zeros((*SIZE, 3), np.uint8), SIZE, FRONT, FRONT) for name in ("a/b", "a_b"))
+    with pytest.raises(DataError, match="object a_b: another object has the file name a_b"):
+        to_masks([one, other], tmp_path / "masks")
+    assert not (tmp_path / "masks" / "rows.json").exists()
 
 
 def test_to_cocoa_and_back(tmp_path: Path) -> None:
@@ -93,7 +112,7 @@ def test_findings(tmp_path: Path) -> None:
     assert ("missing image", "2.png", True) in kinds
     assert ("visible outside of amodal", "0/front", True) in kinds
     assert ("bad entry", "1/front", True) in kinds
-    assert ("hidden", "1/rear", False) in kinds
+    assert ("unseen", "1/rear", False) in kinds
     assert ("duplicate", "2/floor", False) in kinds
     assert any(kind == "order cycle" for kind, _, _ in kinds)
 
@@ -130,7 +149,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert command(view) == 1
     assert command(["data", "convert", "folder", "--root", root, "-o", str(tmp_path / "c"), "--to", "cocoa"]) == 0
     assert command(["data", "convert", "folder", "--root", root, "-o", str(tmp_path / "c"), "--to", "voc"]) == 2
-    assert "--to is folder or cocoa" in capsys.readouterr().err
+    assert "--to is folder, cocoa or masks" in capsys.readouterr().err
     (tmp_path / "set" / "images" / "1.png").unlink()
     assert command(["data", "check", "folder", "--root", root]) == 3
     capsys.readouterr()

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
 
 import amodal
+from amodal.core.errors import DataError, OutputError, UnknownNameError, UsageError
+from amodal.core.image import encode_png
+from amodal.core.mask import Mask
+from amodal.data.convert import to_folder
 from amodal.data.folder import Folder, FolderWriter
 from amodal.data.masks import MaskFolder
 from amodal.data.sample import Sample
-from amodal.errors import DataError, OutputError, UnknownNameError, UsageError
-from amodal.image import encode_png
-from amodal.mask import Mask
+from reference import COCO
 
 SIZE = (40, 60)
 
@@ -67,7 +68,7 @@ def test_order_of_adding_does_not_matter(tmp_path: Path) -> None:
     build(tmp_path / "x", ["a", "bb", "c"])
     build(tmp_path / "y", ["c", "a", "bb"])
     files = sorted(path.relative_to(tmp_path / "x") for path in (tmp_path / "x").rglob("*") if path.is_file())
-    assert len(files) == 4
+    assert len(files) == 5  # with the lock
     for file in files:
         assert (tmp_path / "x" / file).read_bytes() == (tmp_path / "y" / file).read_bytes()
 
@@ -78,11 +79,11 @@ def test_resume_after_a_kill(tmp_path: Path) -> None:
         writer.add(scene("a", 1))
         writer.add(scene("b", 1))
         raise KeyboardInterrupt
-    journal = tmp_path / "set" / ".annotations.journal"
+    journal = tmp_path / "set" / ".build.jsonl"
     journal.write_bytes(journal.read_bytes()[:-40])  # killed within the last line
     assert not (tmp_path / "set" / "annotations.json").exists()
     for names in (["b", "c"], ["c"]):  # the second time: growing a finished set, here by nothing
-        with FolderWriter(tmp_path / "set", name="test", beyond_frame=True, resume=True) as again:
+        with FolderWriter(tmp_path / "set", name="test", beyond_frame=True) as again:
             assert again.done("a")
             for name in names:
                 if not again.done(name):
@@ -95,10 +96,15 @@ def test_resume_after_a_kill(tmp_path: Path) -> None:
 
 def test_writer_refuses(tmp_path: Path) -> None:
     build(tmp_path, ["a"])
-    with pytest.raises(OutputError, match="exists already; add --resume"):
-        FolderWriter(tmp_path, name="test")
-    with pytest.raises(OutputError, match="was built with other settings"):
-        FolderWriter(tmp_path, name="test", settings={"seed": 1}, beyond_frame=True, resume=True)
+    other = FolderWriter(tmp_path, name="test", settings={"seed": 1}, beyond_frame=True)
+    with pytest.raises(OutputError, match=r"differs in settings.*seed \(null, now 1\)"), other:
+        pass
+    (tmp_path / "foreign" / "images").mkdir(parents=True)
+    (tmp_path / "foreign" / "annotations.json").write_text('{"info": {}, "images": []}')
+    foreign = FolderWriter(tmp_path / "foreign", name="test", overwrite=True)
+    with pytest.raises(OutputError, match=r"holds other files \(annotations.json\)"), foreign:
+        pass
+    assert (tmp_path / "foreign" / "annotations.json").exists()
     writer = FolderWriter(tmp_path / "new", name="test")
     with pytest.raises(DataError, match="visible mask is not inside"):
         writer.add(
@@ -118,6 +124,33 @@ def test_writer_refuses(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_lost_pictures_are_made_again(tmp_path: Path) -> None:
+    build(tmp_path, ["a", "b"])
+    before = (tmp_path / "annotations.json").read_bytes()
+    (tmp_path / "images" / "a.png").unlink()
+    with FolderWriter(tmp_path, name="test", beyond_frame=True) as writer:
+        assert writer.done("b") and not writer.done("a")
+        writer.add(scene("a"))
+    assert (tmp_path / "annotations.json").read_bytes() == before and (tmp_path / "images" / "a.png").exists()
+
+
+def test_names_that_leave_the_set_are_refused(tmp_path: Path) -> None:
+    build(tmp_path, ["a"])
+    file = tmp_path / "annotations.json"
+    content = json.loads(file.read_text())
+    for name in ("/etc/passwd", "../../etc/passwd"):
+        content["images"][0]["file_name"] = name
+        file.write_text(json.dumps(content))
+        with pytest.raises(DataError, match="leads out of"):
+            Folder(tmp_path)
+    (tmp_path / "images" / "text.png").write_text("root:x:0:0")
+    content["images"][0]["file_name"] = "text.png"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not a picture"):
+        to_folder(Folder(tmp_path), tmp_path / "copy")
+    assert not list((tmp_path / "copy").rglob("text*"))
+
+
 def break_row(file: Path, **changes: object) -> None:
     content = json.loads(file.read_text())
     content["annotations"][1].update(changes)
@@ -128,7 +161,7 @@ def break_row(file: Path, **changes: object) -> None:
     ("changes", "text"),
     [
         ({"visible_mask": {"size": [3, 3], "counts": [9]}}, "RLE is of 3 x 3 pixels, the image 60 x 40"),
-        ({"visible_mask": {"size": [40, 60], "counts": [2**40]}}, "runs add up to"),
+        ({"visible_mask": {"size": [40, 60], "counts": [2**40]}}, "RLE|run"),
         ({"visible_mask": {"size": [40, 60], "counts": "\x7f"}}, "outside of COCO's code"),
         ({"visible_mask": None}, "absent or malformed|an RLE is"),
         ({"image_id": 77}, "its image 77 is not in the list"),
@@ -194,8 +227,8 @@ def test_mask_folders(tmp_path: Path) -> None:
     assert len(MaskFolder(tmp_path, skip_bad=True)) == 1
 
 
-def test_composites_dev(shared_data: Path) -> None:
-    data = MaskFolder(shared_data / "composites_dev")
+def test_composites_dev(development_data: Path) -> None:
+    data = MaskFolder(development_data / "composites_dev")
     assert len(data) == 300
     sample = data[2]
     assert sample.extra["kind"] == "one"

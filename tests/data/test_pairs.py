@@ -7,25 +7,18 @@ import numpy as np
 import pytest
 
 from amodal.cli import run
+from amodal.core.errors import DataError, OutputError
+from amodal.core.image import encode_png, read
+from amodal.core.mask import Mask
 from amodal.data import dataset
-from amodal.data.pairs.build import build_pairs
-from amodal.data.pairs.compose import cutout, paste, superimpose
-from amodal.data.pairs.reader import FOLDERS
-from amodal.data.pairs.source import (
-    PairsConfig,
-    Source,
-    Whole,
-    find_wholes,
-    on_backgrounds,
-    wholes_of_dataset,
-)
-from amodal.data.pairs.wholes import Rule, closer_share, is_candidate, outline_map, whole_objects
-from amodal.errors import DataError, OutputError
-from amodal.image import encode_png, read
-from amodal.mask import Mask
-from amodal.scale.local import run_local
-from amodal.scale.pairs import mapper
-from amodal.scale.worker import Spec, done
+from amodal.data.pairs import FOLDERS
+from amodal.engine.local import run_local
+from amodal.engine.worker import Spec, done
+from amodal.synthesis.pairs.at_scale import mapper
+from amodal.synthesis.pairs.build import build_pairs
+from amodal.synthesis.pairs.compose import cutout, paste, superimpose
+from amodal.synthesis.pairs.source import PairsConfig, Source, Whole, find_wholes, on_backgrounds, wholes_of_dataset
+from amodal.synthesis.pairs.wholes import Rule, closer_share, is_candidate, outline_map, whole_objects
 from photo_sets import make_photos
 
 
@@ -83,9 +76,9 @@ def test_superimpose(wholes):
     occluder = cutout(wholes[1].image(), wholes[1].mask)
     shares = []
     for seed in range(12):
-        pair = superimpose(image, whole, occluder, np.random.default_rng(seed), hidden=(0.2, 0.6))
+        pair = superimpose(image, whole, occluder, np.random.default_rng(seed), occluded=(0.2, 0.6))
         assert pair is not None
-        shares.append(pair.hidden)
+        shares.append(pair.occluded)
         assert (pair.visible <= pair.amodal).all()
         assert np.array_equal(pair.amodal, whole.to_array((96, 128)))
         assert np.array_equal(pair.whole[pair.amodal], image[pair.amodal]) and (pair.whole[~pair.amodal] == 255).all()
@@ -94,7 +87,7 @@ def test_superimpose(wholes):
         hidden = pair.amodal & ~pair.visible
         assert np.abs(pair.occlusion[hidden].astype(int) - (200, 40, 30)).mean() < 40  # the occluder's colours
     assert min(shares) >= 0.2 and max(shares) <= 0.6 and len(set(shares)) > 6
-    assert superimpose(image, whole, occluder, np.random.default_rng(0), hidden=(0.999, 1.0), tries=3) is None
+    assert superimpose(image, whole, occluder, np.random.default_rng(0), occluded=(0.999, 1.0), tries=3) is None
 
 
 def test_paste_beyond_the_frame():
@@ -110,16 +103,15 @@ def test_build_resume_and_read(tmp_path, wholes):
     assert (report.written, report.present, report.failures) == (6, 0, ())
     files = sorted(p for folder in FOLDERS for p in (tmp_path / "a" / folder).rglob("*.png"))
     assert len(files) == 24
-    with pytest.raises(OutputError, match="add --resume"):
-        build_pairs(wholes, tmp_path / "a", config)
+    assert build_pairs(wholes, tmp_path / "a", config).present == 6
     with pytest.raises(OutputError, match="other settings"):
-        build_pairs(wholes, tmp_path / "a", PairsConfig(per_object=2, side=64, seed=1), resume=True)
+        build_pairs(wholes, tmp_path / "a", PairsConfig(per_object=2, side=64, seed=1))
     before = {file: file.read_bytes() for file in files}
     for file in files[1::4]:
         file.unlink()
     for folder in FOLDERS[::3]:  # a build that was killed: an input and a visible mask are not there
         next((tmp_path / "a" / folder).rglob("*.png")).unlink(missing_ok=True)
-    again = build_pairs(wholes, tmp_path / "a", config, resume=True)
+    again = build_pairs(wholes, tmp_path / "a", config)
     assert again.written + again.present == 6 and again.written > 0
     rest = {file: file.read_bytes() for file in files if file.exists()}
     assert all(before[file] == content for file, content in rest.items())
@@ -249,6 +241,7 @@ def test_command_line_from_photos_without_weights(tmp_path, capsys):
     for sample in dataset("pix2gestalt", out):
         assert 0.03 < sample.occlusion_rate < 0.75
     shutil.copytree(out / "wholes", tmp_path / "pooled" / "wholes")  # so that the photos are not asked again
+    shutil.copy(next(out.glob("build-*.json")), tmp_path / "pooled")
     assert run([*command, "-o", str(tmp_path / "pooled"), "--workers", "2"]) == 0  # the same bytes from two processes
     for file in out.rglob("*.png"):
         assert (tmp_path / "pooled" / file.relative_to(out)).read_bytes() == file.read_bytes()
@@ -268,10 +261,9 @@ def test_command_line_from_composites(tmp_path, capsys):
     assert len(data) == 3 and all(s.size == (64, 64) and s.amodal.contains(s.visible) for s in data)
     assert np.mean([s.occlusion_rate for s in data]) > 0.05
     longer = [*command, "--side", "64", "--set", "count=4", "-o", str(tmp_path / "a")]
-    assert run(longer) == 1 and "add --resume" in capsys.readouterr().err
-    assert run([*longer, "--resume"]) == 0
+    assert run(longer) == 0
     assert json.loads(capsys.readouterr().out)["present"] == 3
-    assert run([*longer, "--resume", "--set", "seed=5"]) == 1 and "other settings" in capsys.readouterr().err
+    assert run([*longer, "--set", "seed=5"]) == 1 and "--force begins anew" in capsys.readouterr().err
     for shard in ("0/2", "1/2"):  # at their own size, as `data build composites` writes them beside its set
         assert run([*command, "--side", "0", "--shard", shard, "-o", str(tmp_path / "b")]) == 0
     command = ["data", "build", "composites", str(config), "--set", "pix2gestalt=true", "-o", str(tmp_path / "c")]
@@ -323,4 +315,4 @@ def test_wrong_segmenter_is_told_once(tmp_path, wholes, monkeypatch, capsys, wro
     assert run([*command, *wrong]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert text in line
-    assert not (tmp_path / "out").exists()
+    assert not any(path.is_dir() for path in (tmp_path / "out").glob("*"))

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from amodal.cli import run
+from amodal.core.errors import WeightsError
+from amodal.core.image import encode_png, read
+from amodal.core.mask import Mask
 from amodal.data import dataset
-from amodal.data.pairs.depth import DepthEstimator
-from amodal.data.pairs.wholes import closer_share
-from amodal.errors import WeightsError
-from amodal.image import encode_png, read
-from amodal.mask import Mask
+from amodal.synthesis.pairs.depth import DepthEstimator
+from amodal.synthesis.pairs.wholes import closer_share
 from tiny_sam import save_sam
 
 
@@ -56,7 +56,7 @@ def test_command_line_from_photos_with_networks(tmp_path, capsys):
 
 def fitted_sam(folder: Path) -> Path:
     """A tiny SAM that has learnt the discs by heart: wherever it is asked, it answers with the disc."""
-    from amodal.registry import create_segmenter
+    from amodal.plugins.registry import create_segmenter
 
     networks = create_segmenter("sam", {"model": str(save_sam(folder))}, "cpu").networks
     model = networks.points.model
@@ -185,7 +185,7 @@ def test_depth_networks(tmp_path, photo):
     for estimate in nearness.values():
         values = estimate(photo)
         assert values.shape == photo.shape[:2] and values.dtype == np.float32 and values.std() > 0
-    assert nearness["relative"].side == 42 and nearness["relative"].mean == [0.5] * 3
+    assert nearness["relative"].canvas.side == 42 and nearness["relative"].canvas.mean == [0.5] * 3
     assert not nearness["relative"].farness and nearness["metric"].farness
     assert (nearness["metric"](photo) <= 0).all()  # metres turned round: larger is nearer
     estimate = nearness["relative"]

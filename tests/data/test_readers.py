@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools import mask as coco_mask
 
 import amodal
+from amodal.core.errors import DataError, MaskError, OptionError, UsageError
+from amodal.data import annotations
 from amodal.data.annotations import decode, from_polygon
 from amodal.data.plain_pickle import read_pickle
-from amodal.errors import DataError, MaskError, OptionError, UsageError
-from amodal.ordering import order_of_samples
+from amodal.pipeline.order import order_of_samples
 from official_layouts import (
     FRONT,
     REAR,
@@ -33,6 +33,7 @@ from official_layouts import (
     make_sailvos,
     polygon,
 )
+from reference import coco_mask
 
 MAKERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "cocoa": (make_cocoa, ["1/1", "1/2", "1/3", "2/1"]),
@@ -109,7 +110,7 @@ def test_bsdsa_annotators(tmp_path: Path) -> None:
 
 def test_kins_versions_are_told_apart(tmp_path: Path) -> None:
     make_kins(tmp_path, old=True)
-    with pytest.raises(DataError, match="--set version=old"):
+    with pytest.raises(DataError, match="the option version=old"):
         amodal.dataset("kins", tmp_path)
     data = amodal.dataset("kins", tmp_path, options={"version": "old"})
     assert [sample.category for sample in data] == ["car", None]
@@ -143,10 +144,10 @@ def test_sailvos(tmp_path: Path) -> None:
     assert [sample.id for sample in data] == [f"tonya_mcs_1/{t}/{n}" for t in ("000000", "000001") for n in (1, 2)]
     assert [sample.category for sample in data][:2] == ["player", "car"]
     assert data[1].visible == polygon(REAR) - polygon(FRONT)
-    assert len(list(amodal.dataset("sailvos", tmp_path, options={"hidden": True}))) == 6
+    assert len(list(amodal.dataset("sailvos", tmp_path, options={"unseen": True}))) == 6
     assert [path.name for path in data.missing()] == ["000001.bmp"]
     (tmp_path / "tonya_mcs_1" / "visible" / "000001.npy").write_bytes(pickle.dumps([1]))
-    with pytest.raises(DataError, match=r"tonya_mcs_1/000001/1: cannot read .*000001\.npy"):
+    with pytest.raises(DataError, match=r"tonya_mcs_1/000001/1: .*000001\.npy"):
         list(amodal.dataset("sailvos", tmp_path))
 
 
@@ -166,14 +167,14 @@ def test_occluded_coco_is_not_scored(tmp_path: Path) -> None:
         amodal.evaluate(amodal.load("visible"), data)
 
 
-def test_cocoa_demo(shared_data: Path) -> None:
+def test_cocoa_demo(development_data: Path) -> None:
     """The five real images: the reference values of the issue."""
-    data = amodal.dataset("cocoa", shared_data / "cocoa_demo", "demo")
+    data = amodal.dataset("cocoa", development_data / "cocoa_demo", "demo")
     assert len(data) == 48
     for scene in data.scenes():
         for sample in scene:
             front = [other.amodal for other in scene if (other.order or 0) < (sample.order or 0)]
-            assert sample.visible == sample.amodal - amodal.mask.union(front)
+            assert sample.visible == sample.amodal - amodal.core.mask.union(front)
     report = amodal.evaluate(amodal.load("visible"), data)
     assert report["iou_pooled"] == pytest.approx(0.8027, abs=5e-5)
     assert report["iou"] == pytest.approx(0.8576, abs=5e-5)
@@ -191,6 +192,9 @@ def test_polygons_equal_pycocotools(seed: int) -> None:
         points = np.repeat(points.reshape(-1, 2), 2, axis=0).ravel()
     expected = coco_mask.decode(coco_mask.frPyObjects([points.tolist()], *size))[..., 0].astype(bool)
     assert np.array_equal(from_polygon(points, size).to_array(size), expected)
+    with pytest.MonkeyPatch.context() as patch:  # without the package
+        patch.setattr(annotations, "_pycocotools", lambda: None)
+        assert np.array_equal(from_polygon(points, size).to_array(size), expected)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +208,7 @@ def test_polygons_equal_pycocotools(seed: int) -> None:
         (["a", "b", "c", "d", "e", "f"], "flat list of numbers"),
         ({"size": [40, 60]}, "an RLE is"),
         ({"size": [4, 4], "counts": [16]}, "is of 4 x 4 pixels, the image 60 x 40"),
-        ({"size": [40, 60], "counts": [2**63 - 1, 2**63 - 1]}, "runs add up|an RLE is"),
+        ({"size": [40, 60], "counts": [2**63 - 1, 2**63 - 1]}, "a run that is negative or too long"),
         ({"size": [40, 60], "counts": "0" * 9 + "P"}, "ends within a number|end within a number"),
     ],
 )
@@ -272,3 +276,43 @@ def test_plain_pickles_come_back(tmp_path: Path, protocol: int) -> None:
     assert got["a"] == content["a"]
     assert (got["n"], got["i"]) == (1.5, -3)
     assert np.array_equal(got["array"], content["array"])
+
+
+def test_a_photo_turned_by_exif_is_told_by_the_check(tmp_path):
+    """Masks that were drawn on the stored pixels do not fit the upright photo; the check knows it from the header alone."""
+    from PIL import Image as PILImage
+
+    from amodal.data.check import check
+
+    make_d2sa(tmp_path)
+    data = amodal.dataset("d2sa", tmp_path, skip_bad=True)
+    assert check(data) == []
+    sample = next(iter(data))
+    with PILImage.open(sample.picture) as picture:
+        exif = picture.getexif()
+        turned = picture.convert("RGB")
+    for orientation, told in (
+        (6, "as it is stored, its EXIF orientation turns it"),
+        (3, "and its size stays: look whether"),
+    ):
+        exif[274] = orientation
+        turned.save(sample.picture, exif=exif)
+        (found,) = check(amodal.dataset("d2sa", tmp_path, skip_bad=True))
+        assert told in str(found.text) and found.serious == (orientation == 6)
+
+
+def test_an_entry_that_is_no_record_is_listed_and_the_rest_is_read(tmp_path: Path) -> None:
+    make_d2sa(tmp_path)
+    (file,) = tmp_path.rglob("*.json")
+    content = json.loads(file.read_text())
+    content["annotations"] = [None, *({**row, "image_id": float(row["image_id"])} for row in content["annotations"])]
+    content["images"].append(7)
+    file.write_text(json.dumps(content))
+    data = amodal.dataset("d2sa", tmp_path, skip_bad=True)
+    assert [sample.id for sample in data] == ["11", "12"]
+    assert {problem.id for problem in data.problems} == {
+        "entry 0 of annotations",
+        f"entry {len(content['images']) - 1} of images",
+    }
+    with pytest.raises(DataError, match="entry 1 of images.*not a record with an id"):
+        amodal.dataset("d2sa", tmp_path).ids()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -14,13 +16,15 @@ import numpy as np
 import pytest
 
 from amodal.cli import run
+from amodal.core.errors import DataError, OutputError, UsageError
+from amodal.core.mask import Mask
 from amodal.data import Sample, dataset
 from amodal.data.folder import FolderWriter
-from amodal.data.review import Review, accepted, agreement, export
-from amodal.data.review.panels import panel
-from amodal.data.review.server import make_server
-from amodal.errors import DataError, OutputError, UsageError
-from amodal.mask import Mask
+from amodal.synthesis.review import Review, accepted, agreement, export
+from amodal.synthesis.review import server as review_server
+from amodal.synthesis.review.guide import guide
+from amodal.synthesis.review.panels import panel
+from amodal.synthesis.review.server import make_server
 
 
 def make(image_id: str, object_id: str, left: int) -> Sample:
@@ -65,7 +69,7 @@ def test_a_line_that_was_cut_short_is_dropped(root: Path) -> None:
     review.answer("ann", "b/1", "no")
     assert Review(root).answers("ann") == {"a/1": "yes", "b/1": "no"}
     file.write_text("nonsense\n")
-    with pytest.raises(DataError, match="holds a line that is no answer: 'nonsense'"):
+    with pytest.raises(DataError, match="line 1 is not complete JSON"):
         Review(root).answers("ann")
 
 
@@ -87,7 +91,9 @@ def test_second_round_shows_what_the_first_accepted(root: Path) -> None:
     assert export(root, root.parent / "kept") == 1
     (sample,) = dataset("folder", root.parent / "kept", "eval")
     assert sample.id == "c/2" and sample.visible.area == 600
-    with pytest.raises(OutputError, match="exists already"):
+    assert export(root, root.parent / "kept") == 1  # the same again
+    second.answer("dee", "c/1", "yes")
+    with pytest.raises(OutputError, match="settings.accepted"):
         export(root, root.parent / "kept")
 
 
@@ -145,7 +151,7 @@ def served(root: Path) -> Iterator[tuple[Path, str]]:
 def post(url: str, body: bytes, kind: str = "application/json") -> tuple[int, dict]:
     request = urllib.request.Request(url, body, {"Content-Type": kind})
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=100) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -162,14 +168,14 @@ def test_server(served: tuple[Path, str]) -> None:
         ("/answer", b'{"reviewer": "ann"}', "application/json", 400),
         ("/answer", b"{", "application/json", 400),
         ("/answer", b'{"reviewer": "../x", "id": "a/1", "answer": "yes"}', "application/json", 400),
-        ("/answer", b" " * 20_000, "application/json", 415),
+        ("/answer", b" " * 20_000, "application/json", 413),
         ("/nothing", b'{"reviewer": "ann"}', "application/json", 404),
     ):
         code, reply = post(url + path, body, kind)
         assert code == status and reply["error"]
-    with urllib.request.urlopen(f"{url}/panel?id=a/1&kind=amodal&zoom=1", timeout=10) as reply:
+    with urllib.request.urlopen(f"{url}/panel?id=a/1&kind=amodal&zoom=1", timeout=100) as reply:
         assert reply.headers["Content-Type"] == "image/jpeg" and reply.read(2) == b"\xff\xd8"
-    with pytest.raises(OutputError, match="choose another --port"):
+    with pytest.raises(OutputError, match="choose another port"):
         make_server(Review(root), port=int(url.rsplit(":", 1)[1]))
 
 
@@ -179,7 +185,7 @@ class Page:
     def __init__(self, browser) -> None:
         from selenium.webdriver.support.ui import WebDriverWait
 
-        self.browser, self.wait = browser, WebDriverWait(browser, 20)
+        self.browser, self.wait = browser, WebDriverWait(browser, 100)
 
     def element(self, name: str):
         return self.browser.find_element("id", name)
@@ -189,6 +195,15 @@ class Page:
 
     def shows(self, number: int) -> None:
         self.wait.until(lambda _: self.text("name") == f"{number}: {ALL[number - 1]}")
+
+    def read_guide(self) -> None:
+        """Wait for the guide with all its pictures, and close it."""
+        self.wait.until(lambda _: self.element("guide").is_displayed())
+        images = self.browser.find_elements("css selector", "#examples img")
+        assert len(images) == 15
+        self.wait.until(lambda _: all(each.get_property("naturalWidth") for each in images))
+        self.browser.find_element("css selector", "#guide button").click()
+        self.wait.until(lambda _: not self.element("guide").is_displayed())
 
     def press(self, key: str) -> None:
         self.browser.find_element("tag name", "body").send_keys(key)
@@ -222,7 +237,10 @@ def test_page_keys_buttons_undo(served: tuple[Path, str], page: Page) -> None:
     root, url = served
     page.browser.get(f"{url}/?reviewer=ann")
     page.shows(1)
-    images = page.browser.find_elements("tag name", "img")
+    page.read_guide()
+    page.press("g")
+    page.read_guide()
+    images = page.browser.find_elements("css selector", "main img")
     assert [each.get_attribute("id") for each in images] == [
         "photo0",
         "visible0",
@@ -264,6 +282,7 @@ def test_page_second_reviewer(served: tuple[Path, str], page: Page) -> None:
     page.wait.until(lambda _: page.element("own").is_displayed())
     page.element("own").send_keys("bob\ue007")  # enter
     page.shows(1)
+    page.read_guide()
     page.press("y")
     page.shows(2)
     assert Review(root).answers("bob") == {"c/1": "yes"}
@@ -271,3 +290,93 @@ def test_page_second_reviewer(served: tuple[Path, str], page: Page) -> None:
     page.wait.until(lambda _: page.text("others") == "ann: 1, ann and bob agree on 100 % of 1")
     page.browser.get(f"{url}/?reviewer=a%20b")
     page.wait.until(lambda _: "use up to 40 letters" in page.text("error"))
+
+
+def test_damaged_and_foreign_requests_are_refused(root: Path) -> None:
+    """Foreign hosts and pages, bodies without or with a false size, and damaged JSON: 4xx each, and the server goes on."""
+    server = make_server(Review(root), port=0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    port = server.server_address[1]
+
+    def status(request: str) -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=100) as line:
+            line.sendall(request.replace("\n", "\r\n").encode("latin-1"))
+            return int(line.makefile("rb").readline().split()[1])
+
+    def post(headers: str, body: str = "{}", host: str = f"localhost:{port}") -> int:
+        return status(f"POST /answer HTTP/1.1\nHost: {host}\n{headers}\n\n{body}")
+
+    try:
+        kind = "Content-Type: application/json\n"
+        assert status(f"GET /state HTTP/1.1\nHost: 127.0.0.1:{port}\n\n") == 200
+        assert status("GET /state HTTP/1.1\nHost: evil.example\n\n") == 403
+        assert status(f"GET /state HTTP/1.1\nHost: localhost:{port}\nOrigin: http://evil.example\n\n") == 403
+        assert status(f"GET /guide?example=1&kind=amodal HTTP/1.1\nHost: localhost:{port}\n\n") == 200
+        for path in ("/guide?example=99", "/guide?example=%C2%B2", "/panel?id=%ff", "//[", "/panel?id=c/1&kind=x"):
+            assert 400 <= status(f"GET {path} HTTP/1.1\nHost: localhost:{port}\n\n") < 500
+        assert (
+            post(kind) == 411 and post(kind + "Content-Length: -5") == 411 and post(kind + "Content-Length: x") == 411
+        )
+        assert post(kind + "Content-Length: 99999999999999") == 413
+        assert post("Content-Length: 2") == 415
+        for body in ("[]", '{"reviewer": 5}', "{", "[" * 5000, '{"reviewer": "ann", "id": ["a"], "answer": "yes"}'):
+            assert post(kind + f"Content-Length: {len(body)}", body) == 400
+        body = '{"reviewer": "ann", "id": "c/1", "answer": "yes"}'
+        assert post(kind + f"Origin: null\nContent-Length: {len(body)}", body) == 403
+        assert post(kind + f"Origin: http://localhost:{port}\nContent-Length: {len(body)}", body) == 200
+        assert status(f"GET / HTTP/1.1\nHost: localhost:{port}\nHost: evil.example\n\n") == 400
+        for verb, code in (("PUT", 405), ("CONNECT", 405), ("HEAD", 200)):
+            assert status(f"{verb} / HTTP/1.1\nHost: localhost:{port}\n\n") == code
+        assert status("GET /" + "a" * 70_000 + " HTTP/1.1\n\n") == 414
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_callers_who_trickle_or_crowd_are_let_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_server, "REQUEST_S", 0.3)
+    monkeypatch.setattr(review_server, "MAX_LINES", 2)
+    server = make_server(Review(root), port=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for part in (
+            b"GET / HTTP/1.1\r\nHost: 127",
+            b"POST /undo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{",
+        ):
+            held = [socket.create_connection(server.server_address, timeout=100) for _ in range(4)]
+            with contextlib.suppress(ConnectionError):
+                for line in held:
+                    line.sendall(part)
+            for line in held:  # two for want of a place, two when their time is over
+                with contextlib.suppress(ConnectionError):
+                    while line.recv(4096):
+                        pass
+                line.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_guide_shows_a_good_example_and_four_bad_ones() -> None:
+    examples = guide()
+    assert [example.good for example in examples] == [True, False, False, False, False]
+    good = examples[0].sample
+    assert good.amodal.contains(good.visible) and good.amodal.area > 1.2 * good.visible.area
+    for bad in examples[1:]:
+        changed = bad.sample.visible != good.visible, bad.sample.amodal != good.amodal
+        assert sum(changed) == 1 and bad.text.startswith("Bad")
+
+
+def test_export_counts_what_the_paper_counts(root: Path, tmp_path: Path) -> None:
+    review = Review(root)
+    for name in ("c/1", "a/1", "a/2"):
+        review.answer("ann", name, "yes")
+    second = Review(root, 2)
+    for name in ("c/1", "a/1"):
+        second.answer("eve", name, "yes")
+    export(root, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "statistics.json").read_text())
+    assert found["total"]["instances"] == 2 and found["splits"]["train"]["images"] == 1
+    assert found["labels_in_all_splits"] == 1 and found["total"]["occlusion_histogram"][3] == 2
+    assert {"occlusion.svg", "categories.svg", "images.svg"} <= {each.name for each in (tmp_path / "out").iterdir()}

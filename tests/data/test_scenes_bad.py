@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from amodal.cli import run
+from amodal.core.errors import DataError, OptionError
 from amodal.data import dataset
-from amodal.data.scenes.build import build
-from amodal.data.scenes.config import read_config
-from amodal.errors import DataError, OptionError
+from amodal.synthesis.scenes.build import build
+from amodal.synthesis.scenes.config import read_config
+from amodal.synthesis.scenes.view import Stage
 from scenes_make import (
     TWO_SQUARES,
     cube,
@@ -104,11 +105,27 @@ def test_bad_scenes_are_listed_and_the_rest_is_built(tmp_path: Path, capsys: pyt
     assert made == {"good", "nan", "scan", "painted"}
 
 
+def test_one_reason_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all views fail for the same reason."""
+    write_obj(tmp_path / "good.obj", TWO_SQUARES)
+    row = json.loads(write_camera_list(tmp_path / "cameras.json", "opencv").read_text())[0]
+    (tmp_path / "cameras.json").write_text(json.dumps([row, {**row, "name": "other"}]))
+    (tmp_path / "c.toml").write_text(ALL + SCENE.format("obj", "good.obj", "good", GOOD))
+
+    def dark(*_: object) -> None:
+        raise DataError("there is no light")
+
+    monkeypatch.setattr(Stage, "view", dark)
+    with pytest.raises(DataError) as caught:
+        build(read_config(tmp_path / "c.toml"), tmp_path / "out")
+    assert str(caught.value) == "no view could be made: scene good: there is no light"
+
+
 TEN_MILLION = """
 import resource, sys
 from pathlib import Path
-from amodal.data.scenes.build import build
-from amodal.data.scenes.config import read_config
+from amodal.synthesis.scenes.build import build
+from amodal.synthesis.scenes.config import read_config
 report = build(read_config(Path(sys.argv[1])), Path(sys.argv[2]))
 print(report.samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 print(*report.failures, sep="\\n")

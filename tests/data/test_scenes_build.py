@@ -8,29 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pycocotools import mask as tools
-from pycocotools.coco import COCO
 
 from amodal.cli import run
+from amodal.core.errors import Cancelled, OutputError
+from amodal.core.image import read
+from amodal.core.mask import Mask
+from amodal.core.options import build_options
 from amodal.data import dataset
-from amodal.data.scenes.build import build
-from amodal.data.scenes.cameras import CameraSampling, sample_cameras
-from amodal.data.scenes.config import read_config
-from amodal.data.scenes.readers import open_source
-from amodal.data.scenes.select import SelectOptions, flaw
-from amodal.errors import Cancelled, OutputError
-from amodal.image import read
-from amodal.mask import Mask
-from amodal.options import build_options
-from amodal.scale.local import run_local
-from scenes_make import (
-    TWO_SQUARES,
-    cube,
-    write_bop,
-    write_camera_list,
-    write_matterport,
-    write_obj,
-)
+from amodal.engine.local import run_local
+from amodal.geometry.cameras import CameraSampling, sample_cameras
+from amodal.geometry.readers import open_source
+from amodal.synthesis.scenes.build import build
+from amodal.synthesis.scenes.config import read_config
+from amodal.synthesis.scenes.select import SelectOptions, flaw
+from reference import COCO
+from reference import coco_mask as tools
+from scenes_make import TWO_SQUARES, cube, write_bop, write_camera_list, write_matterport, write_obj
 
 pytest.importorskip("embreex")
 
@@ -171,12 +164,10 @@ def test_stopped_build_goes_on_and_gives_the_same(folder: Path) -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        build(config, folder / "parts", tick=stop)
+        build(config, folder / "parts", progress=stop)
     assert not (folder / "parts" / "statistics.json").exists()
-    with pytest.raises(OutputError, match="--resume"):
-        build(config, folder / "parts")
     rest = []
-    again = build(config, folder / "parts", resume=True, tick=lambda what, done, total: rest.append(done))
+    again = build(config, folder / "parts", progress=lambda what, done, total: rest.append(done))
     assert rest[0] == 4 and again.views == whole.views == 7
     for name in ("train/annotations.json", "eval/annotations.json", "eval/COCO_amodal_val2014.json", "statistics.json"):
         assert (folder / "parts" / name).read_bytes() == (folder / "whole" / name).read_bytes()
@@ -184,7 +175,7 @@ def test_stopped_build_goes_on_and_gives_the_same(folder: Path) -> None:
         assert (folder / "parts" / "train" / "images" / path.name).read_bytes() == path.read_bytes()
     other = config.model_copy(update={"jpeg": 50})
     with pytest.raises(OutputError, match="other settings"):
-        build(other, folder / "parts", resume=True)
+        build(other, folder / "parts")
 
 
 @pytest.mark.slow
@@ -259,3 +250,14 @@ def test_selection() -> None:
     comb = np.zeros(size, bool)
     comb[10:30, 10:30:3] = True
     assert flaw(Mask.from_array(comb), whole, size, options) == "too many pieces"
+
+
+def test_the_papers_preset_keeps_what_the_rule_keeps() -> None:
+    """No filter but the rule of section 3.2, floors too; what is set beside it comes on top."""
+    paper, own = (build_options(SelectOptions, {"preset": name}) for name in ("paper", "own"))
+    assert (paper.ratio, paper.min_amodal, paper.max_components, paper.structure) == (1.2, 1, None, True)
+    assert own == build_options(SelectOptions, None)
+    assert build_options(SelectOptions, {"preset": "paper", "min_amodal": 50}).min_amodal == 50
+    for name in ("mp3d", "scannet"):
+        config = read_config(Path(__file__).parents[2] / "examples" / f"{name}.toml")
+        assert config.select == paper and len(config.scene) == 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from amodal.data.scenes import Camera, SceneGeometry, project
-from amodal.data.scenes.select import depth_order, order_graph
+from amodal.geometry import Camera, SceneGeometry, project
+from amodal.synthesis.scenes.select import depth_order, order_graph
 from scenes_make import FOCAL, HALF_OUT, SIZE, TWO_SQUARES, camera, cube, half_out_exact, scene_of, sphere, square
 
 
@@ -95,7 +95,7 @@ def test_agrees_with_brute_force(seed: int) -> None:
 
 def test_embree_agrees(seed: int = 3) -> None:
     pytest.importorskip("embreex")
-    from amodal.data.scenes.rays import Caster
+    from amodal.geometry.rays import Caster
 
     scene = scene_of([("ball", *sphere((4.0, 0.2, 0.1), 1.0, 24)), ("cube", *cube((2.5, -0.6, -0.9), (3.0, 0.1, 0.2)))])
     view = camera()

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amodal.data.scenes import Camera, project
-from amodal.data.scenes.cameras import read_list
-from amodal.data.scenes.readers import ReaderOptions, open_source
-from amodal.errors import DataError, UnknownNameError
-from amodal.options import build_options
+from amodal.core.errors import DataError, UnknownNameError
+from amodal.core.options import build_options
+from amodal.geometry import Camera, project
+from amodal.geometry.cameras import read_list
+from amodal.geometry.readers import ReaderOptions, open_source
 from scenes_make import (
     FOCAL,
     HALF_OUT,

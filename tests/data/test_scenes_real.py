@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amodal.data.scenes import project
-from amodal.data.scenes.cameras import CameraSampling, sample_cameras
-from amodal.data.scenes.config import read_config
-from amodal.data.scenes.readers import open_source
-from amodal.options import build_options
+from amodal.core.options import build_options
+from amodal.geometry import project
+from amodal.geometry.cameras import CameraSampling, sample_cameras
+from amodal.geometry.readers import open_source
+from amodal.synthesis.scenes.config import read_config
 
 pytest.importorskip("trimesh")
 pytest.importorskip("embreex")
@@ -20,11 +20,11 @@ pytest.importorskip("embreex")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "faces", "objects"), [("bookstore", 100_809, 125), ("warehouse", 13_575, 25)])
-def test_views_of_the_example_scenes_are_exact(shared_data: Path, name: str, faces: int, objects: int) -> None:
+def test_views_of_the_example_scenes_are_exact(development_data: Path, name: str, faces: int, objects: int) -> None:
     config = read_config(Path(__file__).parents[2] / "examples" / "rooms.toml")
     wanted = next(each for each in config.scene if each.name == name)
     assert wanted.cameras == "sample" and wanted.sample.count == 200
-    scene = open_source(wanted.kind, shared_data / "scenes" / f"{name}.glb", name, wanted.reader).geometry(None)
+    scene = open_source(wanted.kind, development_data / "scenes" / f"{name}.glb", name, wanted.reader).geometry(None)
     assert (len(scene.faces), len(scene.instances)) == (faces, objects)
     assert any(each.structure for each in scene.instances)
     cameras, failures = sample_cameras(scene, build_options(CameraSampling, {"count": 3, "width": 320, "height": 240}))

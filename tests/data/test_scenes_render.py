@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from amodal.data.scenes import Camera, Material, SceneGeometry, Surface, project
-from amodal.data.scenes.cameras import look_at
-from amodal.data.scenes.readers import open_source
-from amodal.data.scenes.render import Renderer, RenderOptions
-from amodal.data.scenes.scene import open_edge_shares
-from amodal.data.scenes.texture import Atlas
-from amodal.errors import DataError
-from amodal.image import encode_png
-from amodal.options import build_options
+from amodal.core.errors import DataError
+from amodal.core.image import encode_png
+from amodal.core.options import build_options
+from amodal.geometry import Camera, Material, SceneGeometry, Surface, project
+from amodal.geometry.camera import look_at
+from amodal.geometry.readers import open_source
+from amodal.geometry.render import Renderer, RenderOptions
+from amodal.geometry.scene import open_edge_shares
+from amodal.geometry.texture import Atlas
 from scenes_make import SIZE, camera, cube, scene_of, sphere, square, write_obj
 
 pytest.importorskip("embreex")
@@ -62,9 +62,11 @@ def test_light_comes_from_above_and_casts_shadows() -> None:
     pose = look_at(np.array([-3.0, 0.5, 2.0]), np.array([0.0, 0.0, 0.2]), np.array([0.0, 0.0, 1.0]))
     view = Camera.make("v", SIZE, [[50, 0, 32], [0, 50, 24], [0, 0, 1]], pose)
     renderer = Renderer(scene, options())
-    assert renderer.sun is not None and renderer.sun[2] > 0.5
+    assert renderer.lighting.sun is not None and renderer.lighting.sun[2] > 0.5
     image = renderer.render(view).astype(float).mean(axis=2)
-    under = view.matrix @ (view.cam_from_world @ [*(-0.5 / renderer.sun[2] * renderer.sun[:2]), 0, 1])[:3]
+    under = (
+        view.matrix @ (view.cam_from_world @ [*(-0.5 / renderer.lighting.sun[2] * renderer.lighting.sun[:2]), 0, 1])[:3]
+    )
     clear = view.matrix @ (view.cam_from_world @ [-1.2, 1.2, 0, 1])[:3]
     column, row = (under[:2] / under[2]).astype(int)
     free_column, free_row = (clear[:2] / clear[2]).astype(int)
@@ -76,8 +78,8 @@ def test_a_room_gets_lamps() -> None:
     walls = [cube((-3, -3, -0.1), (3, 3, 0)), cube((-3, -3, 2.6), (3, 3, 2.7)), cube((-3, -3, 0), (-2.9, 3, 2.6))]
     scene = scene_of([(f"part{k}", *wall) for k, wall in enumerate(walls)])
     renderer = Renderer(scene, options())
-    assert renderer.sun is None and len(renderer.lamps) >= 2
-    assert (renderer.lamps[:, 2] > 1.8).all() and (renderer.lamps[:, 2] < 2.6).all()
+    assert renderer.lighting.sun is None and len(renderer.lighting.lamps) >= 2
+    assert (renderer.lighting.lamps[:, 2] > 1.8).all() and (renderer.lighting.lamps[:, 2] < 2.6).all()
 
 
 def test_small_copies_of_textures_keep_the_mean() -> None:

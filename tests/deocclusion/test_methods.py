@@ -9,10 +9,16 @@ torch = pytest.importorskip("torch")
 
 import amodal  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.errors import Cancelled, MaskError, OptionError, WeightsError  # noqa: E402
-from amodal.image import encode_png  # noqa: E402
-from amodal.mask import Mask  # noqa: E402
-from amodal.prompt import Prompt  # noqa: E402
+from amodal.core.errors import (  # noqa: E402
+    Cancelled,
+    MaskError,
+    OptionError,
+    WeightsError,
+)
+from amodal.core.image import encode_png  # noqa: E402
+from amodal.core.mask import Mask  # noqa: E402
+from amodal.core.prompt import Prompt  # noqa: E402
+from amodal.plugins.protocols import Context, Request  # noqa: E402
 
 WIDTHS = (4, 4, 8, 8, 8)
 SIZE = {"input_size": 32}
@@ -86,46 +92,43 @@ def test_strange_shapes(name, photo, weights):
 def test_the_eraser_is_what_the_user_names(photo, scene, weights):
     """The occluder given and the scene without one give what the network gives for exactly these inputs."""
     method = amodal.load("deocclusion", options={**SIZE, "weights": weights["deocclusion"]}, device="cpu").method
-    from amodal.crop import Crop
-    from amodal.protocols import Context, Job
+    from amodal.core.crop import Crop
 
     crop = Crop.around(scene["disc"].box, 32)
     for occluder in (scene["bar"], None):
-        guess = method.complete(photo, photo, [Job(scene["disc"], occluder=occluder)], Context())[0][0]
-        eraser = crop.bits(occluder) if occluder else np.zeros((32, 32), bool)
-        values = method.predict(crop.bits(scene["disc"])[None], eraser[None])[0]
+        prediction = method.complete(photo, photo, [Request(scene["disc"], occluder=occluder)], Context())[0][0]
+        eraser = crop.bits(occluder, linear=True) if occluder else np.zeros((32, 32), bool)
+        values = method.predict((crop.bits(scene["disc"], linear=True) & ~eraser)[None], eraser[None])[0]
         expected = crop.mask_back((values > 0.2).astype(np.float32)).clip((96, 128))
-        assert guess.amodal == expected
-        assert guess.occluder == occluder
+        assert prediction.amodal == expected
+        assert prediction.occluder == occluder
 
 
 @pytest.mark.parametrize("order", ["hull", "area", "y-axis", "network"])
 def test_other_objects_as_erasers(order, photo, scene, weights, tmp_path):
     options = {**SIZE, "weights": weights["deocclusion"], "scene": str(tmp_path / "scene"), "order": order}
     method = amodal.load("deocclusion", options=options, device="cpu").method
-    from amodal.protocols import Context, Job
-
     everything = list(scene.values())
-    matrix, guesses = method.complete_scene(photo, everything)
+    matrix, predictions = method.complete_scene(photo, [Request(mask) for mask in everything])
     assert matrix.shape == (3, 3) and np.array_equal(matrix, -matrix.T)
     for index, mask in enumerate(everything):
-        alone = method.complete(photo, photo, [Job(mask)], Context())[0][0]
-        assert alone.amodal == guesses[index].amodal
-        assert alone.occluder == guesses[index].occluder
+        alone = method.complete(photo, photo, [Request(mask)], Context())[0][0]
+        assert alone.amodal == predictions[index].amodal
+        assert alone.occluder == predictions[index].occluder
     if order == "hull":
-        assert guesses[1].occluder == scene["bar"], "the bar lies in the disc's hull"
-        assert guesses[0].occluder is None
+        assert predictions[1].occluder == scene["bar"], "the bar lies in the disc's hull"
+        assert predictions[0].occluder is None
 
 
 def test_neighbours_as_erasers(photo, scene, weights):
     options = {**SIZE, "weights": weights["deocclusion"], "order": "hull", "eraser": "neighbours"}
     method = amodal.load("deocclusion", options=options, device="cpu").method
-    _, guesses = method.complete_scene(photo, list(scene.values()))
-    assert [guess.occluder for guess in guesses] == [scene["disc"], scene["bar"], None]
+    _, predictions = method.complete_scene(photo, [Request(mask) for mask in scene.values()])
+    assert [prediction.occluder for prediction in predictions] == [scene["disc"], scene["bar"], None]
 
 
 def test_ancestors_through_others(weights):
-    from amodal.mask import union
+    from amodal.core.mask import union
 
     method = amodal.load("deocclusion", options={**SIZE, "weights": weights["deocclusion"]}, device="cpu").method
     order = np.array([[0, 1, 0], [-1, 0, 1], [0, -1, 0]], np.int8)
@@ -147,7 +150,7 @@ def test_content_completion(photo, scene, weights):
 
 
 def test_content_leaves_the_rest_of_the_crop(photo, scene):
-    from amodal.crop import Crop
+    from amodal.core.crop import Crop
     from amodal.methods.deocclusion.content import PartialConvUNet, complete_content
 
     crop = Crop((10, -10), 128, 128)
@@ -166,12 +169,12 @@ def test_cancel(photo, scene, weights):
 
     for name in METHODS:
         with pytest.raises(Cancelled):
-            amodal.load(name, options={**SIZE, "weights": weights[name]})(photo, mask=scene["disc"], tick=stop)
+            amodal.load(name, options={**SIZE, "weights": weights[name]})(photo, mask=scene["disc"], progress=stop)
 
 
 def test_errors(photo, scene, weights, tmp_path):
     for name in METHODS:
-        with pytest.raises(OptionError, match=f"{name} needs its weights: --set weights=FILE"):
+        with pytest.raises(OptionError, match=f"{name} needs its weights: a file"):
             amodal.load(name)
     with pytest.raises(WeightsError, match="do not fit this network"):
         amodal.load("deocclusion", options={"weights": weights["deocclusion-single"]})

@@ -11,13 +11,12 @@ from amodal.methods.deocclusion.content import PartialConv, PartialConvUNet  # n
 from amodal.methods.deocclusion.network import (  # noqa: E402
     SingleStageNet,
     asbu_parts,
-    boundary,
     mask_inputs,
-    normalise,
     probabilities,
     widths_of,
 )
-from amodal.networks.unet import MaskUNet, xavier  # noqa: E402
+from amodal.networks.resnet import normalise  # noqa: E402
+from amodal.networks.unet import MaskUNet, boundary, xavier  # noqa: E402
 
 TINY = (4, 4, 8, 8, 8)
 

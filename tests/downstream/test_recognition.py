@@ -7,24 +7,28 @@ import numpy as np
 import pytest
 import torch
 
+import amodal
 from amodal import load
 from amodal.cli import run
+from amodal.core.errors import UsageError, WeightsError
+from amodal.core.image import encode_png, read
+from amodal.core.mask import Mask
+from amodal.core.prompt import Prompt
 from amodal.data.sample import Sample
-from amodal.downstream.clip import Ranking, Recognizer
-from amodal.downstream.labels import COCO, check_labels, read_labels
-from amodal.downstream.recognition import (
+from amodal.downstream.cutout import on_white
+from amodal.downstream.recognition.clip import Recognizer
+from amodal.downstream.recognition.embedded import EmbeddedClassifier
+from amodal.downstream.recognition.labels import COCO, check_labels, read_labels
+from amodal.downstream.recognition.ranking import Ranking
+from amodal.downstream.recognition.recognition import (
+    VIEWS,
     RecognitionReport,
     circle_view,
     completed_view,
     evaluate_recognition,
-    on_white,
     recognize,
     view,
 )
-from amodal.errors import UsageError, WeightsError
-from amodal.image import encode_png
-from amodal.mask import Mask
-from amodal.prompt import Prompt
 
 LABELS = ("cat", "act", "tac")
 
@@ -78,10 +82,16 @@ def test_views(photo, disc_visible):
     visible = Mask.from_array(disc_visible)
     completion = load("hull")(photo, mask=visible)
     assert np.array_equal(view("photo", photo, visible, None), photo)
-    part = view("visible", photo, visible, None)
+    masked = view("visible", photo, visible, None)
+    assert np.array_equal((masked != 255).any(axis=2), disc_visible) and masked.shape == photo.shape
+    part = view("visible-crop", photo, visible, None)
     assert part.shape[0] == part.shape[1] and (part == 255).all(axis=2).sum() == part.shape[0] ** 2 - visible.area
-    whole = completed_view(completion)
+    whole = view("completed-crop", photo, visible, completion)
     assert (whole != 255).any(axis=2).sum() == completion.amodal.area
+    frame = completed_view(completion)  # in its place, the whole frame squeezed to a square
+    shown = np.argwhere((frame != 255).any(axis=2)).mean(axis=0) / 256
+    place = np.argwhere(completion.amodal.to_array((96, 128))).mean(axis=0) / (96, 128)
+    assert frame.shape == (256, 256, 3) and np.allclose(shown, place, atol=0.02)
     circle = circle_view(photo, visible)
     changed = (circle != photo).any(axis=2)
     assert changed.any() and not changed[40:56, 50:60].any()  # around, not on it
@@ -92,6 +102,26 @@ def test_views(photo, disc_visible):
         view("circel", photo, visible, None)
     with pytest.raises(UsageError, match="needs a completion"):
         view("completed", photo, visible, None)
+
+
+def test_embedded_classifier_needs_no_weights(tmp_path, photo, disc_visible, capsys):
+    """ImageNet's names, each once; chosen labels share the probability; a command that answers on a fresh machine."""
+    picture = read(Path(amodal.__file__).parent / "_demo" / "chelsea.jpg")
+    every = EmbeddedClassifier()
+    assert len(every.labels) == len(set(every.labels)) == 998  # two names stand for two classes each
+    ranking = every([picture])[0]
+    assert sum(ranking.probabilities) == pytest.approx(1, abs=1e-4) and "cat" in " ".join(ranking.labels[:3])
+    few = EmbeddedClassifier(["Goldfish", ranking.labels[0]])([picture])[0]
+    assert few.labels == (ranking.labels[0], "goldfish") and sum(few.probabilities) == pytest.approx(1, abs=1e-5)
+    assert every([]) == []
+    with pytest.raises(UsageError, match="'person' is none of them"):
+        EmbeddedClassifier(["person", "goldfish"])
+    (tmp_path / "photo.png").write_bytes(encode_png(photo))
+    (tmp_path / "mask.png").write_bytes(encode_png(disc_visible))
+    command = ["recognize", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png"), "--method", "hull"]
+    assert run([*command, "--json"]) == 0
+    (best, *_) = json.loads(capsys.readouterr().out)["views"]["completed-crop"]
+    assert best["label"] in every.labels
 
 
 def test_report_by_hand():
@@ -161,10 +191,10 @@ def test_command(clip, tmp_path, photo, disc_visible, capsys):
     prompt = ["--mask", str(tmp_path / "mask.png"), "--method", "hull"]
     assert run([*command, *prompt, "--view", "all", "--json", "-o", str(tmp_path / "out.json")]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert list(record["views"]) == ["completed", "visible", "circle", "photo"]
+    assert list(record["views"]) == list(VIEWS)
     assert json.loads((tmp_path / "out.json").read_text()) == record
     assert run([*command, *prompt]) == 0
-    assert capsys.readouterr().out.startswith("completed: ")
+    assert capsys.readouterr().out.startswith("completed-crop: ")
     assert run(command) == 2
     assert "mark one object" in capsys.readouterr().err
     assert run([*command, *prompt, "--labels", "cat,cat"]) == 2
@@ -200,6 +230,6 @@ def test_command_on_separated_coco(clip, tmp_path, photo, disc_visible, capsys):
     command = ["recognize", "--dataset", "occluded-coco", "--split", "separated", "--root", str(tmp_path)]
     assert run([*command, "--clip", str(clip), "--labels", ",".join(LABELS), "--method", "hull", "--view", "all"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["completed", "visible", "circle", "photo"]
+    assert [line.split()[0] for line in lines[1:]] == list(VIEWS)
     # one picture, two different truths: no more than one of them can come first
     assert all(float(line.split()[1]) in (0.0, 50.0) for line in lines[1:])

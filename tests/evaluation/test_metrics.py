@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-from skimage.metrics import hausdorff_distance
-from skimage.segmentation import find_boundaries
 
-from amodal import rle
-from amodal.errors import MaskError
+from amodal.core import rle
+from amodal.core.errors import MaskError
+from amodal.core.mask import Mask
 from amodal.evaluation import metrics
 from amodal.evaluation.detection import OCCLUSION_BINS, Picture, average_precision, match
 from amodal.evaluation.metrics import Counts, Ratio
 from amodal.evaluation.runs import count_rles
-from amodal.mask import Mask
+from reference import COCO, COCOeval, find_boundaries, hausdorff_distance
 
 SIZE = (24, 30)
 
@@ -127,10 +124,10 @@ def test_boundary_f_against_scikit_image() -> None:
 
 def test_best_of_and_majority() -> None:
     truth = Mask.from_box((0, 0, 10, 10))
-    guesses = [Mask.from_box((0, 0, 10, 5)), Mask.from_box((0, 0, 10, 8)), Mask.from_box((0, 0, 20, 10))]
-    assert metrics.best_of(guesses, truth) == 0.8
-    assert metrics.majority(guesses) == Mask.from_box((0, 0, 10, 8))
-    assert metrics.majority(guesses[:2]) == Mask.from_box((0, 0, 10, 8))  # a tie counts
+    predictions = [Mask.from_box((0, 0, 10, 5)), Mask.from_box((0, 0, 10, 8)), Mask.from_box((0, 0, 20, 10))]
+    assert metrics.best_of(predictions, truth) == 0.8
+    assert metrics.majority(predictions) == Mask.from_box((0, 0, 10, 8))
+    assert metrics.majority(predictions[:2]) == Mask.from_box((0, 0, 10, 8))  # a tie counts
 
 
 def test_calibration_error() -> None:

@@ -2,16 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import amodal
-from amodal.errors import DataError
+from amodal.cli import run as run_command
+from amodal.core.errors import DataError
+from amodal.core.image import encode_png
+from amodal.core.mask import Mask
+from amodal.data.scene_masks import read_scene
 from amodal.evaluation import Predictions, evaluate_predictions, score
+from amodal.evaluation.agreement import agreement
 from amodal.evaluation.metrics import METRICS
-from amodal.image import encode_png
-from amodal.mask import Mask
+from amodal.evaluation.predictions import flat
 from disc_sets import SIZE
 
 
@@ -78,7 +83,7 @@ def test_broken_predictions(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ({"size": [48, 64], "counts": [2**62, 2**62]}, "runs add up to"),
+        ({"size": [48, 64], "counts": [2**62, 2**62]}, "a run that is negative or too long"),
         ({"size": [10, 10], "counts": [100]}, "is of 10 x 10 pixels, the image 64 x 48"),
         ([[1, 1, 2, 2]], "at least three points"),
         ([[1, 1, 2, 2, float("nan"), 3]], "NaN or infinity"),
@@ -104,3 +109,125 @@ def test_quick_scores_equal_the_run(data: amodal.Dataset, tmp_path: Path) -> Non
     (tmp_path / "q.json").write_text(json.dumps(results(data, names=False)))
     with pytest.raises(DataError, match="entries without an object's id"):
         score(Predictions(tmp_path / "q.json"), data)
+
+
+def coco_results(data: amodal.Dataset) -> list[dict[str, object]]:
+    """COCO's results with running ids that have nothing to do with the objects', in another order than theirs."""
+    rows = [
+        {"image_id": sample.coco[1], "segmentation": sample.amodal.to_rle(sample.size), "score": 0.5, "category_id": 1}
+        for sample in data
+    ]
+    return [{**row, "id": number} for number, row in enumerate(rows[::-1], 1)]
+
+
+def test_running_ids_are_not_the_objects(data: amodal.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(coco_results(data)))
+    report = evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+    assert report["iou"] == pytest.approx(1) and report.content["failures"] == 0
+
+
+def test_two_files_for_one_object_are_refused(data: amodal.Dataset, tmp_path: Path) -> None:
+    sample = data[0]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{flat(sample.id)}.png").write_bytes(encode_png(sample.amodal.to_array(sample.size)))
+    with pytest.raises(DataError, match=r"both are for the object 0_disc"):
+        Predictions(tmp_path)
+
+
+def test_palettes(data: amodal.Dataset, tmp_path: Path) -> None:
+    """Index 1 of a palette, as label tools write it; and a palette of black and white, white first."""
+    from PIL import Image
+
+    for number, sample in enumerate(data):
+        bits = sample.amodal.to_array(sample.size)
+        picture = Image.fromarray((bits != (number % 2 == 1)).astype(np.uint8)).convert("P")
+        picture.putpalette([0, 0, 0, 128, 0, 0] if number % 2 == 0 else [255, 255, 255, 0, 0, 0])
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        picture.save(tmp_path / "masks" / f"{flat(sample.id)}.png")
+    assert evaluate_predictions(Predictions(tmp_path / "masks"), data)["iou"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("source", ["coco", "prompts"])
+def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str, capsys: Any) -> None:
+    """By evaluate, from a COCO file with the objects' numbers or from prompts with their names; by order; by data view."""
+    out = tmp_path / "out"
+    prompts = data.root / "annotations.json"
+    if source == "prompts":
+        prompts = tmp_path / "prompts.jsonl"
+        lines = [
+            {"image": Path(str(sample.picture)).name, "id": sample.id, "mask": sample.visible.to_rle(sample.size)}
+            for sample in data
+        ]
+        prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    images = str(data.root / "images")
+    command = [
+        "batch",
+        str(prompts),
+        "--images",
+        images,
+        "--method",
+        "visible",
+        "--segmenter",
+        "grabcut",
+        "-o",
+        str(out),
+    ]
+    assert run_command(command) == 0
+    wanted = np.mean([sample.visible.iou(sample.amodal) for sample in data])
+    for path in (out, out / "shards" / "00000.jsonl", *((out / "results.json",) if source == "coco" else ())):
+        report = evaluate_predictions(Predictions(path), data)
+        assert report["iou"] == pytest.approx(wanted) and report.content["failures"] == 0, path
+    first = data[0]
+    names, masks = read_scene(out, first.size, str(first.picture))
+    assert masks == [sample.visible for sample in data if sample.image_id == first.image_id] and len(names) == len(
+        masks
+    )
+    batch = amodal.dataset("batch", out, options={"photos": images})
+    assert {(sample.visible, sample.size) for sample in batch} == {(sample.visible, sample.size) for sample in data}
+    assert np.array_equal(batch[0].image, first.image)
+
+
+def test_batches_are_compared_with_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(np.full((40, 60, 3), 90, np.uint8)))
+    bits = np.zeros((40, 60), bool)
+    bits[5:20, 10:30] = True
+    bits[5:12, 18:24] = False
+    record = {"image": "a.png", "mask": Mask.from_array(bits).to_rle((40, 60))}
+    (tmp_path / "list.jsonl").write_text("\n".join(json.dumps({**record, "id": name}) for name in "xy"))
+    for method in ("hull", "visible"):
+        assert (
+            run_command(["batch", str(tmp_path / "list.jsonl"), "-o", str(tmp_path / method), "--method", method]) == 0
+        )
+    folders = [str(tmp_path / method) for method in ("hull", "visible")]
+    made = agreement(folders)
+    hull, visible = made["runs"]
+    assert made["objects"] == 2 and hull["iou"] == 1 and hull["equal"] == 2 and visible["equal"] == 0
+    assert visible["occlusion"] == 0 and hull["occlusion"] == pytest.approx(1 - bits.sum() / (15 * 20))
+    assert visible["iou"] == pytest.approx(bits.sum() / (15 * 20))
+    assert [each["id"] for each in made["least"]] == ["x", "y"]
+    assert run_command(["compare", *folders]) == 0 and "least alike" in capsys.readouterr().out
+    assert run_command(["compare", folders[0], str(tmp_path)]) == 2
+    assert run_command(["compare", folders[0]]) == 1
+
+
+def test_one_bad_entry_is_listed_and_the_rest_is_scored(data: amodal.Dataset, tmp_path: Path) -> None:
+    entries = [None, 5, *({"name": each.id, "segmentation": each.amodal.to_rle(each.size)} for each in data)]
+    (tmp_path / "p.json").write_text(json.dumps(entries))
+    with pytest.raises(DataError, match="entry 0 has no segmentation"):
+        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    report = evaluate_predictions(Predictions(tmp_path / "p.json"), lenient)
+    assert report.content["failures"] == 0 and report["iou"] is not None and len(report.content["skipped"]) == 2
+
+
+def test_numbers_are_the_same_as_floats_and_an_entry_stays_in_its_image(data: amodal.Dataset, tmp_path: Path) -> None:
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    each = next(sample for sample in lenient if sample.coco)
+    assert each.coco is not None
+    entry = {"annotation_id": float(each.coco[0]), "segmentation": each.amodal.to_rle(each.size)}
+    for image, error in ((float(each.coco[1]), None), (each.coco[1] + 1, f"and says image {each.coco[1] + 1}")):
+        (tmp_path / "p.json").write_text(json.dumps([{**entry, "image_id": image}]))
+        report = evaluate_predictions(Predictions(tmp_path / "p.json"), lenient)
+        (row,) = (row for row in report.rows if row.id == each.id)
+        assert row.error is None if error is None else error in str(row.error)

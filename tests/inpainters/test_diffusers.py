@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from amodal.errors import AmodalError, Cancelled, OptionError, WeightsError
+from amodal.core.errors import AmodalError, Cancelled, OptionError, WeightsError
 from amodal.inpainters.diffusers import SD15, Diffusers, FluxFill
-from amodal.protocols import Sampling
-from amodal.registry import create_inpainter
+from amodal.plugins.protocols import Sampling
+from amodal.plugins.registry import create_inpainter
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -73,13 +73,13 @@ def test_cancel_within_a_step_and_progress(tiny):
     conditions, areas = inputs(2)
     seen = []
 
-    def tick(what, done, total):
+    def progress(what, done, total):
         seen.append((what, done, total))
         if done == 2:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        make(tiny("sd15")).paint(conditions, areas, [1, 2], Sampling(5), tick)
+        make(tiny("sd15")).paint(conditions, areas, [1, 2], Sampling(5), progress)
     assert seen == [("step", 0, 10), ("step", 1, 10), ("step", 2, 10)]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from amodal.inpainters.diffusers import Diffusers
 from amodal.inpainters.schedulers import SCHEDULERS
-from amodal.protocols import Sampling
+from amodal.plugins.protocols import Sampling
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")

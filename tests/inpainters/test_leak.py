@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from amodal.errors import Cancelled
+from amodal.core.errors import Cancelled
 from amodal.inpainters.leak import sample, steps_run, weight_map
 
 
@@ -30,10 +30,10 @@ def arrays(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return known, noise, model, rng.uniform(size=(2, 1, 8, 8))
 
 
-def run(steps, leak, seed=0, tick=lambda: None):
+def run(steps, leak, seed=0, progress=lambda: None):
     known, noise, model, area = arrays(seed)
     weights = weight_map(area, leak)
-    return sample(lambda latent, index: noise - model, Line(steps), known, noise, weights, tick), weights
+    return sample(lambda latent, index: noise - model, Line(steps), known, noise, weights, progress), weights
 
 
 @pytest.mark.parametrize("leak", [(0.3, 0.0), (0.0, 0.3), (0.3, 0.3), (0.7, 1.0), (0.0, 1.0), (1.0, 1.0)])
@@ -105,6 +105,8 @@ def test_one_network_evaluation_a_step_and_cancel_within_one():
     assert calls == [0, 1, 2]
 
 
-@pytest.mark.parametrize(("steps", "strength", "run"), [(20, 1.0, 20), (20, 0.99, 19), (20, 0.5, 10), (1, 0.3, 1)])
-def test_strength_counts_as_in_diffusers(steps, strength, run):
+@pytest.mark.parametrize(
+    ("steps", "strength", "run"), [(20, 1.0, 20), (10, 0.99, 10), (20, 0.5, 10), (5, 0.6, 3), (1, 0.3, 1)]
+)
+def test_steps_are_the_evaluations_above_the_starting_level(steps, strength, run):
     assert steps_run(steps, strength) == run

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from amodal import Mask, load
-from amodal.data.composites.build import LibraryConfig, open_library
-from amodal.data.composites.pairs import PairConfig, PairStream
-from amodal.errors import Cancelled, DataError
+from amodal.core.errors import Cancelled, DataError, UsageError
 from amodal.inpainters.pocket.inpainter import Pocket
 from amodal.inpainters.pocket.schedule import CosineSteps, levels
 from amodal.pipeline import Model
-from amodal.protocols import Sampling
-from amodal.registry import create_method, create_segmenter
+from amodal.plugins.protocols import Sampling
+from amodal.plugins.registry import create_method, create_segmenter
+from amodal.synthesis.composites.build import LibraryConfig, open_library
+from amodal.synthesis.composites.pairs import PairConfig, PairStream
 from amodal.training.recipe import read_recipe
 from amodal.training.tasks import open_task
 from photo_sets import make_photos
@@ -37,7 +37,7 @@ def recipe(photos):
 
 @pytest.fixture(scope="module")
 def trained(recipe, tmp_path_factory):
-    """A tiny network after 120 steps on two batches, its loss before and after, its ONNX file, its task."""
+    """A tiny network after 40 steps on two batches, its loss before and after, its ONNX file, its task."""
     torch.manual_seed(0)
     task = open_task(recipe)
     network = task.network()
@@ -47,10 +47,10 @@ def trained(recipe, tmp_path_factory):
 
     def error() -> float:
         with torch.inference_mode():  # the same times and noise before and after: they come from the number
-            return float(np.mean([float(task.loss(network, batches[k % 2], k)[0]) for k in range(32)]))
+            return float(np.mean([float(task.loss(network, batches[k % 2], k)[0]) for k in range(12)]))
 
     losses = [error()]
-    for step in range(120):
+    for step in range(40):
         loss, _ = task.loss(network, batches[step % 2], step)
         optimizer.zero_grad()
         loss.backward()
@@ -234,12 +234,12 @@ def test_full_leak_outside_keeps_the_known_pixels(pocket):
 def test_cancel_within_a_step(pocket):
     calls = []
 
-    def tick(what: str, done: int, total: int) -> None:
+    def progress(what: str, done: int, total: int) -> None:
         calls.append((what, done, total))
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        pocket.paint(*some(3), [1, 2, 3], Sampling(4), tick)
+        pocket.paint(*some(3), [1, 2, 3], Sampling(4), progress)
     assert calls == [("step", 1, 8)]
 
 
@@ -250,7 +250,11 @@ def test_the_tuning_free_method_drives_it(pocket, photo, disc_visible):
     assert results[0].amodal.contains(Mask.from_array(disc_visible))
 
 
-def test_it_paints_for_methods_that_give_only_a_mask(pocket, photo, disc_visible):
+def test_it_draws_for_the_tuning_free_method_and_paints_for_none(pocket, photo, disc_visible):
     hull = load("hull")
-    result = Model(hull.method, hull.segmenter, pocket)(photo, mask=disc_visible)
-    assert result.rgba[..., 3].any() and result.occluded.area > 0
+    model = Model(hull.method, hull.segmenter, pocket)
+    assert model.inpainter is pocket and model.painter.name == "painter"
+    plain = hull(photo, mask=disc_visible)
+    assert np.array_equal(model(photo, mask=disc_visible).rgba, plain.rgba) and plain.occluded.area > 0
+    with pytest.raises(UsageError, match="'pocket' draws objects for methods that read their shape"):
+        load("hull", inpainter="pocket")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from amodal import Prompt, load
-from amodal.errors import PromptError
-from amodal.mask import Mask
+from amodal.core.errors import PromptError
+from amodal.core.mask import Mask
 from amodal.methods.comparisons import Inpaint, SegmentAgain, touching
 from amodal.pipeline import Model
-from amodal.protocols import Context, Inpainter, Job, Proposal, Sampling, Segmenter
-from amodal.registry import create_inpainter, create_method, create_segmenter
+from amodal.plugins.protocols import Context, Inpainter, Proposal, Request, Sampling, Segmenter
+from amodal.plugins.registry import create_inpainter, create_method, create_segmenter
 
 
 class Ellipse(Segmenter):
@@ -50,7 +50,7 @@ class Disc(Inpainter):
     summary = "tests"
     size = 64
 
-    def paint(self, conditions: Any, areas: Any, seeds: Any, sampling: Sampling, tick: Any = None) -> Any:
+    def paint(self, conditions: Any, areas: Any, seeds: Any, sampling: Sampling, progress: Any = None) -> Any:
         self.given = conditions, areas, list(seeds), sampling
         rows, columns = np.indices((64, 64))
         out = conditions.copy()
@@ -58,8 +58,8 @@ class Disc(Inpainter):
             disc = np.hypot(rows - 31.5, columns - 31.5) < 20 + seed % 2
             picture[disc & (area > 0)] = (0.8, 0.0, -0.8)
             picture[:4, :4][area[:4, :4] > 0] = (-1, -1, -1)
-        if tick:
-            tick("step", 1, 1)
+        if progress:
+            progress("step", 1, 1)
         return out
 
 
@@ -103,23 +103,23 @@ def test_sam_with_grabcut(photo: np.ndarray, disc_visible: np.ndarray) -> None:
 def test_inpaint_erases_all_but_the_object(photo: np.ndarray, disc_visible: np.ndarray) -> None:
     painter = Disc()
     method = Inpaint({"context": 2})
-    job = Job(Mask.from_array(disc_visible), seed=3, samples=2)
-    guesses = method.complete(photo, photo, [job], Context(None, painter))[0]
+    request = Request(Mask.from_array(disc_visible), seed=3, samples=2)
+    predictions = method.complete(photo, photo, [request], Context(None, painter))[0]
     conditions, areas, seeds, sampling = painter.given
     assert conditions.shape == (2, 64, 64, 3) and seeds == [3 * 1_000_003, 3 * 1_000_003 + 1]
     assert sampling == Sampling(30, (0.0, 1.0), 0.99, "default")
     assert (conditions[0][areas[0] == 1] == 1).all(), "white where it is to be made"
     orange = conditions[0][areas[0] == 0]
     assert np.abs(np.median(orange, axis=0) - (np.array([230, 120, 20]) / 127.5 - 1)).max() < 0.02
-    assert len(guesses) == 2 and guesses[0].amodal.area > guesses[1].amodal.area, "the first seed is odd"
-    crop = method.window(job.visible, 64)
+    assert len(predictions) == 2 and predictions[0].amodal.area > predictions[1].amodal.area, "the first seed is odd"
+    crop = method.window(request.visible, 64)
     rows, columns = np.indices(photo.shape[:2])
     scale = crop.side / 64
     disc = Mask.from_array(
         np.hypot(rows + 0.5 - (crop.origin[1] + 32 * scale), columns + 0.5 - (crop.origin[0] + 32 * scale)) < 21 * scale
     )
-    assert guesses[0].amodal.clip(photo.shape[:2]).iou(disc) > 0.93
-    assert guesses[0].picture.shape == (crop.side, crop.side, 3)
+    assert predictions[0].amodal.clip(photo.shape[:2]).iou(disc) > 0.93
+    assert predictions[0].picture.shape == (crop.side, crop.side, 3)
 
 
 def test_inpaint_keeps_the_promises_and_its_pieces(photo: np.ndarray, disc_visible: np.ndarray) -> None:
@@ -162,8 +162,8 @@ def test_touching() -> None:
 
 
 def test_they_say_what_they_miss(photo: np.ndarray) -> None:
-    job = Job(Mask.from_box((0, 0, 5, 5)))
+    request = Request(Mask.from_box((0, 0, 5, 5)))
     with pytest.raises(PromptError, match="needs a segmenter"):
-        SegmentAgain().complete(photo, photo, [job], Context())
+        SegmentAgain().complete(photo, photo, [request], Context())
     with pytest.raises(PromptError, match="needs an inpainter"):
-        Inpaint().complete(photo, photo, [job], Context())
+        Inpaint().complete(photo, photo, [request], Context())

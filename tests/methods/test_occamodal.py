@@ -1,232 +1,170 @@
-"""OccAmodal: crops and their way back, the shipped network, parity of torch and ONNX."""
+"""OccAmodal as published: its layout, what each stage sees and learns from, and a run that serves the method."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-import amodal
-from amodal.errors import WeightsError
-from amodal.mask import Mask, SoftMask
-from amodal.methods.occamodal.inference import Look, Window, network_input, predict
-from amodal.methods.occamodal.method import amodal_mask, best_threshold, calibrated, runner, supported
+from amodal.core.errors import OptionError, WeightsError
+from amodal.core.mask import Mask
+from amodal.data import Sample, dataset
+from amodal.plugins import registry
+from disc_sets import make_discs
+from official_layouts import make_cocoa, make_mp3d
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from amodal.methods.occamodal.network import TwoStageOccAmodal, layout_of  # noqa: E402
+from amodal.networks.picture_unet import PictureUNet  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
+from amodal.training.recipe import parse_recipe, read_recipe  # noqa: E402
+from amodal.training.tasks import open_task  # noqa: E402
+from amodal.training.tasks.occamodal import known_occluder  # noqa: E402
+
+TINY = {"widths": (4, 4, 6, 8, 8, 8), "image_widths": (4, 4, 4, 8), "reduced": 4}
 
 
-def echo(x: np.ndarray) -> np.ndarray:
-    """A stand-in network with a known answer: amodal where it was given as visible, the occluder where the frame is."""
-    return np.stack([x[:, 3] * 20 - 10, x[:, 4] * 20 - 10], axis=1).astype(np.float32)
+def test_the_published_layout():
+    network = TwoStageOccAmodal()
+    assert network.occluder.up0.conv.conv[0].in_channels == 1280, "512 and 256 of the picture, and 512 of the skip"
+    assert (network.occluder.inc.conv.conv[0].in_channels, network.amodal.inc.conv.conv[0].in_channels) == (1, 2)
+    assert sum(p.numel() for p in network.parameters()) == 50_566_372
 
 
-@pytest.fixture
-def scene() -> tuple[np.ndarray, Mask]:
-    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-    bits = np.zeros((120, 160), bool)
-    bits[20:70, 40:90] = True
-    return image, Mask.from_array(bits)
+@pytest.mark.parametrize(("final_skip", "find_occluder"), [(True, True), (False, True), (False, False)])
+def test_the_rows_of_table_3(final_skip, find_occluder):
+    network = TwoStageOccAmodal(**TINY, final_skip=final_skip, find_occluder=find_occluder).eval()
+    visible, picture = torch.zeros(2, 1, 64, 64), torch.randn(2, 3, 64, 64)
+    visible[..., 10:30, 10:30] = 1
+    first, second = network(visible, picture)
+    assert second.shape == (2, 2, 64, 64) and (first is None) is not find_occluder
+    skips = network.amodal.up4.conv.conv[0].in_channels
+    assert skips == (8 if final_skip else 4), "the fifth skip is that at full size"
+    assert layout_of(network.state_dict()) == {**TINY, "final_skip": final_skip, "find_occluder": find_occluder}
+    assert layout_of(PictureUNet(1, **TINY).state_dict()) == {}
 
 
-@pytest.mark.parametrize(
-    "look", [Look(64), Look(96, (1.5, 2.5)), Look(64, (2.0,), True), Look(64, (2.0,), True, (1.4, 1.9))]
-)
-def test_what_goes_in_comes_back_in_place(scene, look):
-    image, visible = scene
-    amodal_soft, frame = predict(echo, image, visible, look)
-    assert amodal_soft.threshold().iou(visible) > 0.94
-    inside = frame.threshold().to_array((120, 160))
-    x0, y0, x1, y1 = frame.box
-    assert inside[max(0, y0 + 2) : y1 - 2, max(0, x0 + 2) : x1 - 2].mean() > 0.96
+def test_stage_2_sees_a_binary_occluder_and_does_not_train_stage_1():
+    network = TwoStageOccAmodal(**TINY)
+    seen = []
+    network.amodal.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    visible, picture = torch.zeros(1, 1, 64, 64), torch.randn(1, 3, 64, 64)
+    visible[..., :32] = 1
+    with torch.no_grad():  # stage 1 says "no occluder", but not by far: a soft occluder would leak 0.4 everywhere
+        network.occluder.outc.conv.weight.zero_()
+        network.occluder.outc.conv.bias[:] = torch.tensor([0.4, 0.0])
+    _, second = network(visible, picture)
+    assert torch.equal(seen[0][:, :1], visible) and not seen[0][:, 1].any()
+    second.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in network.occluder.parameters())
+    known = torch.zeros_like(visible)
+    known[..., 32:40] = 1
+    network(visible, picture, known)
+    assert seen[1][0, 1, 5].nonzero().ravel().tolist() == [30, 31, 32, 33], "both masks grown by 5 x 5 meet here"
 
 
-def test_the_input_is_the_picture(scene):
-    image, visible = scene
-    window = Window(40, 20, 50)
-    planes = network_input(image, visible, window, 50)
-    assert np.abs((planes[:3].transpose(1, 2, 0) + 1) * 127.5 - image[20:70, 40:90]).max() < 1e-3
-    assert planes[3].all() and planes[4].all()
-    outside = network_input(image, visible, Window(-50, -50, 60), 30)
-    assert outside[4].sum() == 25
-    assert not outside[:3, :24].any()
+def test_true_occluders(tmp_path):
+    make_cocoa(tmp_path / "cocoa")
+    data = dataset("cocoa", tmp_path / "cocoa", "val")
+    for sample in data:
+        others = data.by_ids(sample.occluders).values()
+        known = known_occluder(sample, data)
+        assert (known is None) is (not sample.occluders and bool(sample.occluded))
+        for other in others:
+            assert known.contains(other.visible)
+    make_mp3d(tmp_path / "mp3d")
+    shapes = dataset("mp3d-amodal", tmp_path / "mp3d")
+    assert all(known_occluder(sample, shapes) is None for sample in shapes), "MP3D-Amodal tells no relations"
+    box, front = Mask.from_box((0, 0, 2, 2)), Mask.from_box((1, 1, 3, 3))
+    given = Sample("a", "a", np.zeros((4, 4, 3), np.uint8), (4, 4), box, box, occluder=front)
+    assert known_occluder(given, data) == front
 
 
-def test_objects_may_leave_the_frame(scene):
-    image, _ = scene
-    visible = Mask.from_box((0, 30, 20, 60))
-    everywhere = predict(lambda x: np.full((len(x), 2, *x.shape[2:]), 5, np.float32), image, visible, Look(64))[0]
-    assert everywhere.threshold().box[0] < 0
-
-
-def test_rims_are_dropped_and_parts_are_kept():
-    visible = Mask.from_box((0, 0, 100, 100))
-    values = np.zeros((120, 200), np.float32)
-    values[:102, :102] = 0.9
-    values[30:70, 100:160] = 0.9
-    soft = SoftMask(values)
-    rough, clean = amodal_mask(soft, visible), amodal_mask(soft, visible, rim=0.02)
-    assert rough.area - clean.area == pytest.approx(2 * 202 - 2 * 40, abs=30)
-    assert clean.contains(visible)
-    assert clean.contains(Mask.from_box((102, 35, 158, 65)))
-
-
-def test_unlikely_growth_is_none():
-    visible = Mask.from_box((0, 0, 100, 100))
-    values = np.zeros((120, 200), np.float32)
-    values[:100, :100], values[30:70, 100:160] = 0.9, 0.6
-    assert amodal_mask(SoftMask(values), visible, sure=0.55).area == 100 * 100 + 40 * 60
-    assert amodal_mask(SoftMask(values), visible, sure=0.65) == visible
-
-
-def test_the_threshold_promises_the_largest_iou():
-    rng = np.random.default_rng(0)
-    seen = np.zeros((30, 40), bool)
-    seen[:, :8] = True
-    probability = np.where(seen, 1, rng.beta(0.8, 1.2, seen.shape)).astype(np.float32)
-    worlds = rng.random((400, *seen.shape)) < probability
-
-    def mean_iou(threshold: float) -> float:
-        mask = (probability > threshold) | seen
-        return float(((worlds & mask).sum((1, 2)) / (worlds | mask).sum((1, 2))).mean())
-
-    best = best_threshold(probability, seen)
-    assert best < 0.48
-    assert mean_iou(best) >= max(mean_iou(t) for t in np.arange(0.05, 1, 0.05)) - 1e-4
-    assert best_threshold(seen.astype(np.float32), seen) == 0.5
-
-
-def test_what_is_believed_reaches_into_the_unsure():
-    visible = Mask.from_box((0, 0, 40, 100))
-    values = np.zeros((120, 200), np.float32)
-    values[:100, :40], values[:100, 40:100], values[:100, 100:140] = 1, 0.8, 0.45
-    whole = amodal_mask(SoftMask(values), visible, sure=0.6)
-    assert whole == Mask.from_box((0, 0, 140, 100))
-    assert amodal_mask(SoftMask(values), visible, threshold=0.5) == Mask.from_box((0, 0, 100, 100))
-    assert amodal_mask(SoftMask(values), visible, sure=0.85) == visible
-
-
-def test_growth_needs_something_in_front_unless_it_leaves_the_picture():
-    image = np.zeros((100, 140, 3), np.uint8)
-    values = np.zeros((120, 200), np.float32)
-    values[:100, :100], values[30:70, 100:160] = 0.9, 0.8
-    soft, seen = SoftMask(values, (-10, 0)), Mask.from_box((-10, 0, 90, 100))
-    nothing = supported(soft, SoftMask(np.zeros_like(values), (-10, 0)), image)
-    assert amodal_mask(soft, seen, sure=0.62, support=nothing) == seen
-    front = np.zeros_like(values)
-    front[30:70, 100:160] = 0.7
-    support = supported(soft, SoftMask(front, (-10, 0)), image)
-    assert amodal_mask(soft, seen, sure=0.62, support=support).area == 100 * 100 + 40 * 60
-    told = support.to_array((120, 200))
-    assert told[40, 130] == pytest.approx(0.75)  # inside: the mean
-    assert told[40, 145] == pytest.approx(0.8)  # beyond the picture's right edge: the object's own
-
-
-def test_temperature():
-    soft = SoftMask(np.array([[0.5, 0.9, 0.1]], np.float32))
-    assert calibrated(soft, 1.0) is soft
-    cooler = calibrated(soft, 2.0).values
-    assert cooler[0, 0] == pytest.approx(0.5)
-    assert cooler[0, 1] == pytest.approx(0.75)
-    assert cooler[0, 2] == pytest.approx(0.25)
-
-
-def test_the_shipped_network_completes_a_disc(photo, disc_visible):
-    result = amodal.load("occamodal")(photo, mask=disc_visible)
-    rows, columns = np.indices(photo.shape[:2])
-    disc = Mask.from_array((rows - 48) ** 2 + (columns - 60) ** 2 < 30**2)
-    visible = Mask.from_array(disc_visible)
-    assert result.amodal.iou(disc) > visible.iou(disc) + 0.03
-    assert result.probability is not None
-    whole = amodal.load("occamodal")(np.full_like(photo, 90), mask=disc)
-    assert whole.amodal.iou(disc) > 0.95
-
-
-def test_a_batch_equals_single_objects(photo, disc_visible):
-    scene = amodal.load("occamodal").open(photo)
-    other = Mask.from_box((5, 60, 40, 90))
-    one = scene.complete(mask=other)
-    assert scene.complete(mask=disc_visible) is not None
-    assert scene.complete(mask=other).amodal == one.amodal
-
-
-def test_altered_weights_are_told(tmp_path, monkeypatch):
-    from amodal import weights
-
-    (tmp_path / "_weights").mkdir()
-    (tmp_path / "_weights" / "occamodal.onnx").write_bytes(b"not a network")
-    monkeypatch.setattr(weights, "PACKAGE", tmp_path)
-    runner.cache_clear()
-    with pytest.raises(WeightsError, match="occamodal"):
-        runner(7)
-    runner.cache_clear()
-
-
-def test_torch_and_onnx_agree(tmp_path):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("onnx")
-    from amodal.methods.occamodal.network import CompactOccAmodal
-    from amodal.networks.onnx_export import export
-    from amodal.networks.onnx_session import open_session
-
-    torch.manual_seed(0)
-    network = CompactOccAmodal((16, 24, 32), (1, 1, 1), 24)
-    with torch.no_grad():
-        network.train()(torch.randn(4, 5, 64, 64))  # batch statistics other than 0 and 1
-    network.eval()
-    example = torch.randn(2, 5, 64, 64)
-    path = tmp_path / "n.onnx"
-    assert export(network, [example], ["crop"], "logits", path, {"size": "64"}) < 0.02
-    session = open_session(str(path), 1)
-    assert session.get_modelmeta().custom_metadata_map == {"size": "64"}
-    other = torch.randn(1, 5, 96, 96)
-    with torch.inference_mode():
-        expected = network(other).numpy()
-    assert np.abs(session.run(None, {"crop": other.numpy()})[0] - expected).max() < 0.02 * expected.std()
-    assert path.stat().st_size < 2.4 * sum(p.numel() for p in network.parameters()) + 40_000
-
-
-def test_the_papers_network():
-    torch = pytest.importorskip("torch")
-    from amodal.methods.occamodal.paper import Predictor, TwoStageOccAmodal, boundary
-
-    assert Predictor(1).up0.conv.conv[0].in_channels == 1280, "facts: 512 + 256 from the picture + 512 from the skip"
-    network = TwoStageOccAmodal((4, 6, 8, 8, 8, 8), (4, 4, 4, 4), 4)
-    x = torch.randn(2, 5, 64, 64)
-    out = network(x)
-    assert out.shape == (2, 2, 64, 64)
-    out[:, 0].sum().backward()
-    assert all(p.grad is None or not p.grad.any() for p in network.occluder.parameters()), (
-        "stage 2 does not train stage 1"
+def recipe_for(sets, **network):
+    return parse_recipe(
+        {
+            "task": "occamodal",
+            "run": {"steps": 2, "batch": 2, "device": "cpu", "precision": "fp32", "threads": 1, "workers": 0},
+            "optimizer": {"name": "sgd", "lr": 1e-3, "warmup": 0, "schedule": "steps", "ema": 0.0, "clip": 0},
+            "data": {"sets": sets, "validation": sets[:1], "size": 32, "validation_limit": 2},
+            "network": {**TINY, **network},
+        }
     )
-    visible, occluder = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
-    visible[..., :8], occluder[..., 8:] = 1, 1
-    columns = boundary(visible, occluder)[0, 0, 5].nonzero().ravel().tolist()
-    assert columns == [6, 7, 8, 9]
 
 
-def test_looks_meet_without_a_seam(scene):
-    """Where a smaller window ends inside a larger one, the mean of both goes over into the larger one's alone."""
-    image, visible = scene
-    certain = np.array([3.0, -3.0], np.float32)[:, None, None]
-    soft, occluder = predict(
-        lambda x: np.broadcast_to(certain, (len(x), 2, *x.shape[2:])),
-        image,
-        visible,
-        Look(64, (1.5, 2.6), True, (1.2,)),
-    )
-    assert np.ptp(soft.values) < 1e-5 and np.ptp(occluder.values) < 1e-5
-    assert soft.values.mean() == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-5)
+def test_a_run_serves_the_method(tmp_path):
+    import amodal
+
+    make_discs(tmp_path / "discs")
+    make_mp3d(tmp_path / "mp3d")
+    sets = [
+        {"name": "folder", "root": str(tmp_path / "discs"), "share": 0.9},
+        {"name": "mp3d-amodal", "root": str(tmp_path / "mp3d"), "share": 0.1},
+    ]
+    recipe = recipe_for(sets)
+    metrics = Trainer(recipe, open_task(recipe), tmp_path / "run").train()
+    assert 0 <= metrics["iou"] <= 100
+    options = {"weights": str(tmp_path / "run" / "weights.safetensors"), "input_size": 32}
+    model = amodal.load("occamodal", options=options, device="cpu")
+    sample = next(iter(dataset("folder", tmp_path / "discs")))
+    result = model(sample.image, mask=sample.visible)
+    assert result.amodal.contains(sample.visible)
+    assert model(sample.image, mask=sample.visible, occluder=Mask.from_box((0, 0, 1, 1))).amodal == sample.visible
 
 
-def test_growth_beyond_the_frame_is_believed_for_itself():
-    image = np.zeros((100, 140, 3), np.uint8)
-    visible = Mask.from_box((0, 40, 60, 100))
-    values, front = np.zeros((160, 140), np.float32), np.zeros((160, 140), np.float32)
-    values[40:100, :60] = 1
-    values[40:100, 60:90], values[100:140, :60], front[40:100, 60:90] = 0.9, 0.6, 0.7
-    soft, before = SoftMask(values), SoftMask(front)
-    within, beyond = Mask.from_box((60, 40, 90, 100)), Mask.from_box((0, 100, 60, 140))
+def test_samples_without_relations_do_not_teach_stage_1(tmp_path):
+    make_mp3d(tmp_path)
+    recipe = recipe_for([{"name": "mp3d-amodal", "root": str(tmp_path)}])
+    task = open_task(recipe)
+    batch = tuple(torch.from_numpy(part) for part in task.source(0, 2)[0])
+    network = task.network()
+    total, parts = task.loss(network, batch, 0)
+    assert float(parts["occluder"]) == 0 and float(total.detach()) == float(parts["amodal"])
+    total.backward()
+    assert not any(p.grad.any() for p in network.occluder.parameters() if p.grad is not None)
 
-    def grown(sure, named=False):
-        support = supported(soft, before, image, named)
-        return amodal_mask(soft, visible, 0.5, 0, sure, support, image.shape[:2]) - visible
 
-    assert grown(0.5) == within | beyond
-    assert grown(0.7) == within
-    assert not grown(0.9)
-    assert grown(0.9, named=True) == within, "who names an occluder says nothing about what the frame cuts off"
+def test_the_recipe_makes_both_stages():
+    recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "occamodal.toml")
+    assert isinstance(open_task(replace(recipe, data={}, network=TINY)).network(), TwoStageOccAmodal)
+
+
+def test_what_is_missing_or_wrong_is_told(tmp_path):
+    import amodal
+
+    with pytest.raises(OptionError, match="the one that ships is embedded"):
+        amodal.load("occamodal")
+    save_file(PictureUNet(1, **TINY).state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match="does not hold OccAmodal's two stages"):
+        amodal.load("occamodal", options={"weights": str(tmp_path / "other.safetensors")})
+
+
+def test_the_old_names_work_and_are_told(tmp_path):
+    import amodal
+
+    registry._renamed.cache_clear()
+    save_file(TwoStageOccAmodal(**TINY).state_dict(), tmp_path / "own.safetensors")
+    with pytest.warns(UserWarning, match="the method 'occamodal-paper' is called 'occamodal' now"):
+        model = amodal.load("occamodal-paper", options={"weights": str(tmp_path / "own.safetensors")}, device="cpu")
+    assert model.provenance()["method"]["name"] == "occamodal"
+    assert "occamodal-paper" not in registry.names("methods")
+    with pytest.warns(UserWarning, match="the task 'occamodal-paper' is called 'occamodal' now"):
+        open_task(parse_recipe({"task": "occamodal-paper"}))
+    with pytest.raises(OptionError, match='compact network; its task is called "embedded"'):
+        open_task(parse_recipe({"task": "occamodal", "data": {"library": {}}}))
+
+
+def test_single_stage_with_six_levels_is_setting_d_of_table_4(tmp_path):
+    import amodal
+
+    six = parse_recipe({"task": "deocclusion-single", "network": {k: v for k, v in TINY.items() if k != "reduced"}})
+    network = open_task(six).network()
+    assert isinstance(network, PictureUNet)
+    save_file(network.state_dict(), tmp_path / "six.safetensors")
+    options = {"weights": str(tmp_path / "six.safetensors"), "input_size": 32}
+    model = amodal.load("deocclusion-single", options=options, device="cpu")
+    visible = Mask.from_box((8, 8, 24, 24))
+    assert model(np.zeros((32, 32, 3), np.uint8), mask=visible).amodal.contains(visible)

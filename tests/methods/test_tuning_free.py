@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from amodal import load, read
-from amodal.errors import Cancelled, OptionError, UsageError
-from amodal.image import Image
-from amodal.mask import Mask
+from amodal.core.errors import Cancelled, OptionError, UsageError
+from amodal.core.image import Image
+from amodal.core.mask import Mask
 from amodal.methods.tuning_free.area import inpainting_area
 from amodal.methods.tuning_free.condition import condition_picture, draw_background
 from amodal.methods.tuning_free.extraction import Generated, by_grabcut, by_segmenter, by_threshold, spread_points
 from amodal.methods.tuning_free.method import TuningFree
-from amodal.protocols import Context, Inpainter, Job, Proposal, Segmenter
-from amodal.registry import create_segmenter
+from amodal.plugins.protocols import Context, Inpainter, Proposal, Request, Segmenter
+from amodal.plugins.registry import create_segmenter
 
 RNG = np.random.default_rng
 
@@ -175,7 +175,7 @@ class Painted(Inpainter):
         super().__init__()
         self.answer, self.calls = answer, []
 
-    def paint(self, conditions, areas, seeds, sampling, tick=None):
+    def paint(self, conditions, areas, seeds, sampling, progress=None):
         self.calls.append((conditions, areas, list(seeds), sampling))
         return np.broadcast_to(self.answer, conditions.shape).astype(np.float32)
 
@@ -185,7 +185,7 @@ class TestWindow:
         """The window is all object, so the mask is as large as the method allows."""
         image = RNG(0).integers(0, 60, (*size, 3), dtype=np.uint8)
         method, painted = TuningFree({"extractor": "threshold", **options}), Painted(np.ones(3))
-        answers = method.complete(image, image, [Job(visible)], Context(None, painted))
+        answers = method.complete(image, image, [Request(visible)], Context(None, painted))
         return answers[0][0].amodal, painted
 
     def test_an_object_at_the_border_may_leave_the_frame_there(self):
@@ -213,14 +213,14 @@ class TestWindow:
 
 def test_all_samples_of_all_objects_are_one_batch_and_depend_on_their_seed_alone():
     image = RNG(0).integers(0, 60, (90, 90, 3), dtype=np.uint8)
-    jobs = [Job(Mask.from_box((10, 10, 30, 30)), 4, 2), Job(Mask.from_box((40, 40, 70, 60)), 5, 3)]
+    requests = [Request(Mask.from_box((10, 10, 30, 30)), 4, 2), Request(Mask.from_box((40, 40, 70, 60)), 5, 3)]
     painted = Painted(np.ones(3))
-    answers = TuningFree({"extractor": "threshold"}).complete(image, image, jobs, Context(None, painted))
+    answers = TuningFree({"extractor": "threshold"}).complete(image, image, requests, Context(None, painted))
     assert [len(row) for row in answers] == [2, 3]
     assert len(painted.calls) == 1
     conditions, areas, seeds, _ = painted.calls[0]
     alone = Painted(np.ones(3))
-    TuningFree({"extractor": "threshold"}).complete(image, image, jobs[1:], Context(None, alone))
+    TuningFree({"extractor": "threshold"}).complete(image, image, requests[1:], Context(None, alone))
     np.testing.assert_array_equal(alone.calls[0][0], conditions[2:])
     np.testing.assert_array_equal(alone.calls[0][1], areas[2:])
     assert alone.calls[0][2] == seeds[2:]
@@ -270,6 +270,26 @@ def test_extraction_asks_the_segmenter_in_use_or_one_of_its_own(tmp_path, photo,
     assert without(photo, mask=disc_visible, seed=2).score is None
 
 
+def test_what_is_hardly_drawn_beyond_the_visible_part_counts_as_whole(photo):
+    half = disc(96, 30, (48, 48)) & (np.indices((96, 96)).sum(0) > 96)  # below a diagonal: its hull is itself
+    ring = half & ~disc(96, 18, (48, 48))
+    visible = Mask.from_array(ring)
+
+    def grown(share, extractor="threshold", least=None):
+        """By how much the object grows where `share` of the free part of M is drawn in a colour of its own."""
+        method = TuningFree({"extractor": extractor, "least": least})
+        task = method.prepare(photo[:96, :96], Request(visible), 0, 64)
+        picture = ((task.background + 1) * 127.5).astype(np.uint8)
+        drawn = (task.area > 0.5) & ~task.visible
+        rows = np.cumsum(drawn.sum(1)) <= share * drawn.sum()
+        picture[(drawn & rows[:, None]) | task.visible] = (0, 255, 0)
+        return method.extract(photo[:96, :96], task, picture, Context()).amodal.area - visible.area
+
+    assert grown(0.5) > 0 and grown(0.5, least=0.9) == 0
+    assert grown(0.1) > 0, "the paper's rule takes all that is drawn"
+    assert grown(0.05, "auto") == 0 and grown(0.8, "auto") > 0, "the embedded inpainter always draws a little"
+
+
 def test_an_embedded_segmenter_reads_the_mask_only_when_told():
     context = Context(segmenter=create_segmenter("pocket"))
     assert TuningFree().segmenter(context) is None
@@ -291,8 +311,8 @@ def test_like_repeats_it_from_the_command_line(tiny, tmp_path, photo, disc_visib
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_on_real_photographs(tiny, shared_data):
-    folder = shared_data / "composites_dev"
+def test_on_real_photographs(tiny, development_data):
+    folder = development_data / "composites_dev"
     row = json.loads((folder / "rows.json").read_text())[40]["id"]
     image = read(next((folder / "images").glob(f"{row}.*")))
     visible = Mask.from_array(read(folder / "visible" / f"{row}.png")[..., 0] > 0)
@@ -305,13 +325,13 @@ def test_on_real_photographs(tiny, shared_data):
 def test_cancel_within_a_step(tiny, photo, disc_visible):
     seen = []
 
-    def tick(what, done, total):
+    def progress(what, done, total):
         seen.append(done)
         if done == 1:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        load("tuning-free", inpainter=str(tiny("sd15")), device="cpu")(photo, mask=disc_visible, tick=tick)
+        load("tuning-free", inpainter=str(tiny("sd15")), device="cpu")(photo, mask=disc_visible, progress=progress)
     assert seen == [0, 1]
 
 
@@ -323,4 +343,41 @@ def test_what_is_asked_wrongly_is_told(photo, disc_visible):
     with pytest.raises(UsageError, match="no segmenter named 'sum'"):
         load("tuning-free", inpainter="classical", options={"extractor": "sum"})(photo, mask=disc_visible)
     with pytest.raises(UsageError, match="needs an inpainter"):
-        TuningFree().complete(photo, photo, [Job(Mask.from_array(disc_visible))], Context())
+        TuningFree().complete(photo, photo, [Request(Mask.from_array(disc_visible))], Context())
+
+
+def test_the_whole_frame_and_the_steps_as_pictures(tmp_path, photo, disc_visible):
+    """Figure 3 of the paper: the sampler's pictures, one file a step; the window is the whole photo."""
+    options = {"steps": 2, "window": "frame", "trace": str(tmp_path), "extractor": "threshold"}
+    method = TuningFree(options)
+    task = method.prepare(photo, Request(Mask.from_array(disc_visible)), 0, 128)
+    assert task.crop.box == (0, -16, 128, 112)
+    model = load("tuning-free", options=options)
+    result = model(photo, mask=disc_visible)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["0-01.png", "0-02.png"]
+    assert read(tmp_path / names[1]).shape == (128, 128, 3)
+    assert result.amodal.contains(result.visible)
+
+
+def test_soft_areas_reach_the_masks_channel():
+    torch = pytest.importorskip("torch")
+    from amodal.inpainters.leak import weight_map
+
+    area = np.linspace(0, 1, 5, dtype=np.float32)
+    assert weight_map(area, (0.3, 0.0)) == pytest.approx(0.3 * area)
+    from types import SimpleNamespace
+
+    from amodal.inpainters.unet import UNetBackbone
+
+    seen = []
+    bare = SimpleNamespace(
+        network=SimpleNamespace(config=SimpleNamespace(in_channels=9)),
+        autoencoder=SimpleNamespace(channels=4),
+        blank=False,
+        placement=SimpleNamespace(dtype=torch.float32),
+        latent_area=lambda areas: seen.append(areas) or areas,
+    )
+    soft = torch.full((1, 1, 8, 8), 0.25)
+    out = UNetBackbone.seen(bare, torch.zeros(1, 3, 8, 8), soft, torch.zeros(1, 4, 8, 8), [])
+    assert torch.equal(out[:, :1], soft), "soft values are not cut at a half"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from amodal.data.composites.build import LibraryConfig, open_library
-from amodal.data.composites.fixed import without_occluders
-from amodal.data.composites.paint import paint
-from amodal.data.composites.place import Placer
-from amodal.data.composites.views import crop_view
-from amodal.errors import WeightsError
+from amodal.core.errors import WeightsError
 from amodal.methods.pix2gestalt.learn import condition_dropout, draw, noise_loss, start_networks, widen
+from amodal.synthesis.composites.build import LibraryConfig, open_library
+from amodal.synthesis.composites.fixed import without_occluders
+from amodal.synthesis.composites.paint import paint
+from amodal.synthesis.composites.place import Placer
+from amodal.synthesis.composites.views import crop_view
 from photo_sets import make_photos
 from tiny_pix2gestalt import TINY, save_tiny, tiny_networks
 
@@ -101,7 +101,7 @@ def test_loss_written_out():
     def chw(pictures):
         return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
-    from amodal.methods.pix2gestalt.sampling import clip_pixels
+    from amodal.networks.latent_diffusion.sampling import clip_pixels
 
     with torch.no_grad():
         x, marked = chw(occlusion), torch.where(torch.from_numpy(visible), 1.0, -1.0)[:, None].expand(-1, 3, -1, -1)
@@ -130,10 +130,11 @@ def test_chance_depends_on_the_seed_alone():
 
 def small_networks():
     """Networks that can learn 16 x 16 composites in half a minute: a VAE trained on them first, the rest random."""
-    from amodal.methods.pix2gestalt.model import Architecture
+    from amodal.networks.latent_diffusion.model import Architecture
 
     torch.manual_seed(0)
     networks = Architecture(
+        "pix2gestalt",
         {
             "sample_size": 8,
             "in_channels": 12,
@@ -159,7 +160,7 @@ def small_networks():
     ).build()
     vae = networks.vae
     optimizer = torch.optim.AdamW(vae.parameters(), 3e-3)
-    for step in range(200):
+    for step in range(120):
         occlusion, whole, visible = composites([(step * 4 + k) % POOL for k in range(4)], 16)
         grey = np.repeat(visible[..., None].astype(np.uint8) * 255, 3, axis=3)
         x = torch.from_numpy(np.concatenate([occlusion, whole, grey])).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -178,7 +179,7 @@ def small_networks():
 def quality(networks, steps: int = 12) -> tuple[float, float]:
     """Mean IoU of the drawn masks and mean absolute error of the pictures (0 to 1), on pairs that did not train."""
     from amodal.methods.pix2gestalt.cutout import white_mask
-    from amodal.methods.pix2gestalt.sampling import Settings, encode, sample
+    from amodal.networks.latent_diffusion.sampling import Settings, encode, sample
 
     occlusion, whole, visible = composites(range(10_000, 10_008), 16)
     settings = Settings(steps=steps, solver="dpm++", guidance=1.5)
@@ -197,7 +198,7 @@ def test_learns_to_complete():
         value.requires_grad_(True)
     optimizer = torch.optim.AdamW(learning, 3e-3)
     losses, random = [], np.random.default_rng(0)
-    for step in range(220):
+    for step in range(160):
         loss = noise_loss(networks, *composites(random.integers(0, POOL, 16).tolist(), 16), draw(16, 8, (0, step)))
         optimizer.zero_grad()
         loss.backward()

@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiny_sd import CHANNELS, write_tiny_diffusion
-
 WIDTHS = (4, 4, 4, 8, 8, 8)
 
 
@@ -19,6 +17,8 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def diffusion(tmp_path_factory) -> Path:
     pytest.importorskip("diffusers")
+    from tiny_sd import write_tiny_diffusion
+
     return write_tiny_diffusion(tmp_path_factory.mktemp("diffusion"))
 
 
@@ -45,6 +45,7 @@ def write_checkpoint(path: Path, seed: int = 0, **shape) -> Path:
     import torch
 
     from amodal.methods.sdamodal.network import SDAmodalNet
+    from tiny_sd import CHANNELS
 
     torch.manual_seed(seed)
     network = torch.nn.ModuleDict({"module": SDAmodalNet(CHANNELS, widths=WIDTHS, reduced=4, **shape)})

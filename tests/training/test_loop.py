@@ -1,11 +1,11 @@
 """The training loop on tiny real networks: exact resume after a kill, checkpoints that survive, schedules."""
 
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,16 +17,23 @@ from photo_sets import make_photos
 
 torch = pytest.importorskip("torch")
 
-from amodal.errors import AmodalError, DataError  # noqa: E402
+from amodal.cli import run as amodal_command  # noqa: E402
+from amodal.core.errors import AmodalError, DataError  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
 from amodal.training.loop import Trainer, read_weights  # noqa: E402
-from amodal.training.recipe import OptimizerConfig, Recipe, RecipeError, read_recipe  # noqa: E402
+from amodal.training.recipe import (  # noqa: E402
+    OptimizerConfig,
+    Recipe,
+    RecipeError,
+    read_recipe,
+    recipe_of_run,
+)
 from amodal.training.schedule import Average, learning_rate  # noqa: E402
 from amodal.training.tasks import open_task  # noqa: E402
 
 SOURCE = Path(__file__).parents[2] / "src"
 RECIPE = """
-task = "occamodal"
+task = "embedded"
 [run]
 steps = 6
 batch = 2
@@ -46,7 +53,7 @@ widths = [8, 16]
 depths = [1, 1]
 head = 8
 [data]
-sizes = [[0, 16], [3, 24]]
+sizes = [[0, 32], [3, 64]]
 targets = {thing = 1.0, photo = 1.0}
 [data.library]
 photos = "PHOTOS"
@@ -89,6 +96,16 @@ def same(a, b) -> bool:
     return a == b
 
 
+def test_a_run_knows_its_recipe(recipe, tmp_path, capsys):
+    fresh(recipe, tmp_path / "run").train()
+    assert recipe_of_run(tmp_path / "run") == recipe
+    assert recipe_of_run(tmp_path / "run", ["run.steps=8"]) == replace(recipe, run=replace(recipe.run, steps=8))
+    with pytest.raises(RecipeError, match="no run in"):
+        recipe_of_run(tmp_path)
+    assert amodal_command(["train", "--resume", str(tmp_path)]) == 2 and "no run in" in capsys.readouterr().err
+    assert amodal_command(["train", "-o", str(tmp_path / "new")]) == 2 and "needs a recipe" in capsys.readouterr().err
+
+
 def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
     fresh(recipe, tmp_path / "whole").train()
     short = replace(recipe, run=replace(recipe.run, steps=3))
@@ -110,23 +127,16 @@ def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at the import of its compiler
-def test_compiled_network_learns_the_same(recipe, tmp_path):
+def test_compiled_network_learns_the_same(compiler, recipe, tmp_path):
     """And where nothing can compile, the error says what to do."""
-    from torch._dynamo.utils import counters
     from torch._inductor import config
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
 
-    try:
-        get_cpp_compiler()
-    except (InvalidCxxCompiler, RuntimeError) as error:
-        pytest.skip(f"there is no C++ compiler: {error}")
-    short = replace(recipe, run=replace(recipe.run, steps=2))
+    small = {"widths": [8], "depths": [1], "head": 8}
+    short = replace(recipe, run=replace(recipe.run, steps=2), network=small)
     compiled = replace(short, run=replace(short.run, compile=True))
-    counters.clear()
     for name, one in (("plain", short), ("compiled", compiled)):
         fresh(one, tmp_path / name).train()
-    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
+    assert compiler["stats"]["unique_graphs"] == 1 and not compiler["graph_break"]
     plain, other = state(tmp_path / "plain")["network"], state(tmp_path / "compiled")["network"]
     assert plain.keys() == other.keys()
     assert max(float((plain[k] - other[k]).abs().max()) for k in plain if plain[k].is_floating_point()) < 1e-3
@@ -137,48 +147,103 @@ def test_compiled_network_learns_the_same(recipe, tmp_path):
 
 
 TRAIN = """
-import sys
+import itertools, json, multiprocessing, os, signal, sys
 from pathlib import Path
 from amodal.training.loop import Trainer
 from amodal.training.recipe import read_recipe
 from amodal.training.tasks import open_task
-path, folder, *changes = sys.argv[1:]
-recipe = read_recipe(Path(path), changes)
-task = open_task(recipe)
-task.validate = lambda *_: ({}, None)  # there is no set to validate on
-trainer = Trainer(recipe, task, Path(folder))
-if (Path(folder) / "checkpoint.pt").exists():
-    trainer.resume()
-trainer.train()
+
+def train(folder, steps, dies):
+    recipe = read_recipe(Path(sys.argv[1]), [f"run.steps={steps}", "optimizer.cooldown=0"])
+    task = open_task(recipe)
+    task.validate = lambda *_: ({}, None)  # there is no set to validate on
+    loss, passes = task.loss, itertools.count(1)
+
+    def dying(*given):
+        if next(passes) == dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(*given)
+
+    task.loss = dying
+    trainer = Trainer(recipe, task, Path(folder))
+    if (Path(folder) / "checkpoint.pt").exists():
+        trainer.resume()
+        print("from", trainer.step, flush=True)
+    trainer.train()
+
+for run in json.loads(sys.argv[2]):
+    process = multiprocessing.get_context("fork").Process(target=train, args=run)
+    process.start()
+    process.join()
+    print("ends", process.exitcode, flush=True)
 """
 
 
-def start(*words: object) -> subprocess.Popen[bytes]:
-    """A run in a process of its own, as users have it: what other tests leave behind in this one changes sums."""
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    return subprocess.Popen([sys.executable, "-c", TRAIN, *map(str, words)], env=environment)
-
-
 def test_killed_run_goes_on_exactly(path, tmp_path):
+    """Each run in a process of its own, as users have it: what other tests leave behind in this one changes sums."""
     run, whole = tmp_path / "killed", tmp_path / "unbroken"
-    process = start(path, run, "run.steps=100000", "optimizer.cooldown=0")
-    try:
-        while not (run / checkpoint.NAME).exists():
-            assert process.poll() is None
-            time.sleep(0.02)
-        time.sleep(0.15)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    reached = state(run)["step"]
-    assert reached >= 1
-    if reached > 40:
-        pytest.skip(f"the run was killed only after {reached} steps; too long to repeat here")
-    changes = (f"run.steps={reached + 2}", "optimizer.cooldown=0")
-    both = [start(path, folder, *changes) for folder in (run, whole)]
-    assert [process.wait() for process in both] == [0, 0]
+    runs = [(str(run), 9, 4), (str(run), 5, 0), (str(whole), 5, 0)]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    command = [sys.executable, "-c", TRAIN, str(path), json.dumps(runs)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n") == [f"ends {-signal.SIGKILL}", "from 3", "ends 0", "ends 0", ""], done.stderr
+    assert state(run)["step"] == state(whole)["step"] == 5
     assert same(state(run)["network"], state(whole)["network"])
     assert same(state(run)["average"], state(whole)["average"])
+
+
+KILLED = """
+import multiprocessing, os, random, signal, sys
+from pathlib import Path
+from amodal.training.loop import Trainer
+from amodal.training.recipe import read_recipe
+from amodal.training.run_folder import RunFolder
+from amodal.training.tasks import open_task
+
+def train(folder):
+    recipe = read_recipe(Path(sys.argv[1]), ["run.steps=12", "optimizer.cooldown=0"])
+    task = open_task(recipe)
+    task.validate = lambda *_: ({}, None)  # there is no set to validate on
+    with RunFolder(folder, recipe) as run:
+        trainer = Trainer(recipe, task, folder)
+        if run.begun:
+            trainer.resume()
+        trainer.train()
+
+root, wanted, dice, kills, number = Path(sys.argv[2]), int(sys.argv[3]), random.Random(3), 0, 0
+while kills < wanted or number < 2:
+    process = multiprocessing.get_context("fork").Process(target=train, args=(root / str(number),))
+    process.start()
+    process.join(dice.uniform(0.02, 1.5) if number and kills < wanted else None)
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        kills += 1
+    else:
+        assert process.exitcode == 0
+        number += 1
+print(kills, number)
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(path, tmp_path):
+    """The first run is never killed; all others end as it did."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    wanted = os.environ.get("AMODAL_KILLS", "20")
+    command = [sys.executable, "-c", KILLED, str(path), str(tmp_path), wanted]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    kills, runs = map(int, done.stdout.split())
+    assert kills >= int(wanted) and runs >= 2, done.stderr
+    whole = state(tmp_path / "0")
+    for number in range(1, runs):
+        other = state(tmp_path / str(number))
+        assert (
+            other["step"] == 12
+            and same(other["network"], whole["network"])
+            and same(other["average"], whole["average"])
+        )
+        assert not [file for file in (tmp_path / str(number)).iterdir() if ".checkpoint" in file.name]
 
 
 def test_no_pool_of_threads_is_open_when_data_processes_fork(recipe, tmp_path, monkeypatch):
@@ -228,6 +293,9 @@ def test_checkpoint_of_another_network(recipe, tmp_path):
         other.resume()
     with pytest.raises(checkpoint.CheckpointError, match="no checkpoint in"):
         fresh(recipe, tmp_path / "new").resume()
+    torch.save({**state(tmp_path / "run"), "step": "three", "rng": None}, tmp_path / "run" / checkpoint.NAME)
+    with pytest.raises(checkpoint.CheckpointError, match="is not of this run, or damaged"):
+        fresh(recipe, tmp_path / "run").resume()
     (tmp_path / "run" / checkpoint.NAME).write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(checkpoint.CheckpointError, match="cannot read the checkpoint"):
         checkpoint.load(tmp_path / "run")
@@ -293,5 +361,5 @@ def test_weights_of_several_runs_are_averaged(tmp_path):
     save_file(torch.nn.Conv2d(2, 3, 1).state_dict(), paths[1])
     with pytest.raises(AmodalError, match=r"1\.safetensors"):
         read_weights(mean, *paths)
-    with pytest.raises(AmodalError, match="cannot read the weights"):
+    with pytest.raises(AmodalError, match="does not exist"):
         read_weights(mean, paths[0], tmp_path / "none.safetensors")

@@ -13,9 +13,10 @@ torch = pytest.importorskip("torch")
 
 from amodal import load  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.data.pairs.build import build_pairs  # noqa: E402
-from amodal.data.pairs.source import PairsConfig, Whole  # noqa: E402
-from amodal.mask import Mask  # noqa: E402
+from amodal.core.errors import OptionError  # noqa: E402
+from amodal.core.mask import Mask  # noqa: E402
+from amodal.synthesis.pairs.build import build_pairs  # noqa: E402
+from amodal.synthesis.pairs.source import PairsConfig, Whole  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
 from amodal.training.loop import Trainer, share  # noqa: E402
 from amodal.training.recipe import Recipe, RecipeError, parse_recipe  # noqa: E402
@@ -200,5 +201,5 @@ def test_every_pair_once_an_epoch(recipe, folders):
 def test_recipes_that_cannot_work(recipe):
     with pytest.raises(RecipeError, match=r"network\.start"):
         open_task(replace(recipe, network={}))
-    with pytest.raises(RecipeError, match="has no key 'checkpoint'"):
+    with pytest.raises(OptionError, match="has no key 'checkpoint'"):
         open_task(replace(recipe, network={"start": "x", "checkpoint": True}))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from amodal.training.recipe import RecipeError, parse_recipe, read_recipe
+from amodal.core.errors import OptionError
+from amodal.training.recipe import parse_recipe, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -16,7 +17,7 @@ def test_committed_recipes_parse(path):
 
 def test_overrides(tmp_path):
     path = tmp_path / "r.toml"
-    path.write_text('task = "occamodal"\n[run]\nsteps = 5\n')
+    path.write_text('task = "embedded"\n[run]\nsteps = 5\n')
     recipe = read_recipe(path, ["run.steps=7", "optimizer.lr=1", "data.library.photos=here", "data.sizes=[[0, 64]]"])
     assert recipe.run.steps == 7
     assert recipe.optimizer.lr == 1.0
@@ -26,27 +27,63 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"task": "occamodal", "run": {"stpes": 3}}, r"section \[run\] has no key 'stpes'; did you mean 'steps'"),
-        ({"task": "occamodal", "rum": {}}, "no key 'rum'; did you mean 'run'"),
+        ({"task": "embedded", "run": {"stpes": 3}}, r"section \[run\] has no key 'stpes'; did you mean 'steps'"),
+        ({"task": "embedded", "rum": {}}, "no key 'rum'; did you mean 'run'"),
         ({"run": {}}, 'needs task = "NAME"'),
-        ({"task": "occamodal", "run": {"steps": "many"}}, "run.steps must be int, got 'many'"),
-        ({"task": "occamodal", "run": {"steps": True}}, "run.steps must be int, got True"),
-        ({"task": "occamodal", "run": {"seed": -1}}, "run.seed must not be negative, got -1"),
-        ({"task": "occamodal", "run": 3}, r"\[run\] of the recipe must be a section"),
-        ({"task": "occamodal", "data": []}, r"\[data\] of the recipe must be a section"),
+        ({"task": "embedded", "run": {"steps": "many"}}, 'run.steps = "many": input should be a valid integer'),
+        ({"task": "embedded", "run": {"steps": True}}, "run.steps = True: input should be a valid integer"),
+        ({"task": "embedded", "run": {"seed": -1}}, "run.seed = -1: input should be greater than or equal to 0"),
+        ({"task": "embedded", "run": 3}, r"\[run\] must be a section, got 3"),
+        ({"task": "embedded", "optimizer": {"lr": float("nan")}}, "optimizer.lr = nan: input should be"),
+        ({"task": "embedded", "optimizer": {"lr": -1}}, "optimizer.lr = -1: input should be greater than 0"),
+        ({"task": "embedded", "optimizer": {"ema": 5}}, "optimizer.ema = 5: input should be less than 1"),
+        (
+            {"task": "embedded", "optimizer": {"clip": -1}},
+            "optimizer.clip = -1: input should be greater than or equal to 0",
+        ),
+        (
+            {"task": "embedded", "optimizer": {"name": "sgdm"}},
+            "optimizer.name = \"sgdm\": input should be 'adamw' or 'sgd'",
+        ),
+        ({"task": "embedded", "data": []}, r"\[data\] of the recipe must be a section"),
     ],
 )
 def test_bad_recipes_are_told(raw, words):
-    with pytest.raises(RecipeError, match=words):
+    with pytest.raises(OptionError, match=words):
         parse_recipe(raw)
 
 
+@pytest.mark.parametrize("task", ["embedded", "pocket-inpainter", "pocket-segmenter"])
+def test_levels_of_a_network_agree(task):
+    pytest.importorskip("torch")
+    from amodal.training.tasks import open_task
+
+    with pytest.raises(OptionError, match="widths has 2 levels, depths"):
+        open_task(parse_recipe({"task": task, "network": {"widths": [8, 16]}}))
+
+
 def test_bad_files_are_told(tmp_path):
-    with pytest.raises(RecipeError, match="cannot read"):
+    with pytest.raises(OptionError, match="cannot read"):
         read_recipe(tmp_path / "absent.toml")
     (tmp_path / "bad.toml").write_text("task = ")
-    with pytest.raises(RecipeError, match="not TOML"):
+    with pytest.raises(OptionError, match="not TOML"):
         read_recipe(tmp_path / "bad.toml")
-    (tmp_path / "good.toml").write_text('task = "occamodal"')
-    with pytest.raises(RecipeError, match="section.key=value"):
+    (tmp_path / "good.toml").write_text('task = "embedded"')
+    with pytest.raises(OptionError, match="section.key=value"):
         read_recipe(tmp_path / "good.toml", ["steps"])
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("run", "workers", 10**6),
+        ("run", "threads", 10**20),
+        ("run", "batch", 10**12),
+        ("run", "seed", 2**63),
+        ("run", "steps", 10**400),
+        ("run", "accumulate", -(10**400)),
+    ],
+)
+def test_numbers_that_no_machine_can_do_are_refused(part, key, value):
+    with pytest.raises(OptionError, match=rf"{part}\.{key} = "):
+        parse_recipe({"task": "occamodal", part: {key: value}})

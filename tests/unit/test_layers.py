@@ -9,10 +9,14 @@ import pytest
 from PIL import Image, ImageFilter
 
 import amodal
-from amodal.errors import OutputError, PromptError
-from amodal.layers import distinct, separate, take_apart
-from amodal.mask import Mask
-from amodal.prompt import Prompt
+from amodal.core.errors import OutputError, PromptError
+from amodal.core.mask import Mask
+from amodal.core.prompt import Prompt
+from amodal.core.scaling import Levels
+from amodal.pipeline.layers import distinct, separate, take_apart
+from amodal.pipeline.painting import paint_behind
+from amodal.plugins.protocols import Proposal
+from amodal.plugins.registry import create_inpainter
 
 
 @pytest.fixture
@@ -79,7 +83,9 @@ def test_save(layers, tmp_path):
 
 def test_parts_of_wholes_are_dropped_and_pixels_given_once():
     whole, part, other = (Mask.from_box(box) for box in ((0, 0, 10, 10), (2, 2, 5, 5), (8, 8, 14, 14)))
-    assert distinct([part, whole, other]) == [whole, other]
+    assert distinct([Proposal(mask) for mask in (part, whole, other)]) == [whole, other]
+    scored = [Proposal(part, 0.9), Proposal(whole, 0.7), Proposal(other, 0.8)]
+    assert distinct(scored) == [other, part], "of a group and its members the surer"
     first, second = separate([whole, other])
     assert second == other and not first.overlap(second) and first.area == 96
 
@@ -103,3 +109,48 @@ def test_repaint_keeps_the_promises(photo, disc_visible):
     rows, columns = np.nonzero(seen)
     assert np.array_equal(done.rgba[rows, columns, :3], expected[rows, columns + place[0]])
     assert np.array_equal(scene.repaint(visible, whole).rgba, done.rgba)
+
+
+def test_no_ghost_of_an_object_stays_before_it(layers, photo, disc_visible):
+    """What lies in front holds no ring around the objects: a rim goes with its object."""
+    front = layers.rest[..., 3] > 0
+    ring = np.zeros(photo.shape[:2], bool)
+    for thing in layers.objects:
+        seen = thing.visible.to_array(photo.shape[:2])
+        grown = np.asarray(Image.fromarray(seen).convert("L").filter(ImageFilter.MaxFilter(7))) > 0
+        ring |= grown & ~seen
+    invented = np.any([thing.occluded.to_array(photo.shape[:2]) for thing in layers.objects], axis=0)
+    assert (ring & ~invented).any() and not (front & ~invented).any()
+    for piece, thing in zip(layers.pieces, layers.objects, strict=True):
+        assert np.count_nonzero(piece.rgba[..., 3]) >= thing.amodal.area
+
+
+def test_touching_objects_leave_one_hole():
+    """Two halves of a dark square on a plain ground: no line stands between them when both are gone."""
+    image = np.full((60, 80, 3), 200, np.uint8)
+    image[20:40, 20:60] = 40
+    masks = [Mask.from_box((20, 20, 40, 40)), Mask.from_box((40, 20, 60, 40))]
+    calls = []
+
+    class Watched(type(create_inpainter("classical"))):
+        def paint(self, conditions, *rest):
+            calls.append(len(conditions))
+            return super().paint(conditions, *rest)
+
+    behind = paint_behind(Levels(image), masks, Watched())
+    assert calls == [1] and np.abs(behind.astype(int) - 200).max() < 12
+
+
+def test_layers_are_named(photo, disc_visible):
+    scene = amodal.load("hull", segmenter="grabcut").open(photo)
+    bar = np.zeros(disc_visible.shape, bool)
+    bar[:, 66:82] = True
+    prompts = [Prompt.make(mask=bar), Prompt.make(mask=disc_visible)]
+    made = scene.layers(prompts, names=["bar", "a <disc>"])
+    assert made.names == ("a <disc>", "bar")
+    with zipfile.ZipFile(io.BytesIO(made.to_openraster())) as archive:
+        root = ET.fromstring(archive.read("stack.xml"))
+    assert [layer.attrib["name"] for layer in root.findall("stack/layer")] == ["rest", "bar", "a <disc>", "background"]
+    assert [each["name"] for each in made.to_dict()["objects"]] == ["a <disc>", "bar"]
+    with pytest.raises(PromptError, match="names is a list with one value an object, 2 in all"):
+        scene.layers(prompts, names=["one"])

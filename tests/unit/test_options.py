@@ -5,8 +5,8 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
-from amodal.errors import OptionError
-from amodal.options import Options, build_options, describe_options, parse_settings
+from amodal.core.errors import OptionError
+from amodal.core.options import Options, build_options, describe_options, parse_settings
 
 
 class Sample(Options):
@@ -41,7 +41,7 @@ def test_refused(given, text):
 
 
 def test_setting_without_equals():
-    with pytest.raises(OptionError, match="--set takes name=value, got 'steps'"):
+    with pytest.raises(OptionError, match="a setting has the form name=value, got 'steps'"):
         parse_settings(["steps"])
 
 

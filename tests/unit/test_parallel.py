@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from amodal.parallel import overlapped
+from amodal.runtime.parallel import overlapped
 
 
 def test_answers_come_in_order_though_later_ones_are_ready_first():

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 import amodal
-from amodal.errors import AmodalError, Cancelled, ImageError, PromptError
-from amodal.mask import Mask, SoftMask
-from amodal.painting import paint_occluded
+from amodal.core.errors import AmodalError, Cancelled, ImageError, PromptError
+from amodal.core.mask import Mask
+from amodal.core.prompt import Prompt
+from amodal.core.scaling import Levels
+from amodal.core.soft_mask import SoftMask
 from amodal.pipeline import Model
-from amodal.prompt import Prompt
-from amodal.protocols import Guess, Method, Proposal, Segmenter
-from amodal.registry import create_inpainter, create_segmenter
+from amodal.pipeline.painting import paint_occluded
+from amodal.plugins.protocols import Method, Prediction, Proposal, Segmenter
+from amodal.plugins.registry import create_inpainter, create_segmenter
 
 
 class Liar(Method):
@@ -21,17 +23,17 @@ class Liar(Method):
     name = "liar"
     summary = "lies"
 
-    def complete(self, embedded, image, jobs, context):
-        context.tick("step", 1, 1)
+    def complete(self, embedded, image, requests, context):
+        context.progress("step", 1, 1)
         out = []
-        for job in jobs:
-            rng = np.random.default_rng(job.seed)
-            guesses = []
-            for k in range(job.samples):
+        for request in requests:
+            rng = np.random.default_rng(request.seed)
+            predictions = []
+            for k in range(request.samples):
                 mask = Mask.from_array(np.ones((30, 30 + k), bool), (-10, -5))
                 picture = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
-                guesses.append(Guess(mask, picture, (-20, -20), score=1.0 / (k + 1)))
-            out.append(guesses)
+                predictions.append(Prediction(mask, picture, (-20, -20), score=1.0 / (k + 1)))
+            out.append(predictions)
         return out
 
 
@@ -68,7 +70,7 @@ def test_promises_hold_for_a_lying_method(photo, disc_visible, samples):
 
 def test_a_method_cannot_change_the_photo(photo, disc_visible):
     class Vandal(Liar):
-        def complete(self, embedded, image, jobs, context):
+        def complete(self, embedded, image, requests, context):
             embedded[:] = 0
 
     with pytest.raises(ValueError, match="read-only"):
@@ -78,10 +80,10 @@ def test_a_method_cannot_change_the_photo(photo, disc_visible):
 
 def test_no_guess_is_a_bug_with_a_name(photo, disc_visible):
     class Mute(Liar):
-        def complete(self, embedded, image, jobs, context):
-            return [[] for _ in jobs]
+        def complete(self, embedded, image, requests, context):
+            return [[] for _ in requests]
 
-    with pytest.raises(AmodalError, match="method 'liar' returned no guess"):
+    with pytest.raises(AmodalError, match="method 'liar' returned no prediction"):
         model_of(Mute())(photo, mask=disc_visible)
 
 
@@ -110,9 +112,9 @@ def test_probability_of_a_method_is_one_where_visible(photo, disc_visible):
     class Unsure(Method):
         name, summary = "unsure", ""
 
-        def complete(self, embedded, image, jobs, context):
+        def complete(self, embedded, image, requests, context):
             soft = SoftMask(np.full(photo.shape[:2], 0.25, np.float32))
-            return [[Guess(job.visible, probability=soft)] for job in jobs]
+            return [[Prediction(request.visible, probability=soft)] for request in requests]
 
     result = model_of(Unsure())(photo, mask=disc_visible)
     values = result.probability.to_array(photo.shape[:2])
@@ -154,7 +156,7 @@ def test_cancel(photo, disc_visible):
         raise Cancelled("stopped by the user")
 
     with pytest.raises(Cancelled):
-        model_of(Liar())(photo, mask=disc_visible, tick=stop)
+        model_of(Liar())(photo, mask=disc_visible, progress=stop)
 
 
 def test_bad_calls(photo):
@@ -162,7 +164,7 @@ def test_bad_calls(photo):
         amodal.load()(photo[..., 0], point=(1, 1))
     with pytest.raises(PromptError, match="outside"):
         amodal.load()(photo, point=(500, 1))
-    with pytest.raises(PromptError, match="samples must be at least 1"):
+    with pytest.raises(PromptError, match="samples is a whole number from 1 to 4096, got 0"):
         amodal.load()(photo, point=(5, 1), samples=0)
 
 
@@ -174,5 +176,5 @@ def test_every_tiny_shape_can_be_painted():
     for x0, y0, x1, y1 in boxes:
         amodal_mask = Mask.from_box((x0, y0, x1, y1))
         visible = Mask.from_box((x0, y0, x0 + 1, y0 + 1))
-        (picture,) = paint_occluded(image, [(visible, amodal_mask)], model.inpainter, [0])
+        (picture,) = paint_occluded(Levels(image), [(visible, amodal_mask)], model.inpainter, [0])
         assert picture.shape == (y1 - y0, x1 - x0, 3)

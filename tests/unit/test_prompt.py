@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amodal.errors import PromptError
-from amodal.mask import Mask
-from amodal.prompt import Prompt
+from amodal.core.errors import PromptError
+from amodal.core.mask import Mask
+from amodal.core.prompt import Prompt
 
 number = st.floats(0, 1000)
 
@@ -35,8 +35,8 @@ def test_dict_round_trip(clicks, box, text):
         ({"points": [(1, 2)], "labels": [1, 0]}, "1 points have 2 labels"),
         ({"points": [(1, 2)], "labels": [2]}, r"labels are 1 .* or 0"),
         ({"points": [(1, 2)], "labels": [0]}, "all points are negative"),
-        ({"point": (1, float("nan"))}, r"a point is \(x, y\)"),
-        ({"box": (1, 2, 3)}, r"a box is \(x0, y0, x1, y1\)"),
+        ({"point": (1, float("nan"))}, r"a point must be \(x, y\)"),
+        ({"box": (1, 2, 3)}, r"a box must be \(x0, y0, x1, y1\)"),
         ({"box": (10, 20, 5, 8)}, r"if it is \(x, y, w, h\), pass \(10, 20, 15, 28\)"),
         ({"text": "  "}, "text prompt is empty"),
     ],
@@ -62,3 +62,8 @@ def test_outside_of_the_frame(parts, text):
 
 def test_the_last_pixel_is_inside():
     Prompt.make(point=(19.99, 9.99)).check((10, 20))
+
+
+def test_labels_that_are_no_list_are_told_as_that():
+    with pytest.raises(PromptError, match=r"labels is a list of one label .* a point, got 1"):
+        Prompt.make(points=[(60, 45)], labels=1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 
 __all__ = ["main"]
 
+LONGEST = 1500
+"""Characters that the line of an error may have: names come from files, which may hold anything."""
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `amodal`; exits with 0 (all well), 1 (failed), 2 (wrong use) or 3 (some items failed)."""
+    """Run `amodal`; exits with 0 (all well), 1 (failed), 2 (wrong use), 3 (some items failed) or 130 (Ctrl-C)."""
     sys.exit(run(arguments))
 
 
@@ -17,9 +21,12 @@ def run(arguments: list[str] | None = None) -> int:
     """The command line as a function: returns the exit code instead of ending the program."""
     from typer.main import get_command
 
-    from ..errors import AmodalError
+    from ..core.errors import AmodalError
+    from ..core.extras import told
     from .app import build
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names that are no text are printed with escapes
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _one_line
@@ -28,17 +35,40 @@ def run(arguments: list[str] | None = None) -> int:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 0
         except AmodalError as error:
-            return _fail(str(error), error.exit_code)
+            return _fail(f"{error}{_flags(error)}", error.exit_code)
+        except ImportError as error:
+            if (known := told(error)) is None:
+                raise
+            return _fail(str(known), known.exit_code)
         except KeyboardInterrupt:
-            return _fail("stopped", 1)
+            return _fail("stopped", 130)
         except BrokenPipeError:
             sys.stderr.close()
             return 1
+        except OSError as error:  # a full disk, a folder that may not be written, a name too long
+            return _fail(f"{error.strerror or error}{f': {str(error.filename)[:200]}' if error.filename else ''}", 1)
+        except MemoryError:
+            return _fail("there is not enough memory for this; take a smaller picture or close other programs", 1)
     return 0
 
 
+def _flags(error: Exception) -> str:
+    """The options that mend an error; errors themselves know of none."""
+    from ..core.errors import ExistsError, MissingOptionError
+    from ..engine.store import InUseError, OtherSettingsError
+
+    if isinstance(error, OtherSettingsError):
+        return " (--force begins anew, -o names another folder)"
+    if isinstance(error, MissingOptionError):
+        return f" (--set {error.setting})"
+    if isinstance(error, ExistsError):
+        return " (--force replaces it, -o names another place)"
+    return " (-o names another folder)" if isinstance(error, InUseError) else ""
+
+
 def _fail(text: str, code: int) -> int:
-    print(f"amodal: {text}", file=sys.stderr)
+    line = " ".join(text.splitlines())
+    print(f"amodal: {line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'}", file=sys.stderr)
     return code
 
 

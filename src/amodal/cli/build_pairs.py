@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .common import (
     AsJson,
     DataOutput,
     DataSeed,
     Device,
-    RayAddress,
+    Force,
     Resume,
     Root,
+    RunOptions,
     Split,
-    Workers,
-    choose_runner,
     hint,
     print_json,
-    progress,
+    progress_bar,
 )
 
 if TYPE_CHECKING:
-    from ..data.pairs.build import PairsReport
-    from ..data.pairs.wholes import Rule
-    from ..scale.worker import Runner
+    from ..engine.worker import Runner
+    from ..synthesis.pairs.build import PairsReport
+    from ..synthesis.pairs.wholes import Rule
 
-__all__ = ["register"]
+__all__ = ["pairs"]
 
 Photos = Annotated[
     Path | None,
@@ -37,21 +37,22 @@ Photos = Annotated[
 ]
 Data = Annotated[str | None, typer.Option("--dataset", help="Take whole objects from a data set instead.")]
 Grounds = Annotated[Path | None, typer.Option("--backgrounds", metavar="DIR", help="Lay the objects on these photos.")]
-Segmenter = Annotated[str, typer.Option(help="Finds the objects of a photo.")]
+Segmenter = Annotated[str, typer.Option(help="Finds the objects of a photo; files: X.json beside X.jpg, as SA-1B.")]
 Depth = Annotated[str, typer.Option(help="Depth model: fetched name or folder; none: trust the masks.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="rule.KEY, segmenter.KEY; with CONFIG.toml its keys."),
 ]
-Hidden = Annotated[str, typer.Option(metavar="LOW,HIGH", help="Share of the object that the occluder hides.")]
+OccludedShare = Annotated[str, typer.Option(metavar="LOW,HIGH", help="Share of the object that the occluder hides.")]
 Per = Annotated[int, typer.Option("--per-object", min=1, help="Pairs of one object.")]
 Side = Annotated[int, typer.Option(min=0, help="Squeeze pictures to this square; 0 keeps their size.")]
+Explain = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Draw each photo's candidates: green where nearer than what is outside, else red."
+    ),
+]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Only every N-th picture, from the I-th.")]
-
-
-def register(build: typer.Typer) -> None:
-    """Add the command to `amodal data build`."""
-    build.command("pairs")(pairs)
 
 
 def pairs(
@@ -64,34 +65,30 @@ def pairs(
     depth: Depth = "depth-anything-small",
     settings: Settings = None,
     output: DataOutput = Path("pairs"),
-    hidden: Hidden = "0.05,0.7",
+    occluded: OccludedShare = "0.05,0.7",
     per_object: Per = 1,
     side: Side = 256,
     seed: DataSeed = 0,
     shard: Shard = "0/1",
-    workers: Workers = 1,
-    ray: RayAddress = None,
+    workers: RunOptions = RunOptions(),
     resume: Resume = False,
+    force: Force = False,
+    explain: Explain = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Photographs, whole objects or composites to pairs: occlusion/, whole/, whole_mask/, visible_object_mask/."""
-    from .. import registry
-    from ..data.pairs.build import build_pairs
-    from ..data.pairs.source import PairsConfig, Source, find_wholes
-    from ..scale.pairs import finding, making
-    from ..weights import locate
+    from ..synthesis.pairs.at_scale import finding, making
+    from ..synthesis.pairs.build import build_pairs, open_store
+    from ..synthesis.pairs.source import PairsConfig, Source, find_wholes
 
-    low, high = numbers(hidden, ",", "--hidden takes LOW,HIGH such as 0.05,0.7")
+    low, high = numbers(occluded, ",", "--occluded takes LOW,HIGH such as 0.05,0.7")
     number, count = numbers(shard, "/", "--shard takes I/N such as 0/8")
     part = int(number), int(count)
-    if (photos is None) == (dataset is None):
-        raise UsageError("give one of: a folder of photographs, a composites' CONFIG.toml, --dataset NAME --root DIR")
-    if dataset is not None and root is None:
-        raise UsageError(f"--dataset {dataset} needs its folder: --root DIR")
-    run = choose_runner(workers, ray)
+    check_use(photos, dataset, root, explain, depth)
+    run = workers.runner()
     if photos is not None and photos.suffix == ".toml":
-        report = from_composites(photos, settings, output, (side, part, resume), run)
+        report = from_composites(photos, settings, output, side, part, force, run)
         tell(report, [], output, as_json)
         return
     rule, options = rule_and_options(settings or [])
@@ -99,43 +96,62 @@ def pairs(
     folders = [None if folder is None else str(folder) for folder in (photos, root, backgrounds)]
     source = Source(folders[0], dataset or "", folders[1] or "", split, folders[2])
     failures: list[str] = []
-    with progress("pairs") as tick:
+    origin: dict[str, Any] = {"source": asdict(source)}
+    with progress_bar("pairs") as progress:
         if photos is not None:
-            registry.check("segmenters", segmenter, options)  # wrong use shows before any worker starts
-            if depth != "none":
-                locate(depth)
-            networks = finding(run, segmenter, depth, device, rule, options)
-            failures = find_wholes(photos, output, networks, config, tick)
-            for failure in failures:
-                hint(f"amodal: {failure}")
-        maker = making(run, source, output, config)
-        report = build_pairs(source.open(output, config), output, config, maker=maker, resume=resume, tick=tick)
+            check_networks(segmenter, depth, options)
+            origin |= {"segmenter": segmenter, "depth": depth, "options": options}
+        with open_store(output, part, {**asdict(config), **origin}, overwrite=force):
+            if photos is not None:
+                networks = finding(run, segmenter, depth, device, rule, options, explain)
+                failures = find_wholes(photos, output, networks, config, progress, explain)
+        for failure in failures:
+            hint(f"amodal: {failure}")
+        maker, wholes = making(run, source, output, config), source.open(output, config)
+        report = build_pairs(wholes, output, config, maker=maker, origin=origin, progress=progress)
     tell(report, failures, output, as_json)
 
 
+def check_use(photos: Path | None, dataset: str | None, root: Path | None, explain: Path | None, depth: str) -> None:
+    """Options that go together. Raises UsageError."""
+    if (photos is None) == (dataset is None):
+        raise UsageError("give one of: a folder of photographs, a composites' CONFIG.toml, --dataset NAME --root DIR")
+    if dataset is not None and root is None:
+        raise UsageError(f"--dataset {dataset} needs its folder: --root DIR")
+    if explain is not None and (photos is None or photos.suffix == ".toml" or depth == "none"):
+        raise UsageError("--explain shows what --depth says of a folder of photographs; give both")
+
+
+def check_networks(segmenter: str, depth: str, options: dict[str, str]) -> None:
+    """Wrong use shows before any worker starts."""
+    from ..plugins import registry
+    from ..synthesis.pairs.at_scale import GIVEN
+    from ..weights.catalogue import locate
+
+    if segmenter != GIVEN:
+        registry.check("segmenters", segmenter, options)
+    if depth != "none":
+        locate(depth)
+
+
 def from_composites(
-    path: Path, settings: list[str] | None, output: Path, how: tuple[int, tuple[int, int], bool], run: Runner
+    path: Path, settings: list[str] | None, output: Path, side: int, shard: tuple[int, int], force: bool, run: Runner
 ) -> PairsReport:
     """Pairs of the composite builder, whose truth is exact."""
-    from dataclasses import asdict
+    from ..core.config import read_sections, section
+    from ..engine.worker import Spec
+    from ..synthesis.composites.fixed import CompositesConfig, MakeCompositePair
+    from ..synthesis.pairs.at_scale import maker
+    from ..synthesis.pairs.build import PairsReport, write_pairs
+    from ..synthesis.pairs.source import in_shard
 
-    from ..data.composites.build import LibraryConfig
-    from ..data.composites.fixed import CompositesConfig
-    from ..data.pairs.build import PairsReport, write_pairs
-    from ..data.pairs.source import in_shard
-    from ..scale.pairs import maker
-    from ..scale.worker import Spec
-    from ..training.recipe import read_sections, section
-
-    side, shard, resume = how
-    config = section(read_sections(path, settings), CompositesConfig, "composites")
-    library = section(config.library, LibraryConfig, "library")
-    work = {"config": asdict(config), "library": asdict(library), "side": side}
+    config = section(read_sections(path, settings or ()), CompositesConfig, "composites")
+    work = {"config": asdict(config), "side": side}
     names = {(number, 0): f"{number:06d}" for number in in_shard(range(config.count), shard)}
     told = {**work, "config": {**asdict(config), "count": 0}}  # a build may be lengthened
-    with progress("pairs") as tick:
-        made = maker(run, Spec("amodal.data.composites.fixed:MakeCompositePair", work))
-        written, present, failures = write_pairs(names, output, shard, told, made, resume=resume, tick=tick)
+    with progress_bar("pairs") as progress:
+        made = maker(run, Spec(MakeCompositePair, work))
+        written, present, failures = write_pairs(names, output, shard, told, made, overwrite=force, progress=progress)
     return PairsReport(written, present, len(names), failures)
 
 
@@ -158,10 +174,10 @@ def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) 
 
 def rule_and_options(settings: list[str]) -> tuple[Rule, dict[str, str]]:
     """`--set` items: what counts as a whole object, and the segmenter's options. Raises UsageError."""
-    from ..data.pairs.wholes import Rule
-    from ..files import toml_value
-    from ..options import parse_settings
-    from ..training.recipe import section
+    from ..core.config import section
+    from ..core.files import toml_value
+    from ..core.options import parse_settings
+    from ..synthesis.pairs.wholes import Rule
 
     parts: dict[str, dict[str, str]] = {"rule": {}, "segmenter": {}}
     for name, value in parse_settings(settings).items():

@@ -13,54 +13,43 @@ from .common import (
     DataOutput,
     DataSeed,
     Force,
-    RayAddress,
     Resume,
-    Workers,
-    choose_runner,
+    RunOptions,
     hint,
     print_json,
-    progress,
+    progress_bar,
+    tell_failures,
 )
 
-__all__ = ["register"]
+__all__ = ["piles", "scenes"]
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to build.")]
-
-
-def register(build: typer.Typer) -> None:
-    """Add the commands."""
-    build.command("scenes")(scenes)
-    build.command("piles")(piles)
 
 
 def scenes(
     config: Config,
     output: DataOutput,
-    workers: Workers = 1,
-    ray: RayAddress = None,
+    workers: RunOptions = RunOptions(),
     resume: Resume = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Build amodal ground truth from 3-D scenes (docs/scenes.md). Exits with 3 if some scenes or views were left out."""
-    from ..data.scenes.build import build
-    from ..data.scenes.config import read_config
-    from ..data.scenes.stats import table
+    from ..synthesis.scenes.build import build
+    from ..synthesis.scenes.config import read_config
+    from ..synthesis.scenes.stats import table
 
-    run = choose_runner(workers, ray)
-    with progress("build") as tick:
-        report = build(read_config(config), output, run=run, resume=resume, overwrite=force, tick=tick)
+    run = workers.runner()
+    with progress_bar("build") as progress:
+        report = build(read_config(config), output, run=run, overwrite=force, progress=progress)
     if as_json:
         print_json(report.statistics)
     else:
         typer.echo(table(report.statistics))
-    for line in report.failures[:10]:
-        hint(f"left out: {line}")
-    if len(report.failures) > 10:
-        hint(f"... {len(report.failures) - 10} more in {output / 'failures.txt'}")
     hint(f"{report.samples} objects in {report.views} views; next: amodal data review {output}")
     if report.failures:
-        raise typer.Exit(3)
+        hint(f"{len(report.failures)} scenes or views left out: {output / 'failures.txt'}")
+    tell_failures(report.failures)
 
 
 def piles(
@@ -74,17 +63,16 @@ def piles(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the piles.")
     ] = None,
-    workers: Workers = 1,
-    ray: RayAddress = None,
+    workers: RunOptions = RunOptions(),
     resume: Resume = False,
     force: Force = False,
 ) -> None:
     """Build training pairs from objects dropped at random (docs/scenes.md)."""
-    from ..data.scenes.piles import PileOptions, build_piles
-    from ..options import build_options, parse_settings
+    from ..core.options import build_options, parse_settings
+    from ..synthesis.scenes.piles import PileOptions, build_piles
 
     options = build_options(PileOptions, parse_settings(settings or []))
-    build = partial(build_piles, options=options, into=into, run=choose_runner(workers, ray))
-    with progress("build") as tick:
-        made = build(objects, output, count, seed, resume=resume, overwrite=force, tick=tick)
+    build = partial(build_piles, options=options, into=into, run=workers.runner())
+    with progress_bar("build") as progress:
+        made = build(objects, output, count, seed, overwrite=force, progress=progress)
     hint(f"{made} objects in {count} pictures; next: amodal data check folder --root {output}")

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import registry, weights
-from ..errors import AmodalError, UnknownNameError, nearest
-from ..options import describe_options
+from ..core.errors import AmodalError, UnknownNameError, nearest
+from ..core.options import describe_options
+from ..plugins import registry
+from ..weights import catalogue
+from ..weights.ready import size_text, state
 from .common import AsJson, hint, print_json
-from .fetch import size_text, state
 
-KIND_NAMES = {"weights": "weights", "datasets": "data set"}
+KIND_NAMES = {"weights": "weights", "datasets": "data set", "novel-views": "novel views"}
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_names(
-    kind: Annotated[str | None, typer.Argument(help="methods, inpainters, segmenters, datasets, weights")] = None,
+    kind: Annotated[str | None, typer.Argument(help=", ".join([*registry.KINDS, "weights"]))] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what can be chosen."""
@@ -35,7 +36,7 @@ def list_names(
         typer.echo(each)
         for name, text in rows.items():
             typer.echo(f"  {name:<16} {text}")
-    hint("next: amodal show NAME  tells options, licence, size, memory and paper")
+    hint("next: amodal show NAME  tells options, license, size, memory and paper")
 
 
 def plugin_table(kind: str) -> dict[str, str]:
@@ -46,10 +47,10 @@ def plugin_table(kind: str) -> dict[str, str]:
 
 
 def weights_table() -> dict[str, str]:
-    """Name to size, place, licence and summary of all weights."""
+    """Name to size, place, license and summary of all weights."""
     return {
-        name: f"{state(name):<9} {size_text(entry.size):>8}  {entry.summary}; {entry.licence}"
-        for name, entry in weights.catalogue().items()
+        name: f"{state(name):<9} {size_text(entry.size):>8}  {entry.summary}; {entry.license}"
+        for name, entry in catalogue.entries().items()
     }
 
 
@@ -65,11 +66,11 @@ def show(
     name: Annotated[str, typer.Argument(help="A name of amodal list.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one method, inpainter, segmenter, data set or weights: options, licence, size, memory, paper."""
+    """Show one method, inpainter, segmenter, data set or weights: options, license, size, memory, paper."""
     kinds = registry.kinds_of(name)
-    found = [weights_record(name)] if name in weights.catalogue() else []
+    found = [weights_record(name)] if name in catalogue.entries() else []
     if not kinds and not found:
-        every = [each for kind in registry.KINDS for each in registry.names(kind)] + list(weights.catalogue())
+        every = [each for kind in registry.KINDS for each in registry.names(kind)] + list(catalogue.entries())
         raise UnknownNameError(f"nothing is named {name!r}; {nearest(name, every)}")
     records = [record(kind, name) for kind in kinds] + found
     if as_json:
@@ -77,11 +78,11 @@ def show(
         return
     for entry in records:
         typer.echo(f"{entry['name']} ({KIND_NAMES.get(entry['kind'], entry['kind'][:-1])}): {entry['summary']}")
-        for field in ("paper", "licence", "splits", "url", "memory", "install", "sources", "place", "sha256", "note"):
+        for field in ("paper", "license", "splits", "url", "memory", "install", "sources", "place", "sha256", "note"):
             if entry.get(field):
                 typer.echo(f"  {field:<9} {entry[field]}")
         for each in entry["weights"]:
-            typer.echo(f"  weights   {each['name']}: {size_text(each['size'])}, {each['state']}; {each['licence']}")
+            typer.echo(f"  weights   {each['name']}: {size_text(each['size'])}, {each['state']}; {each['license']}")
         for option in entry["options"]:
             typer.echo(f"  --set {option['name']}={option['default']}  ({option['type']})  {option['description']}")
 
@@ -96,31 +97,31 @@ def record(kind: str, name: str) -> dict[str, Any]:
         "name": name,
         "summary": cls.summary,
         "paper": getattr(cls, "paper", ""),
-        "licence": getattr(cls, "licence", ""),
+        "license": getattr(cls, "license", ""),
         "splits": ", ".join(getattr(cls, "splits", ())),
         "url": getattr(cls, "url", ""),
         "memory": getattr(cls, "memory", ""),
-        "install": f'pip install "amodal[{extra}]"' if extra else "",
-        "weights": [weights_record(each) for each in getattr(cls, "weights", ()) if each in weights.catalogue()],
+        "install": registry.requirement(kind, name, extra),
+        "weights": [weights_record(each) for each in getattr(cls, "weights", ()) if each in catalogue.entries()],
         "options": describe_options(options) if options else [],
     }
 
 
 def weights_record(name: str) -> dict[str, Any]:
     """Everything `amodal show` tells about weights, JSON-ready."""
-    entry = weights.find(name)
+    entry = catalogue.find(name)
     here = state(name)
     return {
         "kind": "weights",
         "name": name,
         "summary": entry.summary,
-        "licence": entry.licence + (" (accept the terms on the hub first)" if entry.gated else ""),
+        "license": entry.license + (" (accept the terms on the hub first)" if entry.gated else ""),
         "memory": entry.memory,
         "size": entry.size,
         "state": here,
         "sources": ", ".join(entry.sources),
-        "place": str(weights.cached(entry)) if here in ("here", "embedded") else "",
-        "sha256": entry.sha256 or weights.record_of(entry).get("sha256", ""),
+        "place": str(catalogue.cached(entry)) if here in ("here", "embedded") else "",
+        "sha256": entry.sha256 or catalogue.record_of(entry).get("sha256", ""),
         "note": entry.note,
         "weights": [],
         "options": [],

@@ -1,16 +1,34 @@
-"""`amodal data ...`: check, look at and convert data sets; `build` is in `data_build.py`."""
+"""`amodal data ...`: a sample set; check, look at and convert data sets; what builds them is in `build_*.py`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import OutputError, UsageError
-from ..options import parse_settings
-from . import convert_weights, data_build, data_review
-from .common import AsJson, DataOutput, DataRoot, Force, Limit, SkipBad, Split, hint, print_json, progress
+from ..core.errors import OutputError, UsageError
+from ..core.options import parse_settings
+from .build_composites import composites, renders, rooms
+from .build_pairs import pairs
+from .build_scenes import piles, scenes
+from .common import (
+    AsJson,
+    DataOutput,
+    DataRoot,
+    Force,
+    Limit,
+    Resume,
+    SkipBad,
+    Split,
+    flat,
+    hint,
+    print_json,
+    progress_bar,
+)
+from .convert_weights import convert_weights
+from .data_review import review
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -23,79 +41,98 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    data = typer.Typer(help="Check, look at, convert and build data sets.", no_args_is_help=True)
-    for command in (check, stats, view, convert):
-        data.command(command.__name__)(command)
-    data_build.register(data)
-    data_review.register(data)
-    convert_weights.register(data)
+    data = typer.Typer(help="A sample set to try; check, look at, convert and build data sets.", no_args_is_help=True)
+    build = typer.Typer(help="Build data sets: photos, composites, scenes.", no_args_is_help=True)
+    for group, commands in (
+        (data, (sample, check, stats, view, convert, review, convert_weights)),
+        (build, (scenes, piles, composites, rooms, renders, pairs)),
+    ):
+        for command in commands:
+            group.command(command.__name__.replace("_", "-"))(flat(command))
+    data.add_typer(build, name="build")
     app.add_typer(data, name="data")
 
 
-def open_data(name: str, root: Path, split: str | None, settings: list[str] | None, skip_bad: bool) -> Dataset:
-    """The data set that the command line names."""
-    from ..data import dataset
+@dataclass(frozen=True)
+class DataOptions:
+    """A data set."""
 
-    return dataset(name, root, split, options=parse_settings(settings or []), skip_bad=skip_bad)
+    name: Name
+    root: DataRoot
+    split: Split = None
+    limit: Limit = None
+    settings: Settings = None
+
+    def open(self, skip_bad: bool) -> Dataset:
+        """The data set. Raises what `amodal.dataset` raises."""
+        from ..data import dataset
+
+        options = parse_settings(self.settings or ())
+        return dataset(self.name, self.root, self.split, options=options, skip_bad=skip_bad)
+
+    def next(self) -> str:
+        """What names it for the command that comes next."""
+        return f"{self.name} --root {self.root}" + (f" --split {self.split}" if self.split else "")
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; one that holds the sample is left.")],
+) -> None:
+    """Write a small set to try every command on: photographs, masks, composites with truth, a toy scene. No network."""
+    from ..synthesis.sample import write_sample
+
+    written = write_sample(folder)
+    typer.echo(str(folder))
+    hint(
+        f"{'written' if written else 'is there already'}; next: cd {folder} && amodal segment photo.jpg --point 320,210"
+    )
 
 
 def check(
-    name: Name,
-    root: DataRoot,
-    split: Split = None,
-    limit: Limit = None,
-    settings: Settings = None,
-    images: Annotated[bool, typer.Option("--images", help="Also open every photo and compare its size.")] = False,
+    source: DataOptions,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also decode every photo; sizes are compared in any case.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a data set: files, masks inside each other, sizes, duplicates, order cycles. Exits with 3 if something is bad."""
-    from dataclasses import asdict
-
     from ..data.check import check as check_data
 
-    data = open_data(name, root, split, settings, True)
-    with progress("check") as tick:
-        found = check_data(data, limit, images=images, tick=tick)
+    data = source.open(skip_bad=True)
+    with progress_bar("check") as progress:
+        found = check_data(data, source.limit, images=images, progress=progress)
     if as_json:
         print_json([asdict(finding) for finding in found])
     else:
         for finding in found:
             typer.echo(str(finding))
     serious = sum(finding.serious for finding in found)
-    hint(f"{name}: {len(data)} objects, {serious} problems, {len(found) - serious} notes")
-    hint(f"next: amodal data view {name} --root {root}")
+    hint(f"{source.name}: {len(data)} objects, {serious} problems, {len(found) - serious} notes")
+    hint(f"next: amodal data view {source.next()}")
     if serious:
         raise typer.Exit(3)
 
 
 def stats(
-    name: Name,
-    root: DataRoot,
-    split: Split = None,
-    limit: Limit = None,
-    settings: Settings = None,
+    source: DataOptions,
     skip_bad: SkipBad = False,
     as_json: AsJson = False,
 ) -> None:
     """Count a data set: objects, occlusion, areas, categories."""
     from ..data.check import statistics
 
-    data = open_data(name, root, split, settings, skip_bad)
-    with progress("count") as tick:
-        numbers = statistics(data, limit, tick=tick)
+    data = source.open(skip_bad)
+    with progress_bar("count") as progress:
+        numbers = statistics(data, source.limit, progress=progress)
     if as_json:
         print_json(numbers)
     else:
         _print_numbers(numbers)
-    hint(f"next: amodal evaluate --method hull --dataset {name} --root {root}")
+    hint(f"next: amodal evaluate --method hull --dataset {source.next()}")
 
 
 def view(
-    name: Name,
-    root: DataRoot,
-    split: Split = None,
-    limit: Limit = None,
-    settings: Settings = None,
+    source: DataOptions,
     skip_bad: SkipBad = False,
     count: Annotated[int, typer.Option(min=1, max=2000, help="How many objects.")] = 48,
     order: Annotated[str, typer.Option(help="random, first or occluded.")] = "random",
@@ -104,42 +141,36 @@ def view(
     force: Force = False,
 ) -> None:
     """Write a contact sheet: photos with visible and amodal masks in one HTML file."""
+    from ..core.files import write_text
     from ..evaluation.sheet import contact_sheet
-    from ..files import write_text
 
     if output.exists() and not force:
         raise OutputError(f"{output} exists already; add --force to replace it, or choose another file with -o")
-    data = open_data(name, root, split, settings, skip_bad)
-    write_text(output, contact_sheet(data, count, order, seed, limit))
+    data = source.open(skip_bad)
+    write_text(output, contact_sheet(data, count, order, seed, source.limit))
     typer.echo(str(output))
     hint(f"next: open {output} in a browser")
 
 
 def convert(
-    name: Name,
-    root: DataRoot,
+    source: DataOptions,
     output: DataOutput,
-    to: Annotated[str, typer.Option("--to", help="folder (COCO-compatible, the project's own) or cocoa.")] = "folder",
-    split: Split = None,
-    limit: Limit = None,
-    settings: Settings = None,
+    to: Annotated[
+        str, typer.Option("--to", help="folder (COCO-compatible, the project's own), cocoa or masks.")
+    ] = "folder",
     skip_bad: SkipBad = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a conversion to folder that was stopped.")
-    ] = False,
+    resume: Resume = False,
     force: Force = False,
 ) -> None:
-    """Convert a data set to the project's own format, which COCO tools open, or to COCO-A's JSON."""
-    from ..data.convert import to_cocoa, to_folder
+    """Convert a data set to the project's own format, which COCO tools open, to COCO-A's JSON or to mask pictures."""
+    from ..data import convert as conversions
 
-    if to not in ("folder", "cocoa"):
-        raise UsageError(f"--to is folder or cocoa, got {to!r}; the format folder is what COCO tools open")
-    data = open_data(name, root, split, settings, skip_bad)
-    with progress("convert") as tick:
-        if to == "folder":
-            counts = to_folder(data, output, limit=limit, resume=resume, overwrite=force, tick=tick)
-        else:
-            counts = to_cocoa(data, output, limit=limit, overwrite=force, tick=tick)
+    writers = {"folder": conversions.to_folder, "cocoa": conversions.to_cocoa, "masks": conversions.to_masks}
+    if to not in writers:
+        raise UsageError(f"--to is folder, cocoa or masks, got {to!r}; the format folder is what COCO tools open")
+    data = source.open(skip_bad)
+    with progress_bar("convert") as progress:
+        counts = writers[to](data, output, limit=source.limit, overwrite=force, progress=progress)
     typer.echo(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items()))
     for problem in dict.fromkeys(data.problems):
         hint(f"skipped: {problem}")

@@ -10,9 +10,9 @@ import typer
 from .common import hint, print_json
 
 if TYPE_CHECKING:
-    from ..data.review import Review
+    from ..synthesis.review import Review
 
-__all__ = ["register"]
+__all__ = ["review"]
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A data set in the project's own format.")]
 Round = Annotated[int, typer.Option("--round", min=1, max=2, help="2 shows what the first round accepted.")]
@@ -27,11 +27,6 @@ Export = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")]
 
 
-def register(data: typer.Typer) -> None:
-    """Add the command."""
-    data.command("review")(review)
-
-
 def review(
     folder: Folder,
     number: Round = 1,
@@ -44,7 +39,7 @@ def review(
     force: Force = False,
 ) -> None:
     """Review a built data set by eye: y, n, undo; every answer is on the disk at once (docs/review.md)."""
-    from ..data import review as reviews
+    from ..synthesis import review as reviews
 
     if export is not None:
         count = reviews.export(folder, export, policy, overwrite=force)
@@ -54,7 +49,7 @@ def review(
     if report:
         summary(current, policy)
         return
-    from ..data.review.server import make_server
+    from ..synthesis.review.server import make_server
 
     server = make_server(current, host, port, reviewer)
     hint(f"round {number}: {len(current.ids)} objects at http://{host}:{server.server_address[1]}/  (Ctrl+C ends)")
@@ -68,7 +63,7 @@ def review(
 
 def summary(current: Review, policy: str) -> None:
     """Print progress, agreement and how many objects are accepted so far."""
-    from ..data.review import accepted, agreement
+    from ..synthesis.review import accepted, agreement
 
     answers = current.everybody()
     print_json(

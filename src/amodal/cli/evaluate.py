@@ -1,229 +1,316 @@
-"""`amodal evaluate` and `amodal compare`: methods and predictions measured on data sets."""
+"""`amodal evaluate`: methods and predictions measured on data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ..errors import OutputError, UsageError
-from ..options import parse_settings
+from ..core.errors import AmodalError, UsageError
+from ..core.options import parse_settings
 from .common import (
-    AsJson,
-    DataRoot,
     Device,
-    Force,
     InpainterName,
     Limit,
-    RayAddress,
+    OutputOptions,
     Resume,
-    Seed,
+    RunOptions,
+    SampleOptions,
     SegmenterName,
-    SkipBad,
-    Split,
-    Workers,
-    choose_runner,
+    choice_of,
     hint,
-    load_arguments,
     print_json,
-    progress,
-    split_settings,
+    progress_bar,
 )
 
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..evaluation import Report
+    from ..evaluation.ablation import Variant
+    from ..pipeline.choice import ModelChoice
 
-__all__ = ["register"]
-
-MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods. Default: that of amodal segment.")]
-DataName = Annotated[str, typer.Option("--dataset", help="See: amodal list datasets.")]
+MethodNames = Annotated[
+    list[str] | None, typer.Option("--method", help="See: amodal list methods. Several: give it several times.")
+]
+DataNames = Annotated[
+    list[str], typer.Option("--dataset", help="See: amodal list datasets. Several: give it several times.")
+]
+Roots = Annotated[
+    list[Path],
+    typer.Option("--root", metavar="DIR", help="The data set's folder in the official layout; one for each."),
+]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="One for all data sets, or one for each.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method, or inpainter.KEY, segmenter.KEY, data.KEY."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Option of the method, or inpainter.KEY, segmenter.KEY, data.KEY; of one of several: NAME.KEY=VALUE.",
+    ),
 ]
-Samples = Annotated[int, typer.Option(min=1, max=256, help="Guesses per object; their majority is scored.")]
 PromptName = Annotated[str, typer.Option("--prompt", help="mask (true visible mask), box or point (segmenter).")]
 OccluderName = Annotated[
-    str, typer.Option("--occluders", help="none, or truth: give the true mask of what hides each object.")
+    str,
+    typer.Option(
+        "--occluders",
+        help="none; truth: give the true mask of what hides each object; recovered: the network finds the order (deocclusion).",
+    ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help="Score the method's masks as it made them, as the papers do; see docs/evaluate.md."),
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Objects of one picture at once.")]
 Given = Annotated[
     Path | None, typer.Option("--predictions", metavar="PATH", help="Score these masks instead: COCO results or PNGs.")
 ]
 Ablate = Annotated[
-    str | None, typer.Option(metavar="PART,...", help="Take away leak, background, area of tuning-free.")
+    str | None,
+    typer.Option(metavar="PART,...", help="Take parts of tuning-free away; inpainter=NAME,NAME tries others."),
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad/--strict", help="Go on past bad annotations and list them; or stop at the first.")
+]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("evaluate")(evaluate)
-    app.command("compare")(compare)
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, beside methods and data sets.
+
+    Attributes:
+        common: what all methods share of the model.
+        device: where it runs.
+        own: options of single methods and data sets, by name.
+        output: the folder.
+        score: `amodal.evaluate` with everything else that is asked for.
+    """
+
+    common: ModelChoice
+    device: str
+    own: dict[str, dict[str, str]]
+    output: Path
+    score: Callable[..., Report]
+
+    def run(self, method: str | None, data: Dataset, folder: Path, variant: Variant | None = None) -> Report:
+        """One method, or a variant of it, on one data set."""
+        own = {**self.own.get(method or "", {}), **(variant.options if variant else {})}
+        chosen: dict[str, Any] = {"method": method, "options": {**self.common.options, **own}}
+        if variant is not None and variant.inpainter is not None:
+            chosen["inpainter"] = variant.inpainter
+        model = self.common.model_copy(update=chosen).load(self.device)
+        with progress_bar(model.method.name) as progress:
+            return self.score(model, data, output=folder, progress=progress)
 
 
 def evaluate(
-    dataset: DataName,
-    root: DataRoot,
-    method: MethodName = None,
+    dataset: DataNames,
+    root: Roots,
+    method: MethodNames = None,
     inpainter: InpainterName = None,
     segmenter: SegmenterName = None,
-    split: Split = None,
+    split: Splits = None,
     limit: Limit = None,
     settings: Settings = None,
-    samples: Samples = 1,
-    seed: Seed = 0,
+    sampling: SampleOptions = SampleOptions(),
     prompt: PromptName = "mask",
     occluders: OccluderName = "none",
+    raw: Raw = False,
     batch: Batch = 8,
     device: Device = "auto",
-    workers: Workers = 1,
-    ray: RayAddress = None,
+    workers: RunOptions = RunOptions(),
     predictions: Given = None,
     ablate: Ablate = None,
-    output: Output = Path("amodal-run"),
+    results: OutputOptions = OutputOptions(Path("amodal-run")),
     resume: Resume = False,
-    force: Force = False,
-    skip_bad: SkipBad = False,
-    as_json: AsJson = False,
+    skip_bad: SkipBad = True,
 ) -> None:
-    """Measure a method, or masks made elsewhere, on a data set. Exits with 3 if some objects failed."""
-    from ..evaluation.run import OccluderKind, PromptKind
+    """Measure methods, or masks made elsewhere, on data sets. Exits with 3 if some objects failed."""
+    from ..evaluation import Predictions, evaluate_predictions
+    from ..evaluation import evaluate as evaluate_model
 
-    if predictions is not None and (method or ablate or occluders != "none"):
-        raise UsageError("--predictions scores masks that are there; leave out --method, --ablate and --occluders")
-    for flag, value, kinds in (("--prompt", prompt, PromptKind), ("--occluders", occluders, OccluderKind)):
-        if value not in get_args(kinds):
-            raise UsageError(f"{flag} is one of {', '.join(get_args(kinds))}, got {value!r}")
-    chosen, of_data = _settings(settings or [])
-    data = _open(dataset, root, split, of_data, skip_bad)
-    keep: dict[str, Any] = {"limit": limit, "resume": resume, "overwrite": force}
-    if predictions is not None:
-        report = _given(predictions, data, output, keep)
+    if predictions is not None and (method or ablate or raw or occluders != "none"):
+        raise UsageError("--predictions scores masks that are there; leave out --method, --ablate, --raw, --occluders")
+    methods: list[str | None] = [*dict.fromkeys(method or [])] or [None]
+    shared, own = _settings(settings or [], [*filter(None, methods), *dataset])
+    sets = _open(dataset, root, split or [], own, skip_bad)
+    score = partial(
+        evaluate_model,
+        limit=limit,
+        samples=sampling.samples,
+        seed=sampling.seed,
+        prompt=_one_of("--prompt", prompt),
+        occluders=_one_of("--occluders", occluders),
+        raw=raw,
+        batch=batch,
+        workers=workers.workers,
+        run=workers.runner() if workers.ray else None,
+        overwrite=results.force,
+    )
+    asked = Asked(choice_of(None, inpainter, segmenter, shared), device, own, results.output, score)
+    if len(methods) * len(sets) > 1:
+        if predictions or ablate:
+            raise UsageError("--predictions and --ablate are for one data set and one method")
+        _several(methods, sets, asked, results.as_json)
+    elif ablate:
+        _ablation(ablate, methods[0], sets[0], asked)
+    elif predictions:
+        score = partial(evaluate_predictions, Predictions(predictions), limit=limit, overwrite=results.force)
+        with progress_bar("scoring") as progress:
+            _tell(score(sets[0], output=results.output, progress=progress), asked, results.as_json)
     else:
-        parts = (method, inpainter, segmenter, device)
-        ask = {"samples": samples, "seed": seed, "prompt": prompt, "occluders": occluders, "batch": batch}
-        keep |= ask | _crew(workers, ray, data)
-        if ablate:
-            _ablation(ablate.split(","), parts, chosen, data, output, keep)
-            return
-        report = _run(parts, chosen, data, output, keep)
-    files = report.save(output)
+        _tell(asked.run(methods[0], sets[0], results.output), asked, results.as_json)
+
+
+def _one_of(flag: str, value: str) -> Any:
+    from ..evaluation.answers import OccluderKind, PromptKind
+
+    kinds = get_args(PromptKind if flag == "--prompt" else OccluderKind)
+    if value not in kinds:
+        raise UsageError(f"{flag} is one of {', '.join(kinds)}, got {value!r}")
+    return value
+
+
+def _settings(items: Sequence[str], names: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """`--set` items for all methods, and the options of single methods and data sets (`NAME.KEY`, `data.KEY`)."""
+    own: dict[str, list[str]] = {}
+    common = []
+    for item in items:
+        head, dot, tail = item.partition(".")
+        if dot and "=" not in head and head in ("data", *names):
+            own.setdefault(head, []).append(tail)
+        else:
+            common.append(item)
+    return common, {name: parse_settings(tails) for name, tails in own.items()}
+
+
+def _open(
+    names: Sequence[str],
+    roots: Sequence[Path],
+    splits: Sequence[str],
+    own: Mapping[str, dict[str, str]],
+    skip_bad: bool,
+) -> list[Dataset]:
+    from ..data import dataset
+
+    if len(names) != len(roots):
+        raise UsageError(f"give one --root for each --dataset, in the same order; got {len(roots)} for {len(names)}")
+    if len(splits) not in (0, 1, len(names)):
+        raise UsageError(f"give one --split for all data sets or one for each; got {len(splits)} for {len(names)}")
+    parts = list(splits) if len(splits) == len(names) else [*splits, None][:1] * len(names)
+    sets = []
+    for name, root, split in zip(names, roots, parts, strict=True):
+        options = {**own.get("data", {}), **own.get(name, {})}
+        sets.append(dataset(name, root, split, options=options, skip_bad=skip_bad))
+    _tell_apart(sets)
+    return sets
+
+
+def _tell_apart(sets: Sequence[Dataset]) -> None:
+    """Label the sets that one reader reads from several folders, by as much of the folders' ends as tells them apart."""
+    for data in sets:
+        same = [other for other in sets if (other.name, other.split) == (data.name, data.split)]
+        places = [other.root.resolve().parts for other in same]
+        if len(set(places)) < len(places):
+            raise UsageError("the same data set, split and folder is given twice")
+        mine = data.root.resolve().parts
+        for length in range(1, len(mine) + 1) if len(same) > 1 else ():
+            data.label = "-".join(part.strip("/") for part in mine[-length:])
+            if sum(place[-length:] == mine[-length:] for place in places) == 1:
+                break
+
+
+def _tell(report: Report, asked: Asked, as_json: bool) -> None:
+    """Write and print a report; exit code 3 if something failed."""
+    files = report.save(asked.output)
     if as_json:
         print_json(report.content)
     else:
         typer.echo(str(report))
-    hint(f"next: look at {files['html']}, then: amodal compare {output} OTHER_RUN")
-    for problem in report.content["skipped"]:
-        hint(f"skipped: {problem}")
-    if report.content["failures"] or report.content["skipped"]:
-        hint(
-            f"{report.content['failures']} objects failed, {len(report.content['skipped'])} bad entries: see {files['json']}"
-        )
+    hint(f"next: look at {files['html']}, then: amodal compare {asked.output} OTHER_RUN")
+    if _faults(report):
         raise typer.Exit(3)
 
 
-def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of amodal evaluate.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Also write it here.")
-    ] = None,
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compare runs on the same objects: paired differences to the first one, with intervals."""
-    from ..evaluation.compare import compare as compare_runs
-    from ..evaluation.compare import comparison_text
-    from ..files import write_json
+def _faults(report: Report) -> bool:
+    """Whether objects failed or entries were skipped, which is then told."""
+    content = report.content
+    for problem in content["skipped"]:
+        hint(f"skipped: {problem}")
+    if content["failures"] or content["skipped"]:
+        hint(f"{content['failures']} objects failed, {len(content['skipped'])} bad entries: see report.json")
+    return bool(content["failures"] or content["skipped"])
 
-    content = compare_runs(runs)
-    if output is not None:
-        write_json(output, content, overwrite=force)
+
+def _several(methods: Sequence[str | None], sets: Sequence[Dataset], asked: Asked, as_json: bool) -> None:
+    """Each method on each data set, in `output/DATA-SPLIT/METHOD`, and one table of them. A run that fails is told; others go on."""
+    from ..core.files import write_json
+    from ..evaluation.matrix import WRITERS, matrix, matrix_rows, write_table
+    from ..evaluation.tables import table
+    from ..plugins.registry import DEFAULTS
+
+    names = ["-".join(part for part in (data.name, data.split, data.label) if part) for data in sets]
+    folders: list[Path] = []
+    failed: list[AmodalError] = []
+    faults = False
+    for method in methods:
+        for name, data in zip(names, sets, strict=True):
+            folder = asked.output / name / (method or DEFAULTS["methods"])
+            hint(f"{len(folders) + len(failed) + 1} of {len(methods) * len(sets)}: {folder}")
+            try:
+                report = asked.run(method, data, folder)
+            except AmodalError as error:
+                hint(f"failed: {error}")
+                failed.append(error)
+                continue
+            report.save(folder)
+            faults |= _faults(report)
+            folders.append(folder)
+    if not folders:
+        raise failed[0]
+    content = matrix(folders)
+    rows = matrix_rows(content)
+    for ending in WRITERS:
+        write_table(rows, asked.output / f"table{ending}")
+    write_json(asked.output / "table.json", content)
     if as_json:
         print_json(content)
     else:
-        typer.echo(comparison_text(content))
-    hint(f"next: open {runs[0] / 'report.html'} for pictures")
+        typer.echo(table(rows))
+    hint(f"next: amodal compare {asked.output} --html page.html --root DIR ... shows them side by side")
+    if failed or faults:
+        raise typer.Exit(3)
 
 
-def _settings(items: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """`--set` items of the model's parts, and those of the data set (`data.KEY`)."""
-    of_data = [item.removeprefix("data.") for item in items if item.startswith("data.")]
-    return split_settings([item for item in items if not item.startswith("data.")]), parse_settings(of_data)
+def _ablation(text: str, method: str | None, data: Dataset, asked: Asked) -> None:
+    """One run a variant in subfolders of `output`, and their comparison.
 
-
-def _open(name: str, root: Path, split: str | None, options: dict[str, str], skip_bad: bool) -> Dataset:
-    from ..data import dataset
-
-    return dataset(name, root, split, options=options, skip_bad=skip_bad)
-
-
-def _crew(workers: int, ray: str | None, data: Dataset) -> dict[str, Any]:
-    """Who does the work, and, where it is not this process alone, how the data set is opened there."""
-    again = {"root": str(data.root.resolve()), "split": data.split, "options": data.options.model_dump(mode="json")}
-    recipe = {"data": {"name": data.name, **again, "skip_bad": data.skip_bad}} if workers > 1 or ray else None
-    return {"run": choose_runner(workers, ray), "recipe": recipe}
-
-
-def _given(path: Path, data: Dataset, output: Path, keep: dict[str, Any]) -> Report:
-    from ..evaluation import Predictions, evaluate_predictions
-
-    with progress("scoring") as tick:
-        return evaluate_predictions(Predictions(path), data, output=output, tick=tick, **keep)
-
-
-def _run(
-    parts: tuple[str | None, str | None, str | None, str],
-    chosen: dict[str, dict[str, Any]],
-    data: Dataset,
-    output: Path,
-    keep: dict[str, Any],
-) -> Report:
-    from ..evaluation import evaluate as evaluate_model
-    from ..pipeline import load
-
-    how = load_arguments(*parts, chosen)
-    model = load(**how)
-    if keep["recipe"]:
-        keep = {**keep, "recipe": {**keep["recipe"], "model": how}}
-    with progress(model.method.name) as tick:
-        return evaluate_model(model, data, output=output, tick=tick, **keep)
-
-
-def _ablation(
-    names: Sequence[str],
-    parts: tuple[str | None, str | None, str | None, str],
-    chosen: dict[str, dict[str, Any]],
-    data: Dataset,
-    output: Path,
-    keep: dict[str, Any],
-) -> None:
-    """One run a variant in subfolders of `output`, and their comparison."""
-    from ..evaluation.ablation import REPORTED, variants
+    Args:
+        text: parts with commas between; the last may be `inpainter=NAME,NAME...`.
+    """
+    from ..core.files import write_json
+    from ..evaluation.ablation import REPORTED, parts_of, variants
     from ..evaluation.compare import compare as compare_runs
     from ..evaluation.compare import comparison_text
-    from ..files import write_json
-    from ..registry import DEFAULTS, find
+    from ..plugins.registry import DEFAULTS, find
 
-    runs = variants(names, find("methods", parts[0] or DEFAULTS["methods"]).Options)
-    if output.exists() and not (keep["resume"] or keep["overwrite"]) and any(output.iterdir()):
-        raise OutputError(
-            f"{output} is not empty; add --resume to go on with it, --force to replace it, or choose another -o"
-        )
+    names, inpainters = parts_of(text)
+    runs = variants(names, find("methods", method or DEFAULTS["methods"]).Options, inpainters)
+    output = asked.output
     folders: list[Path] = []
-    for name, options in runs.items():
+    for name, variant in runs.items():
         hint(f"{len(folders) + 1} of {len(runs)}: {name}")
         folder = output / name.replace("=", "-").replace(",", "-")
-        settings = {**chosen, "method": {**chosen["method"], **options}}
-        _run(parts, settings, data, folder, keep).save(folder)
+        asked.run(method, data, folder, variant).save(folder)
         folders.append(folder)
     content = compare_runs(folders)
-    content["reported"] = {part: REPORTED[part] for part in names}
+    content["reported"] = {part: REPORTED[part] for part in names if part in REPORTED}
     write_json(output / "ablation.json", content)
     typer.echo(comparison_text(content))
     reported = ", ".join(f"without {part} {points:+.1f}" for part, points in content["reported"].items())
-    typer.echo(f"\nthe paper, on COCO-A, in points of mIoU: {reported}")
+    if reported:
+        typer.echo(f"\nthe paper, on COCO-A, in points of mIoU: {reported}")
     hint(f"next: look at {folders[0] / 'report.html'}")

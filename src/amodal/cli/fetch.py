@@ -8,14 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import WeightsError
-from ..protocols import Tick
-from .common import AsJson, hint, print_json, progress
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("fetch")(fetch)
+from ..plugins.protocols import Progress
+from ..weights.ready import size_text
+from .common import AsJson, hint, print_json, progress_bar
 
 
 def fetch(
@@ -24,23 +19,23 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch weights, resumed and checked. Prints where they lie."""
-    from .. import fetch as fetching
-    from .. import weights
+    from ..weights import catalogue
+    from ..weights import fetch as fetching
 
     records: list[dict[str, Any]] = []
     for name in names:
-        entry = weights.entry_of(name)
+        entry = catalogue.entry_of(name)
         bad = fetching.check(name) if check else []
         for file in bad:
-            hint(f"{name}: {file} is damaged" + ("" if weights.offline() else "; fetching it again"))
-        if entry.kind != "embedded" and (bad or weights.cached(entry) is None):
-            hint(f"{name}: {size_text(entry.size)}, licence {entry.licence}")
-        with progress(name) as tick:
-            path = prepare(name, fetching.fetch(name, tick), tick)
+            hint(f"{name}: {file} is damaged" + ("" if catalogue.offline() else "; fetching it again"))
+        if entry.kind != "embedded" and (bad or catalogue.cached(entry) is None):
+            hint(f"{name}: {size_text(entry.size)}, license {entry.license}")
+        with progress_bar(name) as progress:
+            path = prepare(name, fetching.fetch(name, progress), progress)
         if entry.kind == "file" and not entry.sha256 and not check:
-            digest = weights.record_of(entry).get("sha256", "")
+            digest = catalogue.record_of(entry).get("sha256", "")
             hint(f"{name}: nobody has published a sha256; recorded {digest[:16]}... and will hold it to that")
-        records.append({"name": name, "path": str(path), "damaged": bad, "kind": entry.kind, "licence": entry.licence})
+        records.append({"name": name, "path": str(path), "damaged": bad, "kind": entry.kind, "license": entry.license})
         if not as_json:
             typer.echo(path)
     if as_json:
@@ -49,31 +44,14 @@ def fetch(
         hint("all whole" if not any(record["damaged"] for record in records) else "damaged files replaced")
 
 
-def prepare(name: str, path: Path, tick: Tick) -> Path:
-    """Where fetched weights lie in the form that is used: pix2gestalt's checkpoint is converted, all others stay as they are."""
-    if name != "pix2gestalt" or find_spec("torch") is None:  # without torch it is converted at its first use
+CONVERTED = ("pix2gestalt", "zero123", "syncdreamer")
+"""Weights that are a released checkpoint of a latent diffusion model."""
+
+
+def prepare(name: str, path: Path, progress: Progress) -> Path:
+    """Where fetched weights lie in the form that is used: released checkpoints are converted, all others stay as they are."""
+    if name not in CONVERTED or find_spec("torch") is None:  # without torch it is converted at its first use
         return path
-    from ..methods.pix2gestalt.folder import ready_folder
+    from ..networks.latent_diffusion.folder import ready_folder
 
-    return ready_folder(name, tick=tick)
-
-
-def size_text(size: int) -> str:
-    """Bytes in words: "2.1 GB", "39 MB", "size unknown"."""
-    if not size:
-        return "size unknown"
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
-
-
-def state(name: str) -> str:
-    """Whether weights are "embedded", "here" or "not here"; "damaged: ..." if embedded weights are not what they should be."""
-    from .. import weights
-
-    entry = weights.find(name)
-    try:
-        if entry.kind == "embedded":
-            weights.embedded(name)
-            return "embedded"
-        return "here" if weights.cached(entry) is not None else "not here"
-    except WeightsError as error:
-        return f"damaged: {error}"
+    return ready_folder(name, progress=progress)

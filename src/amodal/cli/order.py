@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import PromptError, UsageError
-from .common import AsJson, Device, Force, hint, load_model, print_json, progress, split_settings
+from ..core.errors import PromptError, UsageError
+from .common import AsJson, Device, Force, hint, print_json, progress_bar, split_settings
 
 if TYPE_CHECKING:
-    from ..image import Image
-    from ..mask import Mask
-    from ..ordering import Order
-    from ..protocols import Guess
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("order")(order)
+    from ..core.image import Image
+    from ..core.mask import Mask
+    from ..pipeline.order import Order
+    from ..plugins.protocols import Prediction
 
 
 Rule = Literal["hull", "area", "larger", "y-axis", "deocclusion", "asbu"]
@@ -56,27 +51,27 @@ def order(
 ) -> None:
     """Print the occlusion graph: which objects hide which, and the layers from front to back."""
     network = by in ("deocclusion", "asbu")
-    parts = split_settings(settings or [])
+    parts = split_settings(settings)
     if as_json and dot:
         raise UsageError("--json and --dot are two forms of the same; give one of them")
     check_use(by, network, bool(masks), segmenter, parts, output)
-    from ..image import read
-    from ..ordering import dilate, to_dot
-    from ..scene_masks import read_scene
+    from ..core.image import read
+    from ..data.scene_masks import read_scene
+    from ..pipeline.order import dilate, to_dot
 
     picture = read(image)
     if masks:
         names, visible = read_scene(masks, picture.shape[:2], image.name)
     else:
         names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
-    guesses: list[Guess] = []
+    predictions: list[Prediction] = []
     if network:
         chosen = {"widen": str(widen), **parts["method"]}
-        matrix, guesses = by_network(by, chosen, device, picture, visible, complete=output is not None)
+        matrix, predictions = by_network(by, chosen, device, picture, visible, complete=output is not None)
     else:
         matrix = by_rule(by, [dilate(mask, widen) for mask in visible])
     if output:
-        write_masks(output, names, [] if masks else visible, guesses, picture, force)
+        write_masks(output, names, [] if masks else visible, predictions, picture, force)
     if dot:
         typer.echo(to_dot(matrix, names), nl=False)
     elif as_json:
@@ -104,11 +99,12 @@ def find_masks(
     picture: Image, segmenter: str | None, settings: dict[str, str], device: str
 ) -> tuple[list[str], list[Mask]]:
     """Names and visible masks of what the segmenter finds, largest first."""
-    from ..layers import visible_objects
+    from ..pipeline import load
+    from ..pipeline.layers import visible_objects
 
-    model = load_model("visible", None, segmenter, device, {"method": {}, "inpainter": {}, "segmenter": settings})
-    with progress(model.segmenter.name) as tick:
-        visible = visible_objects(model.open(picture), tick=tick)
+    model = load("visible", segmenter=segmenter, device=device, segmenter_options=settings)
+    with progress_bar(model.segmenter.name) as progress:
+        visible = visible_objects(model.open(picture), progress=progress)
     if not visible:
         raise PromptError(f"{model.segmenter.name} finds no object in this photo; give their masks with --masks")
     hint(f"{len(visible)} objects found by {model.segmenter.name}; -o writes their masks")
@@ -117,7 +113,7 @@ def find_masks(
 
 def by_rule(by: str, visible: list[Mask]) -> Order:
     """The order by a rule that needs no network."""
-    from .. import ordering
+    from ..pipeline import order as ordering
 
     if by == "area":
         return ordering.order_by_area(visible)
@@ -128,26 +124,28 @@ def by_rule(by: str, visible: list[Mask]) -> Order:
 
 def by_network(
     by: str, settings: dict[str, str], device: str, picture: Image, visible: list[Mask], complete: bool
-) -> tuple[Order, list[Guess]]:
+) -> tuple[Order, list[Prediction]]:
     """The order by a network of the deocclusion family, and the objects completed under what hides them if wanted."""
-    from ..registry import create_method
+    from ..plugins.protocols import Request
+    from ..plugins.registry import create_method
 
     method: Any = create_method(by, settings, device)
-    with progress("order") as tick:
+    requests = [Request(mask) for mask in visible]
+    with progress_bar("order") as progress:
         if complete:
-            found: tuple[Order, list[Guess]] = method.complete_scene(picture, visible, tick)
+            found: tuple[Order, list[Prediction]] = method.complete_scene(picture, requests, progress)
             return found
-        return method.order(visible, tick), []
+        return method.order(requests, progress), []
 
 
 def write_masks(
-    folder: Path, names: list[str], visible: list[Mask], guesses: list[Guess], picture: Image, force: bool
+    folder: Path, names: list[str], visible: list[Mask], predictions: list[Prediction], picture: Image, force: bool
 ) -> None:
     """Write `NAME.visible.png` and `NAME.amodal.png` for each object, as far as there are some."""
-    from ..files import write_bytes
-    from ..image import encode_png
+    from ..core.files import write_bytes
+    from ..core.image import encode_png
 
-    whole = [guess.amodal for guess in guesses]
+    whole = [prediction.amodal for prediction in predictions]
     for kind, masks in (("visible", visible), ("amodal", whole)):
         for name, mask in zip(names, masks, strict=False):
             stem = "".join(c if c.isalnum() or c in "-_. " else "." for c in name)
@@ -158,7 +156,7 @@ def as_record(matrix: Order, names: list[str], visible: list[Mask], by: str) -> 
     """JSON-ready: names, boxes (x0, y0, x1, y1) of the visible masks, matrix (1: row in front of column), pairs, layers, rings."""
     import numpy as np
 
-    from ..ordering import cycles, layers
+    from ..pipeline.order import cycles, layers
 
     return {
         "by": by,
@@ -175,7 +173,7 @@ def print_table(matrix: Order, names: list[str]) -> None:
     """One line per pair, then the layers."""
     import numpy as np
 
-    from ..ordering import cycles, layers
+    from ..pipeline.order import cycles, layers
 
     pairs = np.argwhere(matrix == 1).tolist()
     width = max((len(names[i]) for i, _ in pairs), default=0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UsageError
-from ..prompt import Prompt
+from ..core.errors import UsageError
+from ..core.prompt import Prompt
+from ..plugins.protocols import frame_of
 
 if TYPE_CHECKING:
-    from ..image import Image
+    from ..core.image import Image
 
-__all__ = ["Boxes", "MaskFile", "Picture", "Points", "gather_prompts", "one_prompt"]
+__all__ = ["Boxes", "Points", "PromptOptions", "gather_prompts"]
 
 Picture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="The photo.")]
 Points = Annotated[list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")]
@@ -32,22 +34,33 @@ def gather_prompts(points: list[str], boxes: list[str], text: str | None) -> lis
     parts: dict[str, Any] = {"text": text}
     if clicks:
         parts["points"] = [click[:2] for click in clicks]
-        parts["labels"] = [int(click[2]) if len(click) == 3 else 1 for click in clicks]
+        parts["labels"] = [click[2] if len(click) == 3 else 1 for click in clicks]
     if len(frames) > 1:
         return [Prompt.make(box=frame) for frame in frames]
     return [Prompt.make(box=frames[0] if frames else None, **parts)] if clicks or frames or text else []
 
 
-def one_prompt(picture: Image, points: list[str] | None, boxes: list[str] | None, mask: Path | None) -> Prompt:
-    """The prompt for the one object that a command is about. Raises UsageError for none or several."""
-    from ..image import read_mask
+@dataclass(frozen=True)
+class PromptOptions:
+    """A photo and the one object in it that a command is about."""
 
-    prompts = gather_prompts(points or [], boxes or [], None)
-    if mask is not None:
-        prompts = [Prompt.make(mask=read_mask(mask, (picture.shape[0], picture.shape[1])))]
-    if len(prompts) != 1:
-        raise UsageError("mark one object with --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
-    return prompts[0]
+    image: Picture = None
+    point: Points = None
+    box: Boxes = None
+    mask: MaskFile = None
+
+    def read(self) -> tuple[Image, Prompt]:
+        """The photo and the prompt. Raises ImageError; UsageError for no prompt or several."""
+        from ..core.image import read, read_mask
+
+        assert self.image is not None
+        picture = read(self.image)
+        prompts = gather_prompts(self.point or [], self.box or [], None)
+        if self.mask is not None:
+            prompts = [Prompt.make(mask=read_mask(self.mask, frame_of(picture)))]
+        if len(prompts) != 1:
+            raise UsageError("mark one object with --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
+        return picture, prompts[0]
 
 
 def _numbers(text: str, counts: tuple[int, ...], form: str) -> list[float]:

@@ -2,53 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import AmodalError, DataError, UsageError
-from ..prompt import Prompt
-from .common import (
-    Device,
-    Force,
-    InpainterName,
-    MethodName,
-    SegmenterName,
-    Settings,
-    hint,
-    load_model,
-    print_json,
-    progress,
-    split_settings,
-)
+from ..core.errors import AmodalError, DataError, ImageError, UsageError
+from ..core.prompt import Prompt
+from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
+from .common import Force, ModelOptions, hint, print_json, progress_bar
 from .prompts import Boxes, Points, gather_prompts
 
 if TYPE_CHECKING:
-    from ..completion import Completion
-    from ..image import Image
+    from ..core.completion import Completion
+    from ..core.mask import Mask
     from ..pipeline import Model
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("segment")(segment)
-
-
+MAX_STDIN = 1 << 29
+"""Bytes of a picture on stdin."""
 Images = Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; - reads one from stdin.")]
 Masks = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Visible mask; repeat it for several objects.")]
 Words = Annotated[str | None, typer.Option(metavar="WORDS", help="Words for the object (needs --segmenter sam3).")]
 Invert = Annotated[bool, typer.Option("--invert-mask", help="White marks the background in --mask.")]
 Hides = Annotated[Path | None, typer.Option(metavar="FILE", help="Mask of what hides the object; none: nothing does.")]
-Samples = Annotated[int | None, typer.Option(min=1, max=256, help="Guesses per object; the mask is their majority.")]
+Samples = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Predictions per object; the mask is their majority.")
+]
 Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
 Like = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Repeat a result, but for what is given.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the records on stdout.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the results; default: amodal-out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the records on stdout; without -o no file is written.")]
 
 
 def segment(
@@ -59,71 +48,75 @@ def segment(
     text: Words = None,
     invert_mask: Invert = False,
     occluder: Hides = None,
-    method: MethodName = None,
-    inpainter: InpainterName = None,
-    segmenter: SegmenterName = None,
+    model: ModelOptions = ModelOptions(),
     samples: Samples = None,
     seed: Seed = None,
-    settings: Settings = None,
     like: Like = None,
-    device: Device = "auto",
-    output: Output = Path("amodal-out"),
+    output: Output = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Complete objects: photo and prompt in; amodal mask, cut-out, overlay and JSON out."""  # fmt: skip
-    record = read_record(like) if like else {}
-    images = images or _recorded_images(record)
+    record = read_record(like) if like else Record()
+    images = images or ([Path(record.image.file)] if record.image.file else [])
     if not images:
         raise UsageError("no picture given; name one or more, or - for stdin")
-    prompts = gather_prompts(point or [], box or [], text) or _recorded_prompts(record, bool(mask))
+    prompts = gather_prompts(point or [], box or [], text)
+    if not prompts and not mask and record.prompt is not None:
+        prompts = [Prompt.from_dict(record.prompt)]
     if not prompts and not mask:
         raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
-    model = load_like(record, method, inpainter, segmenter, device, split_settings(settings or []))
-    how = {
-        "samples": samples if samples is not None else int(record.get("samples", 1)),
-        "seed": seed if seed is not None else int(record.get("seed", 0)),
-        "occluder": occluder,
-        "recorded_occluder": record.get("occluder"),
-        "repainted": record.get("repainted"),
-        "recorded_pixels": record.get("image", {}).get("sha256_pixels"),
-    }
-    records, failures = run_images(model, images, prompts, mask or [], invert_mask, how, (output, force, as_json))
+    chosen = load_like(record, model)
+    wanted = Wanted(
+        prompts,
+        mask or [],
+        invert_mask,
+        occluder,
+        samples if samples is not None else record.samples,
+        seed if seed is not None else record.seed,
+        record,
+    )
+    folder = None if as_json and output is None else output or Path("amodal-out")
+    records, failures = run_images(chosen, images, wanted, folder, force, quiet=as_json)
     if as_json:
         print_json(records)
-    if records:
-        hint(f"next: amodal segment --like {records[-1]['files']['json']}  repeats the last result")
+    if records and folder is not None:
+        photo = "PHOTO " if str(images[-1]) == "-" else ""  # what came from stdin has no name in the record
+        hint(f"next: amodal segment {photo}--like {records[-1]['files']['json']}  repeats the last result")
     if failures:
         raise typer.Exit(3 if failures < len(images) else 1)
 
 
-def run_images(
-    model: Model,
-    images: list[Path],
-    prompts: list[Prompt],
-    masks: list[Path],
-    invert: bool,
-    how: dict[str, Any],
-    where: tuple[Path, bool, bool],
-) -> tuple[list[dict[str, Any]], int]:
-    """Complete and save picture by picture; one bad picture among several does not stop the rest.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every picture."""
 
-    Returns:
-        the records of what was saved, and the number of pictures that failed.
-    """
-    output, force, quiet = where
-    failures = 0
+    prompts: list[Prompt]
+    masks: list[Path]
+    invert: bool
+    occluder: Path | None
+    samples: int
+    seed: int
+    record: Record
+
+
+def run_images(
+    model: Model, images: list[Path], wanted: Wanted, folder: Path | None, force: bool, *, quiet: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """Complete and save picture by picture; the records of what was made, and the number of pictures that failed."""
     records: list[dict[str, Any]] = []
+    failures = 0
     for path in images:
         try:
             start = time.perf_counter()
-            results = complete_image(model, path, prompts, masks, invert, how)
-            records += save_all(results, path, output, force)
-            if not quiet:
-                for result, saved in zip(results, records[-len(results) :], strict=True):
-                    typer.echo(f"{saved['files']['amodal']}  {result.occlusion_rate:.1%} occluded")
+            results = complete_image(model, path, wanted)
+            saved = save_all(results, path, folder, force)
+            records += saved
+            for result, one in zip(results, saved, strict=True):
+                if not quiet:
+                    typer.echo(f"{one['files']['amodal']}  {result.occlusion_rate:.1%} occluded")
             hint(f"{path}: {len(results)} object(s) in {time.perf_counter() - start:.2f} s")
-        except AmodalError as error:
+        except AmodalError as error:  # one bad picture among several does not stop the rest
             if len(images) == 1:
                 raise
             failures += 1
@@ -131,99 +124,144 @@ def run_images(
     return records, failures
 
 
-def complete_image(
-    model: Model, path: Path, prompts: list[Prompt], masks: list[Path], invert: bool, how: dict[str, Any]
-) -> list[Completion]:
+def complete_image(model: Model, path: Path, wanted: Wanted) -> list[Completion]:
     """All objects of one picture as one batch."""
-    from ..image import read, read_mask
-    from ..mask import Mask
+    from ..core.image import as_mask, read, read_mask
+    from ..core.mask import Mask
 
-    source: Any = sys.stdin.buffer.read() if str(path) == "-" else path
-    image = read(source)
-    size = (image.shape[0], image.shape[1])
-    pixels = digest(image)
-    if how["recorded_pixels"] not in (None, pixels):
+    source: Any = read_stdin() if str(path) == "-" else path
+    scene = model.open(read(source))
+    record = wanted.record
+    if record.image.sha256_pixels not in (None, scene.digest):
         warnings.warn(f"{path} is not the picture of the record; the result will differ", stacklevel=2)
-    drawn = [read_mask(file, size, invert=invert) for file in masks]
-    if prompts and len(drawn) > 1:
+    drawn = [read_mask(file, scene.size, invert=wanted.invert) for file in wanted.masks]
+    if wanted.prompts and len(drawn) > 1:
         raise UsageError("several masks are several objects and take no points, box or text")
-    everything = [Prompt.make(mask=mask) for mask in drawn] or prompts
+    prompts = [Prompt.make(mask=mask) for mask in drawn] or wanted.prompts
     hides: Mask | None = None
-    if how["occluder"] is not None:
-        nothing = str(how["occluder"]) == "none"
-        hides = Mask.from_array([[False]]) if nothing else read_mask(how["occluder"], size)
-    elif how["recorded_occluder"] is not None:
-        hides = Mask.from_dict(how["recorded_occluder"])
-    with progress(path.name) as tick:
-        scene = model.open(image)
-        if how["repainted"] is not None and len(everything) == 1 and everything[0].mask is not None:
-            whole = Mask.from_dict(how["repainted"])
-            results = [scene.repaint(everything[0].mask, whole, seed=how["seed"], tick=tick)]
+    if wanted.occluder is not None:
+        nothing = str(wanted.occluder) == "none"
+        hides = Mask.from_array([[False]]) if nothing else read_mask(wanted.occluder, scene.size)
+    elif record.occluder is not None:
+        hides = as_mask(record.occluder, scene.size, "the recorded occluder")
+    with progress_bar(path.name) as progress:
+        if record.repainted is not None and len(prompts) == 1 and prompts[0].mask is not None:
+            whole = as_mask(record.repainted, scene.size, "the recorded whole object")
+            results = [scene.repaint(prompts[0].mask, whole, seed=wanted.seed, progress=progress)]
         else:
             results = scene.complete_all(
-                everything,
-                samples=how["samples"],
-                seeds=[how["seed"]] * len(everything),
-                occluders=[hides] * len(everything),
-                tick=tick,
+                prompts,
+                samples=wanted.samples,
+                seeds=[wanted.seed] * len(prompts),
+                occluders=[hides] * len(prompts),
+                progress=progress,
             )
     for result in results:
-        result.provenance["image"] = {"file": str(path), "sha256_pixels": pixels}
+        result.provenance["image"]["file"] = str(path)
     return results
 
 
-def digest(image: Image) -> str:
-    """SHA-256 of the pixels: the same picture in another file format has the same."""
-    return hashlib.sha256(image.tobytes()).hexdigest()
+def read_stdin() -> bytes:
+    """A picture's file from stdin. Raises ImageError: it does not end."""
+    content = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(content) > MAX_STDIN:
+        raise ImageError(f"stdin gives more than {MAX_STDIN >> 20} MB, which no picture that is read has; give a file")
+    return content
 
 
-def save_all(results: list[Completion], path: Path, output: Path, force: bool) -> list[dict[str, Any]]:
-    """Write every result; `<stem>` for one object, `<stem>.N` for several. Returns the JSON records with their files."""
+def save_all(results: list[Completion], path: Path, folder: Path | None, force: bool) -> list[dict[str, Any]]:
+    """Write every result, `<stem>` for one object, `<stem>.N` for several, unless `folder` is None; the records with their files."""
     stem = "stdin" if str(path) == "-" else path.stem
     records = []
     for number, result in enumerate(results):
         name = stem if len(results) == 1 else f"{stem}.{number}"
-        files = result.save(output, name, overwrite=force)
+        files = {} if folder is None else result.save(folder, name, overwrite=force)
         records.append({**result.to_dict(), "files": {what: str(file) for what, file in files.items()}})
     return records
 
 
-def read_record(path: Path) -> dict[str, Any]:
+class Part(BaseModel):
+    """A method, inpainter or segmenter of a record."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    options: Values = {}
+    weights: dict[str, str] = {}
+
+
+class Picture(BaseModel):
+    """The picture of a record."""
+
+    file: str | None = None
+    sha256_pixels: str | None = None
+
+
+class Record(BaseModel):
+    """What is repeated of a result: its provenance, checked field by field. Masks and prompt are checked when they are used."""
+
+    model_config = ConfigDict(strict=True)
+    method: Part | None = None
+    inpainter: Part | None = None
+    segmenter: Part | None = None
+    prompt: dict[str, Any] | None = None
+    samples: int = Field(default=1, ge=1, le=256)
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
+    occluder: dict[str, Any] | None = None
+    repainted: dict[str, Any] | None = None
+    image: Picture = Picture()
+
+    def choice(self) -> ModelChoice:
+        """The model that it was made with."""
+        parts: dict[str, Any] = {}
+        for part in PARTS:
+            if (known := getattr(self, part)) is not None:
+                parts |= {part: name_now(known) if part == "method" else known.name, options_field(part): known.options}
+        return ModelChoice(**parts)
+
+
+def read_record(path: Path) -> Record:
     """The provenance of a result's JSON.
 
     Raises:
-        DataError: not a result of amodal.
+        DataError: not a result of amodal, or one whose fields were damaged.
     """
-    from ..files import read_json
+    from ..core.files import read_json
 
-    record = read_json(path, DataError)
-    if not isinstance(record, dict) or "provenance" not in record:
+    content = read_json(path, DataError)
+    if not isinstance(content, dict) or not isinstance(content.get("provenance"), dict):
         raise DataError(f"{path} is not a result of amodal segment; give the .json beside a .amodal.png")
-    return dict(record["provenance"])
+    try:
+        return Record.model_validate(content["provenance"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise DataError(f"{path} cannot be repeated: provenance.{place}: {first['msg'].lower()}") from error
 
 
-def load_like(
-    record: dict[str, Any],
-    method: str | None,
-    inpainter: str | None,
-    segmenter: str | None,
-    device: str,
-    settings: dict[str, dict[str, Any]],
-) -> Model:
+def load_like(record: Record, wanted: ModelOptions) -> Model:
     """The model of a record, changed by what is given on the command line."""
-    chosen = {"method": method, "inpainter": inpainter, "segmenter": segmenter}
-    for part, name in chosen.items():
-        recorded = record.get(part)
-        if recorded and name in (None, recorded["name"]):
-            chosen[part] = recorded["name"]
-            settings[part] = {**recorded["options"], **settings[part]}
-    return load_model(chosen["method"], chosen["inpainter"], chosen["segmenter"], device, settings)
+    given, recorded = wanted.choice(), record.choice()
+    made = given.over(recorded).load(wanted.device)
+    now = made.provenance()
+    for part in PARTS:
+        known: Part | None = getattr(record, part)
+        if known is None or given.name_of(part) not in (None, recorded.name_of(part)):
+            continue
+        if sorted(known.weights.values()) != sorted(now[part]["weights"].values()):
+            warnings.warn(f"the {part}'s weights are not those of the record; the result may differ", stacklevel=2)
+    return made
 
 
-def _recorded_images(record: dict[str, Any]) -> list[Path]:
-    file = record.get("image", {}).get("file")
-    return [Path(file)] if file else []
+def name_now(method: Part) -> str:
+    """The name of a recorded method. Once `occamodal` was what `embedded` is now; its options and weights tell.
 
-
-def _recorded_prompts(record: dict[str, Any], has_mask: bool) -> list[Prompt]:
-    return [Prompt.from_dict(record["prompt"])] if "prompt" in record and not has_mask else []
+    Raises:
+        DataError: they do not.
+    """
+    if method.name != "occamodal" or "input_size" in method.options:
+        return method.name
+    if "occamodal" in method.weights or "factors" in method.options:
+        return "embedded"
+    raise DataError(
+        "the record's method occamodal may be the one that is called embedded now, or the paper's; "
+        "write the one that was meant as provenance.method.name"
+    )

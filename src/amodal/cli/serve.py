@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MissingExtraError, UsageError
-from .common import Device, Settings, hint, split_settings
+from ..core.errors import UsageError
+from ..core.extras import missing
+from .common import ModelOptions, hint
 
 if TYPE_CHECKING:
     from ..serve.config import Config
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve")(serve)
 
 
 def serve(
@@ -27,11 +23,7 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="AMODAL_TOKEN", show_envvar=True, help="What callers must show.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="The default method; see: amodal list methods.")] = None,
-    inpainter: Annotated[str | None, typer.Option(help="The default inpainter; or a hub name or folder.")] = None,
-    segmenter: Annotated[str | None, typer.Option(help="The default segmenter; or a hub name or folder.")] = None,
-    settings: Settings = None,
-    device: Device = "auto",
+    model: ModelOptions = ModelOptions(),
     media: Annotated[Path | None, typer.Option(help="Folder of Label Studio's local files.")] = None,
     queue: Annotated[int, typer.Option(min=1, help="Waiting jobs; the next one is refused (429).")] = 64,
     keep: Annotated[float, typer.Option(min=0.1, help="Minutes that unused photos and results are kept.")] = 30.0,
@@ -40,12 +32,9 @@ def serve(
 ) -> None:
     """Serve the web page and the HTTP API. Starts at once with the embedded default; Ctrl-C ends it."""
     from ..serve.config import Config, Limits
-    from .batch import model_arguments
 
-    parts = split_settings(settings or [])
-    model = {**model_arguments(method, inpainter, segmenter, parts), "device": device}
     limits = Limits(queue=queue, keep_s=keep * 60, job_s=limit)
-    config = Config(host, port, token, model, media, limits)
+    config = Config(host, port, token, model.choice().named(), model.device, media, limits)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s")
     run_service(config)
 
@@ -60,13 +49,10 @@ def run_service(config: Config) -> None:
     import dataclasses
 
     try:
-        import uvicorn
-
         from ..serve.api import create_app
+        from ..serve.server import Server
     except ImportError as error:
-        raise MissingExtraError(
-            f'amodal serve needs the package {error.name!r}; run: pip install "amodal[serve]"'
-        ) from error
+        raise missing("amodal serve", error, "serve") from error
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -81,12 +67,22 @@ def run_service(config: Config) -> None:
     port = listener.getsockname()[1]
     app = create_app(dataclasses.replace(config, port=port))
     shown = f"[{config.host}]" if ":" in config.host else config.host
-    typer.echo(f"http://{shown}:{port}")
-    hint(
-        f"open http://{shown}:{port}{'/#token=YOUR-TOKEN' if config.token else ''} in a browser; Ctrl-C ends the service"
-    )
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5)
-    )
+    names = [shown] if config.host not in ("0.0.0.0", "::") else ["127.0.0.1", *own_addresses(family)]
+    typer.echo(f"http://{names[0]}:{port}")
+    for name in names:
+        hint(f"open http://{name}:{port}{'/#token=YOUR-TOKEN' if config.token else ''} in a browser")
+    hint("Ctrl-C ends the service")
     with listener:
-        server.run(sockets=[listener])
+        Server(app).run(sockets=[listener])
+
+
+def own_addresses(family: socket.AddressFamily) -> list[str]:
+    """This machine's address as other machines see it, if it has one; nothing is sent."""
+    outside = ("192.0.2.1", 9) if family == socket.AF_INET else ("2001:db8::1", 9)  # for documents: nobody has these
+    with socket.socket(family, socket.SOCK_DGRAM) as line:
+        try:
+            line.connect(outside)
+            name = line.getsockname()[0]
+        except OSError:
+            return []
+    return [f"[{name}]" if ":" in name else name]

@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .common import hint
+from .common import Force, hint
 
-__all__ = ["register"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("train")(train)
-    app.command("export")(export)
+__all__ = ["export", "train"]
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train, on what, for how long.")],
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RECIPE.toml", help="What to train, on what, for how long [with --resume: as the run began]."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN", help="Folder of a new run.")] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run, with other settings too.")
+    ] = None,
+    force: Force = False,
 ) -> None:
-    """Train a network: logs, checkpoints and averaged weights go to the run's folder; a killed run goes on with --resume."""
-    from ..errors import MissingExtraError, OutputError, UsageError
-    from ..training.recipe import read_recipe
+    """Train a network: logs, checkpoints and averaged weights go to the run's folder; the same command goes on with a stopped run."""
+    from ..core.errors import UsageError
+    from ..core.extras import missing
+    from ..training.recipe import read_recipe, recipe_of_run
+    from ..training.run_folder import RunFolder, is_main
 
     if (output is None) == (resume is None):
-        raise UsageError("give either -o RUN for a new run or --resume RUN to go on with one")
-    parsed = read_recipe(recipe, settings)
+        raise UsageError("give either -o RUN, or --resume RUN to go on with a run whatever its settings")
+    if resume is not None and force:
+        raise UsageError("--resume goes on with a run, --force begins it anew; leave one of them out")
+    if recipe is not None:
+        parsed = read_recipe(recipe, settings)
+    elif resume is not None:
+        parsed = recipe_of_run(resume, settings)
+    else:
+        raise UsageError("a new run needs a recipe, such as recipes/embedded.toml")
     try:
         from ..training.loop import Trainer
         from ..training.tasks import open_task
     except ImportError as error:
-        raise MissingExtraError(
-            f'training needs the package {error.name!r}; run: pip install "amodal[train]"'
-        ) from error
+        raise missing("training", error, "train") from error
     folder = resume or output
     assert folder is not None
-    if output is not None and (output / "checkpoint.pt").exists():
-        raise OutputError(f"{output} holds a run already; go on with --resume {output}, or choose another folder")
-    trainer = Trainer(parsed, open_task(parsed), folder)
-    if resume is not None:
-        trainer.resume()
-    metrics = trainer.train()
+    task = open_task(parsed)
+    run = RunFolder(folder, parsed, overwrite=force, changed=resume is not None)
+    with run if is_main() else nullcontext():
+        trainer = Trainer(parsed, task, run.folder)
+        trainer.accelerator.wait_for_everyone()  # the main process has opened the folder by now
+        if run.begun or resume is not None:
+            trainer.resume()
+            if trainer.main:
+                hint(f"{trainer.step} of {parsed.run.steps} steps are done already; going on")
+        metrics = trainer.train()
     if not trainer.main:
         return
     for name, value in metrics.items():
         typer.echo(f"{name} {value:.4f}")
+    folder = run.folder
     hint(f"weights: {folder / 'weights.safetensors'}; logs: {folder / 'log.csv'}, {folder / 'validation.csv'}")
 
 
@@ -67,17 +85,23 @@ def export(
     ] = None,
 ) -> None:
     """Write a trained network as ONNX, checked against torch; prints each file's SHA-256 for weights.toml."""
-    from ..errors import MissingExtraError
+    from ..core.errors import UsageError
+    from ..core.extras import missing
     from ..training.recipe import read_recipe
-    from ..weights import sha256
+    from ..weights.catalogue import sha256
 
     parsed = read_recipe(recipe, settings)
     try:
         from ..training.loop import read_weights
+        from ..training.task import Exports
         from ..training.tasks import open_task
     except ImportError as error:
-        raise MissingExtraError(f'export needs the package {error.name!r}; run: pip install "amodal[train]"') from error
+        raise missing("export", error, "train") from error
     task = open_task(parsed)
+    if not isinstance(task, Exports):
+        raise UsageError(
+            f"{parsed.task} has no other form: give its method the run's weights.safetensors as the option weights"
+        )
     network = task.network()
     read_weights(network, *weights)
     output.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..options import Options
+from ..core.options import Options
 from .cocoa import Cocoa, RegionOptions
 
 __all__ = ["Bsdsa", "BsdsaOptions"]
@@ -30,7 +30,7 @@ class Bsdsa(Cocoa):
 
     name: ClassVar[str] = "bsdsa"
     summary: ClassVar[str] = "BSDS-A: amodal regions on BSDS500, several annotators an image"
-    licence: ClassVar[str] = "annotations: none given; images: BSDS500, non-commercial research"
+    license: ClassVar[str] = "annotations: none given; images: BSDS500, non-commercial research"
     url: ClassVar[str] = "https://github.com/Wakeupbuddy/amodalAPI"
     splits: ClassVar[tuple[str, ...]] = ("test", "val", "train")
     Options: ClassVar[type[Options]] = BsdsaOptions
@@ -50,7 +50,7 @@ class Bsdsa(Cocoa):
     def choose(self, annotations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         by_image: dict[Any, list[Mapping[str, Any]]] = {}
         for record in annotations:
-            name = record.get("image_id")
+            name = str(record.get("image_id"))
             own = by_image.setdefault(name, [])
             own.append({**record, "id": f"{name}.{len(own)}"})
         chosen: list[Mapping[str, Any]] = []

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import AmodalError
-from ..mask import Mask
-from ..protocols import Tick, no_tick
+from ..core.errors import AmodalError
+from ..core.image import is_half_turned, picture_size
+from ..core.mask import Mask
+from ..plugins.protocols import Progress, no_progress
 from .sample import Dataset, Sample
 
 __all__ = ["Finding", "check", "statistics"]
@@ -36,14 +38,16 @@ class Finding:
         return f"{'problem' if self.serious else 'note'}: {self.kind}: {self.id}: {self.text}"
 
 
-def check(data: Dataset, limit: int | None = None, *, images: bool = False, tick: Tick = no_tick) -> list[Finding]:
+def check(
+    data: Dataset, limit: int | None = None, *, images: bool = False, progress: Progress = no_progress
+) -> list[Finding]:
     """Everything that is wrong with a data set that was opened with `skip_bad`.
 
     Args:
         data: the data set.
         limit: only the first objects.
-        images: also open every photo and compare its size.
-        tick: progress ("object", done, total).
+        images: also decode every photo; their sizes are compared by their headers in any case.
+        progress: called as ("object", done, total).
     """
     missing = set(data.missing())
     found = [Finding("missing image", path.name, f"{path} is absent") for path in sorted(missing)]
@@ -52,13 +56,10 @@ def check(data: Dataset, limit: int | None = None, *, images: bool = False, tick
         for sample in scene:
             found += check_sample(sample)
             done += 1
-            tick("object", done, total)
+            progress("object", done, total)
         found += check_scene(scene)
-        if images and scene[0].picture not in missing:
-            try:
-                _ = scene[0].image
-            except AmodalError as error:
-                found.append(Finding("image", scene[0].image_id, str(error)))
+        if scene[0].picture not in missing:
+            found += check_picture(scene[0], decode=images)
     bad = [
         Finding("bad entry", problem.id, f"{problem.text} ({problem.source})")
         for problem in dict.fromkeys(data.problems)
@@ -83,9 +84,24 @@ def check_sample(sample: Sample) -> list[Finding]:
         found.append(Finding("outside of the frame", sample.id, "the amodal mask leaves the frame"))
     if sample.amodal and not sample.visible:
         found.append(
-            Finding("hidden", sample.id, "no pixel of it is visible, so that nothing can prompt it", serious=False)
+            Finding("unseen", sample.id, "no pixel of it is visible, so that nothing can prompt it", serious=False)
         )
     return found
+
+
+def check_picture(sample: Sample, decode: bool) -> list[Finding]:
+    """The photo of a sample: whether it is a picture of the size that the annotation states."""
+    try:
+        if decode or not isinstance(sample.picture, Path):
+            _ = sample.image
+        else:
+            sample.check_size(picture_size(sample.picture))
+        if isinstance(sample.picture, Path) and is_half_turned(sample.picture):
+            text = f"EXIF turns {sample.picture} and its size stays: look whether the masks fit the upright photo, as it is read"
+            return [Finding("turned", sample.image_id, text, serious=False)]
+    except AmodalError as error:
+        return [Finding("image", sample.image_id, str(error))]
+    return []
 
 
 def check_scene(scene: Sequence[Sample]) -> list[Finding]:
@@ -123,7 +139,7 @@ def find_cycle(behind: dict[str, tuple[str, ...]]) -> list[str]:
     return []
 
 
-def statistics(data: Dataset, limit: int | None = None, *, tick: Tick = no_tick) -> dict[str, Any]:
+def statistics(data: Dataset, limit: int | None = None, *, progress: Progress = no_progress) -> dict[str, Any]:
     """What is in a data set, JSON-ready: counts, the histogram of occlusion, areas, objects an image, categories, kinds, sizes.
 
     Areas are of the amodal mask, in pixels; `occlusion` counts objects with low < share occluded <= high, 0 by itself.
@@ -146,7 +162,7 @@ def statistics(data: Dataset, limit: int | None = None, *, tick: Tick = no_tick)
             ordered += bool(sample.occluders)
             x0, y0, x1, y1 = sample.amodal.box
             leaving += x0 < 0 or y0 < 0 or x1 > sample.size[1] or y1 > sample.size[0]
-            tick("object", len(areas), total)
+            progress("object", len(areas), total)
     occlusion = {"0": int(np.count_nonzero(np.asarray(shares) <= 0))}
     for low, high in pairwise(EDGES):
         inside = (np.asarray(shares) > low) & (np.asarray(shares) <= high)

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import DataError
-from ..mask import Mask, Size
-from .annotations import by_id, decode, find_image, first_file, guarded, read_lists
+from ..core.errors import DataError
+from ..core.mask import Mask
+from .annotations import by_id, decode, find_image, first_file, frame_of, read_lists
+from .coco import category_names, is_crowd
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["CocoLike"]
@@ -23,11 +24,13 @@ class CocoLike(Dataset):
         folders: where images may be, under the root.
         fields: (amodal, visible) field names of an annotation. An absent visible mask says that nothing is occluded.
         extras: further fields that go into `extra`.
+        category_as_value: samples tell their `category_id`, since published networks read it from the mask channel.
     """
 
     folders: ClassVar[tuple[str, ...]]
     fields: ClassVar[tuple[str, str]] = ("segmentation", "visible_mask")
     extras: ClassVar[tuple[str, ...]] = ("occlude_rate",)
+    category_as_value: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """Where the annotation file may be, best first."""
@@ -41,20 +44,30 @@ class CocoLike(Dataset):
         """Where images may be, for the chosen split."""
         return self.folders
 
+    def picture_root(self) -> Path:
+        """The folder that no image name may leave."""
+        return self.root
+
     def index(self) -> list[Entry]:
         path = first_file(self.files())
-        content = read_lists(path)
+        content = read_lists(path, self.bad)
         images = by_id(content["images"], path, "images")
-        categories = {entry["id"]: str(entry["name"]) for entry in content.get("categories", ())}
+        categories, nameless = category_names(content)
+        for number in nameless:
+            self.bad(path, f"category {number}", "it has no name that is text, or no id")
         entries = []
         for row in content["annotations"]:
-            image = images.get(row.get("image_id"))
-            if image is None:
-                self.bad(path, row.get("id"), f"its image {row.get('image_id')!r} is not in the list of images")
+            number = row.get("image_id")
+            image = images.get(number) if isinstance(number, int | str | float) else None
+            if is_crowd(row):
                 continue
-            picture = find_image(self.root, self.image_folders(), str(image.get("file_name", image["id"])))
-            load = guarded(self._loader(row, image, (str(path), picture), categories))
-            entries.append(Entry(str(row.get("id")), str(image["id"]), str(path), picture, load))
+            with self.one(path, row.get("id")):
+                if image is None:
+                    raise DataError(f"its image {str(number)[:60]} is not in the list of images")
+                file_name = str(image.get("file_name", image["id"]))
+                picture = find_image(self.picture_root(), self.image_folders(), file_name)
+                load = self._loader(row, image, (str(path), picture), categories)
+                entries.append(Entry(str(row.get("id")), str(image["id"]), str(path), picture, load))
         return entries
 
     def _loader(
@@ -67,7 +80,7 @@ class CocoLike(Dataset):
         amodal_field, visible_field = self.field_names()
 
         def load() -> Sample:
-            size: Size = (int(image["height"]), int(image["width"]))
+            size = frame_of(image)
             if amodal_field not in row:
                 raise DataError(f"it has no field {amodal_field}; is this the file of another version?")
             amodal = decode(row[amodal_field], size)
@@ -82,6 +95,7 @@ class CocoLike(Dataset):
                 visible=visible,
                 amodal=amodal,
                 category=categories.get(row.get("category_id")),
+                category_id=int(row["category_id"]) if self.category_as_value and "category_id" in row else None,
                 source=files[0],
                 coco=(int(row["id"]), int(image["id"])),
                 extra={key: row[key] for key in self.extras if key in row},

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ..errors import DataError
-from ..files import read_json
-from ..mask import Mask, Size
-from ..options import Options
-from .annotations import by_id, decode, find_image, first_file, guarded, read_lists
+from ..core.errors import DataError
+from ..core.files import read_json
+from ..core.mask import Mask
+from ..core.options import Options
+from .annotations import by_id, decode, find_image, first_file, frame_of, read_lists, whole_number
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["Cocoa", "RegionOptions", "region_entries"]
@@ -36,7 +36,7 @@ class Cocoa(Dataset):
     name: ClassVar[str] = "cocoa"
     summary: ClassVar[str] = "COCO-A: amodal regions on COCO 2014 images"
     paper: ClassVar[str] = "Zhu et al., Semantic Amodal Segmentation, CVPR 2017 (arXiv 1509.01329)"
-    licence: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
+    license: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
     url: ClassVar[str] = "https://github.com/Wakeupbuddy/amodalAPI"
     splits: ClassVar[tuple[str, ...]] = ("val", "train", "test", "demo")
     Options: ClassVar[type[Options]] = RegionOptions
@@ -52,16 +52,14 @@ class Cocoa(Dataset):
         if self.split == "demo":
             return self._loose()
         path = first_file(self.files())
-        content = read_lists(path)
+        content = read_lists(path, self.bad)
         images = by_id(content["images"], path, "images")
         entries = []
         for record in self.choose(content["annotations"]):
-            image = images.get(record.get("image_id"))
-            if image is None:
-                self.bad(path, record.get("id"), f"its image {record.get('image_id')!r} is not in the list of images")
-                continue
-            picture = find_image(self.root, self.folders, str(image.get("file_name", image["id"])))
-            entries += region_entries(self, record, str(path), picture, image)
+            with self.one(path, record.get("id")):
+                image = image_of(record, images)
+                picture = find_image(self.root, self.folders, str(image.get("file_name", image["id"])))
+                entries += region_entries(self, record, str(path), picture, image)
         return entries
 
     def choose(self, annotations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -71,15 +69,23 @@ class Cocoa(Dataset):
     def _loose(self) -> list[Entry]:
         entries = []
         for path in sorted(self.root.glob("*.json")):
-            record = read_json(path, DataError)
-            if not isinstance(record, dict) or "regions" not in record:
-                self.bad(path, path.stem, "not one annotation entry of COCO-A (it has no regions)")
-                continue
-            picture = path.with_suffix(".jpg")
-            entries += region_entries(self, record, str(path), picture, _size_of(record, picture, path))
+            with self.one(path, path.stem):
+                record = read_json(path, DataError)
+                if not isinstance(record, dict) or not isinstance(record.get("regions"), list):
+                    raise DataError("not one annotation entry of COCO-A (it has no regions)")
+                picture = path.with_suffix(".jpg")
+                entries += region_entries(self, record, str(path), picture, _size_of(record, picture, path))
         if not entries:
             raise DataError(f"{self.root} holds no X.json with one annotation entry each")
         return entries
+
+
+def image_of(record: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The record of an annotation's image. Raises DataError: there is none."""
+    number = record.get("image_id")
+    if not isinstance(number, int | str) or number not in images:
+        raise DataError(f"its image {str(number)[:60]} is not in the list of images")
+    return images[number]
 
 
 def region_entries(
@@ -99,7 +105,7 @@ def region_entries(
         sample_id = f"{name}/{number}"
         image_id = str(record.get("image_id", name))
         make = _region_loader(region, sample_id, image_id, (source, picture), image, hides.get(number, ()))
-        entries.append(Entry(sample_id, image_id, source, picture, guarded(make)))
+        entries.append(Entry(sample_id, image_id, source, picture, make))
     return entries
 
 
@@ -112,7 +118,7 @@ def _region_loader(
     occluders: tuple[str, ...],
 ) -> Callable[[], Sample]:
     def load() -> Sample:
-        size: Size = (int(image["height"]), int(image["width"]))
+        size = frame_of(image)
         amodal = decode(region["segmentation"], size)
         seen = region.get("visible_mask")  # absent exactly when nothing is in front
         visible: Mask = amodal if seen is None else decode(seen, size)
@@ -142,10 +148,11 @@ def _occluders(constraint: Any, name: str, count: int, data: Dataset, source: st
         if not pair.strip():
             continue
         front, _, rear = pair.strip().partition("-")
-        if not (front.isdigit() and rear.isdigit() and 1 <= int(front) <= count and 1 <= int(rear) <= count):
+        numbers = (whole_number(front) or 0, whole_number(rear) or 0)
+        if not all(1 <= number <= count for number in numbers):
             data.bad(source, name, f"depth_constraint holds {pair!r}; it must be a-b with numbers from 1 to {count}")
             continue
-        table[int(rear)] = (*table.get(int(rear), ()), f"{name}/{int(front)}")
+        table[numbers[1]] = (*table.get(numbers[1], ()), f"{name}/{numbers[0]}")
     return table
 
 
@@ -155,7 +162,7 @@ def _size_of(record: Mapping[str, Any], picture: Path, path: Path) -> dict[str, 
         seen = region.get("visible_mask") if isinstance(region, dict) else None
         if isinstance(seen, dict) and "size" in seen:
             return {"height": int(seen["size"][0]), "width": int(seen["size"][1])}
-    from ..image import read
+    from ..core.image import read
 
     if not picture.is_file():
         raise DataError(f"{path}: there is no image {picture.name} beside it")

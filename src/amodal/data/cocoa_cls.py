@@ -16,7 +16,7 @@ class CocoaCls(CocoLike):
     name: ClassVar[str] = "cocoa-cls"
     summary: ClassVar[str] = "COCOA-cls: the COCO-A objects with a COCO class, 80 classes"
     paper: ClassVar[str] = "Follmann et al., Learning to See the Invisible, WACV 2019 (arXiv 1804.08864)"
-    licence: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
+    license: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
     url: ClassVar[str] = "https://github.com/waiyulam/ORCNN"
     splits: ClassVar[tuple[str, ...]] = ("val", "train")
     folders: ClassVar[tuple[str, ...]] = ("val2014", "train2014", "test2014", "images", ".")

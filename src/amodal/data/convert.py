@@ -1,24 +1,24 @@
-"""Conversion of any readable data set to the project's own format (which is COCO's) or to COCO-A's JSON, exactly."""
+"""Conversion of any readable data set to the project's own format (which is COCO's), COCO-A's JSON or mask pictures, exactly."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import OutputError
-from ..files import write_bytes, write_json
-from ..image import encode_png
-from ..mask import Mask
-from ..protocols import Tick, no_tick
-from .folder import FolderWriter
+from ..core.errors import DataError, ExistsError
+from ..core.files import read_bytes, write_bytes, write_json
+from ..core.image import encode_png
+from ..core.mask import Mask
+from ..plugins.protocols import Progress, no_progress
+from .folder import FolderWriter, picture_file
 from .sample import Dataset, Sample
 
-__all__ = ["to_cocoa", "to_folder", "to_polygon"]
+__all__ = ["to_cocoa", "to_folder", "to_masks", "to_polygon"]
 
 
 def to_folder(
@@ -26,9 +26,8 @@ def to_folder(
     output: str | os.PathLike[str],
     *,
     limit: int | None = None,
-    resume: bool = False,
     overwrite: bool = False,
-    tick: Tick = no_tick,
+    progress: Progress = no_progress,
 ) -> dict[str, int]:
     """Write a data set in the project's own format; photos that are files are copied byte for byte.
 
@@ -47,8 +46,7 @@ def to_folder(
         name=data.name,
         settings=settings,
         beyond_frame=beyond,
-        licence=data.licence,
-        resume=resume,
+        license=data.license,
         overwrite=overwrite,
     ) as writer:
         for scene in data.scenes(limit):
@@ -61,7 +59,7 @@ def to_folder(
             counts["images"] += bool(kept)
             if kept and not writer.done(kept[0].image_id):
                 writer.add(kept)
-            tick("object", counts["objects"] + counts["left_out"], total)
+            progress("object", counts["objects"] + counts["left_out"], total)
     return counts
 
 
@@ -88,7 +86,7 @@ def to_cocoa(
     limit: int | None = None,
     copy: bool = True,
     overwrite: bool = False,
-    tick: Tick = no_tick,
+    progress: Progress = no_progress,
 ) -> dict[str, int]:
     """Write `COCO_amodal_val2014.json` and the photos (`val2014/`) in COCO-A's layout: a polygon a region, which gives the same pixels.
 
@@ -100,7 +98,7 @@ def to_cocoa(
         limit: only the first objects.
         copy: False leaves the photos where they are: for data sets in the project's own format, written into their own folder.
         overwrite: replace the file.
-        tick: told of every object.
+        progress: told of every object.
 
     Returns:
         counts: `images`, `objects`, `left_out`.
@@ -108,7 +106,7 @@ def to_cocoa(
     root = Path(output)
     file = root / "COCO_amodal_val2014.json"
     if file.exists() and not overwrite:
-        raise OutputError(f"{file} exists already; add --force to replace it, or choose another folder with -o")
+        raise ExistsError(f"{file} exists already; remove it, or choose another place")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
@@ -135,9 +133,65 @@ def to_cocoa(
         )
         counts["images"] += 1
         counts["objects"] += len(kept)
-        tick("object", counts["objects"] + counts["left_out"], total)
+        progress("object", counts["objects"] + counts["left_out"], total)
     write_json(file, {"images": images, "annotations": annotations}, overwrite=overwrite)
     return counts
+
+
+def to_masks(
+    data: Iterable[Sample],
+    output: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    encode: Callable[[Sample], tuple[str, bytes]] = picture_file,
+) -> dict[str, int]:
+    """Write `images/`, `visible/` and `amodal/` with one file an object, and `rows.json` last: the layout of the reader `masks`.
+
+    What is beyond the frame is cut off. A photo is written once for each of its objects.
+
+    Args:
+        data: a data set, or samples.
+        output: the folder.
+        limit: only the first objects.
+        overwrite: replace the files.
+        progress: told of every object.
+        encode: the name (its suffix counts) and content of a sample's picture.
+
+    Returns:
+        counts: `objects`, `left_out` (nothing in the frame).
+
+    Raises:
+        ExistsError: the folder holds such a set already.
+        DataError: a bad sample, or two whose ids give one file name.
+    """
+    root = Path(output)
+    if (root / "rows.json").exists() and not overwrite:
+        raise ExistsError(f"{root / 'rows.json'} exists already; remove it, or choose another place")
+    rows: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    left_out = 0
+    for number, sample in enumerate(data, 1):
+        if limit is not None and number > limit:
+            break
+        kept = _trimmed(sample)
+        if not _inside(kept):
+            left_out += 1
+            continue
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.id)
+        if name in taken:
+            raise DataError(f"object {sample.id}: another object has the file name {name} already; rename one of them")
+        taken.add(name)
+        picture, content = encode(kept)
+        write_bytes(root / "images" / f"{name}{Path(picture).suffix}", content)
+        for part, mask in (("visible", kept.visible), ("amodal", kept.amodal)):
+            write_bytes(root / part / f"{name}.png", encode_png(mask.to_array(kept.size)))
+        told = {"kind": sample.extra.get("kind"), "category": sample.category}
+        rows.append({"id": name, **{key: value for key, value in told.items() if value}})
+        progress("object", number, number)
+    write_json(root / "rows.json", rows, overwrite=overwrite)
+    return {"objects": len(rows), "left_out": left_out}
 
 
 def _photo(sample: Sample, number: int, folder: Path) -> str:
@@ -145,25 +199,25 @@ def _photo(sample: Sample, number: int, folder: Path) -> str:
     _ = sample.image  # says clearly if the file is absent or broken
     jpeg = isinstance(sample.picture, Path) and sample.picture.suffix.lower() in (".jpg", ".jpeg")
     name = f"COCO_val2014_{number:012d}.{'jpg' if jpeg else 'png'}"
-    write_bytes(folder / name, Path(str(sample.picture)).read_bytes() if jpeg else encode_png(sample.image))
+    write_bytes(folder / name, read_bytes(str(sample.picture), DataError) if jpeg else encode_png(sample.image))
     return name
 
 
 def _region(sample: Sample, number: int) -> dict[str, Any]:
     frame = (0, 0, sample.size[1], sample.size[0])
     amodal = Mask.from_array(sample.amodal.crop(frame))
-    hidden = amodal - sample.visible
+    occluded = amodal - sample.visible
     region: dict[str, Any] = {
         "segmentation": to_polygon(amodal),
         "name": sample.category or "object",
         "area": amodal.area,
         "isStuff": int(sample.stuff),
-        "occlude_rate": hidden.area / amodal.area,
+        "occlude_rate": occluded.area / amodal.area,
         "order": sample.order if sample.order is not None else number,
     }
-    if hidden:
+    if occluded:
         region["visible_mask"] = sample.visible.to_rle(sample.size)
-        region["invisible_mask"] = hidden.to_rle(sample.size)
+        region["invisible_mask"] = occluded.to_rle(sample.size)
     return region
 
 

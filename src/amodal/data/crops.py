@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..crop import Crop
-from ..mask import Box, Mask
+from ..core.crop import Crop
+from ..core.mask import Box, Mask
 
 __all__ = ["Augmentation", "cut", "random_crop"]
 

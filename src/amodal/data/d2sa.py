@@ -16,7 +16,7 @@ class D2sa(CocoLike):
     name: ClassVar[str] = "d2sa"
     summary: ClassVar[str] = "D2SA: amodal groceries, 60 products seen from above"
     paper: ClassVar[str] = "Follmann et al., Learning to See the Invisible, WACV 2019 (arXiv 1804.08864)"
-    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    license: ClassVar[str] = "CC BY-NC-SA 4.0"
     url: ClassVar[str] = "https://www.mvtec.com/company/research/datasets/mvtec-d2s"
     splits: ClassVar[tuple[str, ...]] = ("validation", "training_rot0", "augmented")
     extras: ClassVar[tuple[str, ...]] = ("occlude_rate", "occl_depth")

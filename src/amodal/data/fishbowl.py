@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from ..errors import DataError
-from ..mask import Mask
-from ..options import Options
-from .annotations import guarded
+from ..core.errors import DataError
+from ..core.mask import Mask
+from ..core.options import Options
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry, Sample
 
@@ -36,7 +35,7 @@ class FishBowl(Dataset):
     paper: ClassVar[str] = (
         "Tangemann et al., Unsupervised Object Learning via Common Fate, 2021; Yao et al., SaVos, NeurIPS 2022"
     )
-    licence: ClassVar[str] = "see the release"
+    license: ClassVar[str] = "see the release"
     url: ClassVar[str] = "https://github.com/amazon-science/self-supervised-amodal-video-object-segmentation"
     splits: ClassVar[tuple[str, ...]] = ("test", "train", "val")
     Options: ClassVar[type[Options]] = FishBowlOptions
@@ -54,15 +53,17 @@ class FishBowl(Dataset):
             if not video or not isinstance(frames, dict):
                 self.bad(path, key, "the key must be video_object and its value a dictionary of frames")
                 continue
-            keyed += [(video, int(t), thing, masks) for t, masks in frames.items() if int(t) % self.options.stride == 0]
+            with self.one(path, key):
+                numbered = [(int(t), masks) for t, masks in frames.items()]
+                keyed += [(video, t, thing, masks) for t, masks in numbered if t % self.options.stride == 0]
         entries = []
         for video, t, thing, masks in sorted(keyed, key=lambda row: row[:3]):
             if video not in pictures:
                 frames_of = folder / f"{self.split}_frames" / video
                 pictures[video] = sorted(p for p in frames_of.iterdir() if p.is_file()) if frames_of.is_dir() else []
             known = pictures[video]
-            picture = known[t] if t < len(known) else folder / f"{self.split}_frames" / video / f"frame {t}"
-            load = guarded(_loader(masks, (video, t, thing), picture, str(path)))
+            picture = known[t] if 0 <= t < len(known) else folder / f"{self.split}_frames" / video / f"frame {t}"
+            load = _loader(masks, (video, t, thing), picture, str(path))
             entries.append(Entry(f"{video}/{t}/{thing}", f"{video}/{t}", str(path), picture, load))
         return entries
 

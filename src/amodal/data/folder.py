@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar
 
-from ..errors import AmodalError, DataError, OutputError
-from ..files import read_json, write_bytes, write_json
-from ..image import encode_png
-from ..mask import Mask, Size
+from ..core.completion import coco_object
+from ..core.errors import DataError
+from ..core.files import read_bytes, read_json, write_json
+from ..core.image import encode_png
+from ..core.mask import Mask, Size
+from ..engine.store import Store
+from .annotations import frame_of, guarded
+from .annotations import inside as inside_root
 from .sample import Dataset, Encoded, Entry, Sample
 
 __all__ = ["FORMAT", "Folder", "FolderWriter", "scene_of"]
@@ -53,23 +55,25 @@ class Folder(Dataset):
         self._rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
         for row in content["annotations"]:
             name = names[row["id"]]
-            if row.get("image_id") not in images:
-                self.bad(file, name, f"its image {row.get('image_id')!r} is not in the list of images")
-                continue
-            image = images[row["image_id"]]
-            self._rows.append((row, image))
-            load = loader(row, image, root, str(file), names, categories, beyond)
-            picture = root / "images" / str(image.get("file_name"))
-            entries.append(Entry(name, image_name(image), str(file), picture, load))
+            with self.one(file, name):
+                if row.get("image_id") not in images:
+                    raise DataError(f"its image {str(row.get('image_id'))[:60]} is not in the list of images")
+                image = images[row["image_id"]]
+                picture = inside_root(root, str(image.get("file_name")), "images")
+                load = loader(row, image, picture, str(file), names, categories, beyond)
+                entries.append(Entry(name, image_name(image), str(file), picture, load))
+                self._rows.append((row, image))
         return entries
 
     def encoded(self, limit: int | None = None) -> Iterator[Encoded]:
         """As `Dataset.encoded`, straight from the file."""
         for row, image in self._rows[:limit]:
-            size = (int(image["height"]), int(image["width"]))
-            numbers = (row["id"], image["id"])
-            name = str(row.get("name", row["id"]))
-            yield Encoded(name, image_name(image), size, row["segmentation"], row["visible_mask"], numbers)
+            with guarded(f"the annotation {row['id']}"):
+                size = frame_of(image)
+                numbers = (row["id"], image["id"])
+                name = str(row.get("name", row["id"]))
+                found = Encoded(name, image_name(image), size, row["segmentation"], row["visible_mask"], numbers)
+            yield found
 
 
 def image_name(image: Mapping[str, Any]) -> str:
@@ -80,7 +84,7 @@ def image_name(image: Mapping[str, Any]) -> str:
 def loader(
     row: Mapping[str, Any],
     image: Mapping[str, Any],
-    root: Path,
+    picture: Path,
     source: str,
     names: Mapping[int, str],
     categories: Mapping[int, str],
@@ -89,31 +93,26 @@ def loader(
     """The function that decodes one annotation."""
 
     def load() -> Sample:
-        try:
-            size = (int(image["height"]), int(image["width"]))
-            whole, hides = row.get("beyond_frame"), row.get("occluder")
-            amodal = Mask.from_dict(whole) if whole else framed(row["segmentation"], size)
-            return Sample(
-                id=names[row["id"]],
-                image_id=image_name(image),
-                picture=root / "images" / image["file_name"],
-                size=size,
-                visible=framed(row["visible_mask"], size),
-                amodal=amodal,
-                category=categories.get(row.get("category_id", -1)),
-                stuff=bool(row.get("isStuff", 0)),
-                occluders=tuple(names[number] for number in row.get("occluders", ()) if number in names),
-                occluder=framed(hides, size) if hides else None,
-                order=row.get("order"),
-                beyond_frame=beyond,
-                source=source,
-                coco=(row["id"], image["id"]),
-                extra=row.get("extra", {}),
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, AmodalError):
-                raise
-            raise DataError(f"a field is absent or malformed: {error}") from error
+        size = frame_of(image)
+        whole, hides = row.get("beyond_frame"), row.get("occluder")
+        amodal = Mask.from_dict(whole) if whole else framed(row["segmentation"], size)
+        return Sample(
+            id=names[row["id"]],
+            image_id=image_name(image),
+            picture=picture,
+            size=size,
+            visible=framed(row["visible_mask"], size),
+            amodal=amodal,
+            category=categories.get(row.get("category_id", -1)),
+            stuff=bool(row.get("isStuff", 0)),
+            occluders=tuple(names[number] for number in row.get("occluders", ()) if number in names),
+            occluder=framed(hides, size) if hides else None,
+            order=row.get("order"),
+            beyond_frame=beyond,
+            source=source,
+            coco=(row["id"], image["id"]),
+            extra=row.get("extra", {}),
+        )
 
     return load
 
@@ -126,14 +125,14 @@ def framed(rle: Any, size: Size) -> Mask:
     return mask
 
 
-class FolderWriter:
-    """Builds a data set in the project's own format, picture by picture.
+class FolderWriter(Store):
+    """Builds a data set in the project's own format, picture by picture; a `Store`.
 
-    Every picture that `add` has returned from is on disk (its file first, then one line of a journal); a killed build goes on
-    with `resume=True` where `done(image_id)` says. `annotations.json` appears, whole, when the block ends without an error.
-    The result does not depend on the order of the `add`s: pictures are sorted by id.
+    Every picture that `add` has returned from is on disk (its file first, then one line of a journal); a killed build with the
+    same settings goes on where `done(image_id)` says, and a finished one may grow. `annotations.json` appears, whole, when the
+    block ends without an error. The result does not depend on the order of the `add`s: pictures are sorted by id.
 
-        with FolderWriter("set", name="composites", settings={"seed": 0}, resume=True) as writer:
+        with FolderWriter("set", name="composites", settings={"seed": 0}) as writer:
             for image_id in ids:
                 if not writer.done(image_id):
                     writer.add(samples_of(image_id))
@@ -141,14 +140,13 @@ class FolderWriter:
     Args:
         root: the folder to make.
         name: of the data set, for its `info`.
-        settings: JSON-ready; what the content depends on. Resuming with other settings is refused.
+        settings: JSON-ready; what the content depends on. Going on with other settings is refused.
         beyond_frame: the amodal masks are true outside of the frame too.
-        licence: of the pictures, for `info`.
-        resume: go on with a build that was stopped (a finished one is opened and may grow).
+        license: of the pictures, for `info`.
         overwrite: replace an existing data set.
 
     Raises:
-        OutputError: the folder holds a data set already, or one with other settings.
+        OutputError: the folder holds a data set with other settings, or other files.
     """
 
     def __init__(
@@ -158,26 +156,38 @@ class FolderWriter:
         name: str,
         settings: Mapping[str, Any] | None = None,
         beyond_frame: bool = False,
-        licence: str = "",
-        resume: bool = False,
+        license: str = "",
         overwrite: bool = False,
     ) -> None:
-        self.root = Path(root).expanduser()
-        self._file = self.root / "annotations.json"
-        self._journal = self.root / ".annotations.journal"
         info: dict[str, Any] = {"format": FORMAT, "name": name, "beyond_frame": beyond_frame}
-        self._info = json.loads(json.dumps({**info, "licence": licence, "settings": dict(settings or {})}))
+        super().__init__(
+            root,
+            {**info, "license": license, "settings": dict(settings or {})},
+            head=".build.json",
+            journal=".build.jsonl",
+            owns=("annotations.json", "images"),
+            overwrite=overwrite,
+        )
+        self._made = self.folder / "annotations.json"
         self._scenes: dict[str, dict[str, Any]] = {}
-        if resume:
-            self._restore()
-        elif self._file.exists() and not overwrite:
-            raise OutputError(
-                f"{self._file} exists already; add --resume to go on with it, --force to replace it, or choose another folder"
-            )
-        else:
-            self._journal.unlink(missing_ok=True)
-        self._names = {row["name"] for scene in self._scenes.values() for row in scene["objects"]}
-        self._lines: Any = None
+        self._taken: set[str] = set()
+
+    def recorded(self) -> Mapping[str, Any] | None:
+        """As `Store.recorded`; of a finished set its `info`."""
+        if not self._made.exists():
+            return super().recorded()
+        content = read_json(self._made, DataError)
+        info = content.get("info") if isinstance(content, dict) else None
+        return info if isinstance(info, dict) and info.get("format") == FORMAT else None
+
+    def opened(self) -> None:
+        """Take over what a stopped or finished build has written, but for pictures whose file was lost since."""
+        scenes = self._finished() if self._made.exists() else []
+        for scene in (*scenes, *self.entries):
+            if (self.folder / "images" / scene["image"]["file_name"]).is_file():
+                self._scenes.setdefault(scene["image"]["name"], scene)
+        self.entries = []
+        self._taken = {row["name"] for scene in self._scenes.values() for row in scene["objects"]}
 
     def done(self, image_id: str) -> bool:
         """Whether this picture is in the data set already."""
@@ -209,61 +219,30 @@ class FolderWriter:
             raise DataError(f"picture {name} is in the data set already")
         names = [row["name"] for row in scene["objects"]]
         for number, taken in enumerate(names):
-            if taken in self._names or taken in names[:number]:
+            if taken in self._taken or taken in names[:number]:
                 raise DataError(f"picture {name}: the object id {taken} is taken; ids are unique in a data set")
         for file, content in files.items():
-            write_bytes(self.root / file, content)
-        if self._lines is None:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self._lines = self._journal.open("a", encoding="utf-8")
-            if self._journal.stat().st_size == 0:
-                self._write_line(self._info)
-        self._write_line(scene)
+            self.write(file, content)
+        self.append(scene)
         self._scenes[name] = scene
-        self._names.update(names)
+        self._taken.update(names)
 
     def close(self) -> None:
         """Write `annotations.json` and remove the journal."""
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
-        write_json(self._file, self._content())
-        self._journal.unlink(missing_ok=True)
+        write_json(self._made, self._content())
+        self.forget_journal()
+        self.head.unlink(missing_ok=True)
 
-    def __enter__(self) -> FolderWriter:
-        return self
+    def __exit__(self, kind: object = None, *more: object) -> None:
+        try:
+            if kind is None and self._opened:
+                self.close()
+        finally:
+            super().__exit__(kind, *more)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        elif self._lines is not None:
-            self._lines.close()
-
-    def _write_line(self, content: Any) -> None:
-        self._lines.write(json.dumps(content, allow_nan=False) + "\n")
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
-
-    def _restore(self) -> None:
-        """Take over what a stopped or finished build has written; a line that was cut short is dropped."""
-        if self._file.exists():
-            self._take_over(read_json(self._file, DataError))
-        if not self._journal.exists():
-            return
-        lines = self._journal.read_bytes().split(b"\n")
-        whole = lines[:-1]  # what follows the last newline was not finished
-        if whole:
-            self._same_settings(json.loads(whole[0]))
-        for line in whole[1:]:
-            scene = json.loads(line)
-            self._scenes.setdefault(scene["image"]["name"], scene)
-        with open(self._journal, "r+b") as file:
-            file.truncate(sum(len(line) + 1 for line in whole))
-
-    def _take_over(self, content: dict[str, Any]) -> None:
-        self._same_settings(content.get("info", {}))
+    def _finished(self) -> list[dict[str, Any]]:
+        """The pictures of `annotations.json` as the journal has them."""
+        content = read_json(self._made, DataError)
         categories = {entry["id"]: entry["name"] for entry in content["categories"]}
         names = {row["id"]: row["name"] for row in content["annotations"]}
         scenes: dict[int, dict[str, Any]] = {}
@@ -275,14 +254,7 @@ class FolderWriter:
             plain["category"] = categories.get(row["category_id"])
             plain["occluders"] = [names[number] for number in row["occluders"]]
             scenes[row["image_id"]]["objects"].append(plain)
-        self._scenes = {scene["image"]["name"]: scene for scene in scenes.values()}
-
-    def _same_settings(self, info: dict[str, Any]) -> None:
-        if info != self._info:
-            raise OutputError(
-                f"{self.root} was built with other settings: {json.dumps(info.get('settings'))}, now "
-                f"{json.dumps(self._info['settings'])}; use the same ones or choose another folder"
-            )
+        return list(scenes.values())
 
     def _content(self) -> dict[str, Any]:
         rows = [row for scene in self._scenes.values() for row in scene["objects"]]
@@ -301,7 +273,7 @@ class FolderWriter:
                 ids = {"id": local[row["name"]], "image_id": image_number}
                 annotations.append({**ids, "category_id": numbers[row["category"] or "object"], **plain})
         return {
-            "info": self._info,
+            "info": self.settings,
             "images": images,
             "annotations": annotations,
             "categories": [{"id": number, "name": name} for name, number in numbers.items()],
@@ -335,18 +307,11 @@ def object_row(sample: Sample, first: Sample) -> dict[str, Any]:
     if not inside.contains(sample.visible):
         raise DataError(f"object {sample.id}: the visible mask is not inside the amodal mask and the frame")
     leaves = inside.area < sample.amodal.area
-    x0, y0, x1, y1 = inside.box
     row: dict[str, Any] = {
         "name": sample.id,
         "category": sample.category,
-        "iscrowd": 0,
         "isStuff": int(sample.stuff),
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": inside.area,
-        "segmentation": inside.to_rle(sample.size),
-        "visible_mask": sample.visible.to_rle(sample.size),
-        "visible_area": sample.visible.area,
-        "occlude_rate": round(sample.occlusion_rate, 6),
+        **coco_object(inside, sample.visible, sample.size, sample.occlusion_rate),
         "occluders": list(sample.occluders),
         "order": sample.order,
         "beyond_frame": sample.amodal.to_dict() if leaves else None,
@@ -364,6 +329,5 @@ def picture_file(sample: Sample) -> tuple[str, bytes]:
         stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
     if not isinstance(sample.picture, Path):
         return f"{stem}.png", encode_png(sample.image)
-    if not sample.picture.is_file():
-        raise DataError(f"object {sample.id}: there is no file {sample.picture}")
-    return stem + sample.picture.suffix.lower(), sample.picture.read_bytes()
+    _ = sample.image  # says clearly if the file is absent or no picture: nothing else is copied
+    return stem + sample.picture.suffix.lower(), read_bytes(sample.picture, DataError)

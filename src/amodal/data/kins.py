@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ..errors import DataError
-from ..options import Options
+from ..core.errors import DataError
+from ..core.options import Options
 from .coco_like import CocoLike
 
 __all__ = ["Kins", "KinsOptions"]
@@ -29,10 +29,11 @@ class Kins(CocoLike):
     name: ClassVar[str] = "kins"
     summary: ClassVar[str] = "KINS: amodal vehicles and people on KITTI, old and 2020 annotations"
     paper: ClassVar[str] = "Qi et al., Amodal Instance Segmentation with KINS Dataset, CVPR 2019"
-    licence: ClassVar[str] = "annotations: research; images: KITTI, CC BY-NC-SA 3.0"
+    license: ClassVar[str] = "annotations: research; images: KITTI, CC BY-NC-SA 3.0"
     url: ClassVar[str] = "https://github.com/qqlu/Amodal-Instance-Segmentation-through-KINS-Dataset"
     splits: ClassVar[tuple[str, ...]] = ("test", "train")
     extras: ClassVar[tuple[str, ...]] = ("oco_id", "ico_id")
+    category_as_value: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = KinsOptions
 
     folders: ClassVar[tuple[str, ...]] = (
@@ -60,7 +61,7 @@ class Kins(CocoLike):
         if not any(file.is_file() for file in wanted) and any(file.is_file() for file in self._places(names[other])):
             raise DataError(
                 f"there is no {wanted[0]}, but the files of the version {other!r} are there; choose them with "
-                f"--set version={other} (amodal evaluate: --set data.version={other}): their masks and classes differ"
+                f"the option version={other}: their masks and classes differ"
             )
         return wanted
 

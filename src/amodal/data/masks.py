@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import DataError
-from ..files import read_json
-from ..image import is_picture, read_soft
-from ..mask import Mask, Size
+from ..core.errors import DataError
+from ..core.files import read_json
+from ..core.image import is_picture, read_soft
+from ..core.mask import Mask, Size
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["MaskFolder"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..errors import DataError
-from ..options import Options
+from ..core.errors import DataError
+from ..core.options import Options
 from .annotations import by_id, find_image, first_file, read_lists
-from .cocoa import RegionOptions, region_entries
+from .cocoa import RegionOptions, image_of, region_entries
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry
 
@@ -25,7 +25,7 @@ class Mp3dAmodal(Dataset):
     name: ClassVar[str] = "mp3d-amodal"
     summary: ClassVar[str] = "MP3D-Amodal: occluded objects in Matterport rooms"
     paper: ClassVar[str] = "Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024 (arXiv 2312.17247)"
-    licence: ClassVar[str] = "annotations: none given; images: Matterport3D terms of use"
+    license: ClassVar[str] = "annotations: none given; images: Matterport3D terms of use"
     url: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/research/amodal/"
     splits: ClassVar[tuple[str, ...]] = ("eval", "train")
     Options: ClassVar[type[Options]] = RegionOptions
@@ -33,24 +33,19 @@ class Mp3dAmodal(Dataset):
     def index(self) -> list[Entry]:
         names = [f"MP3D_{word}_{self.split}_10.29.pkl" for word in ("seleted", "selected")]
         path = first_file([self.root / name for name in names])
-        content = read_lists(path, read_pickle(path))
+        content = read_lists(path, self.bad, read_pickle(path))
         images = by_id(content["images"], path, "images")
         folders = (f"mp3d_{self.split}", f"mp3d_{self.split}/images", "images", ".")
         entries = []
         for record in content["annotations"]:
-            image = images.get(record.get("image_id"))
-            if image is None:
-                self.bad(path, record.get("id"), f"its image {record.get('image_id')!r} is not in the list of images")
-                continue
-            for number, region in enumerate(record.get("regions") or (), 1):
-                if isinstance(region, Mapping) and "visible_mask" not in region:
-                    self.bad(
-                        path,
-                        f"{record.get('id')}/{number}",
-                        "the region has no visible_mask; here every region has one",
-                    )
-            picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
-            entries += region_entries(self, record, str(path), picture, _with_size(image, record, str(path)))
+            with self.one(path, record.get("id")):
+                image = image_of(record, images)
+                for number, region in enumerate(record.get("regions") or (), 1):
+                    if isinstance(region, Mapping) and "visible_mask" not in region:
+                        where = f"{record.get('id')}/{number}"
+                        self.bad(path, where, "the region has no visible_mask; here every region has one")
+                picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
+                entries += region_entries(self, record, str(path), picture, _with_size(image, record, str(path)))
         return entries
 
 

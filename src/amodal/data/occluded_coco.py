@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import DataError
-from ..mask import Mask
-from .annotations import find_image, guarded
+from ..core.errors import DataError
+from ..core.mask import Mask
+from .annotations import find_image
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry, Sample
 
@@ -25,7 +25,7 @@ class OccludedCoco(Dataset):
     name: ClassVar[str] = "occluded-coco"
     summary: ClassVar[str] = "Occluded and Separated COCO: recognition of occluded objects (visible masks alone)"
     paper: ClassVar[str] = "Zhan et al., A Tri-Layer Plugin to Improve Occluded Detection, BMVC 2022 (arXiv 2210.10046)"
-    licence: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
+    license: ClassVar[str] = "annotations: none given; images: Flickr terms, as COCO"
     url: ClassVar[str] = "https://www.robots.ox.ac.uk/~vgg/research/tpod/"
     splits: ClassVar[tuple[str, ...]] = ("occluded", "separated")
     amodal_known: ClassVar[bool] = False
@@ -40,9 +40,10 @@ class OccludedCoco(Dataset):
             if not isinstance(row, list | tuple) or len(row) < 5:
                 self.bad(path, number, "an entry must be [file name, class, number, box, RLE]")
                 continue
-            picture = find_image(self.root, ("val2017", "images", "."), Path(str(row[0])).name)
-            load = guarded(_loader(row, f"{number}", picture, str(path)))
-            entries.append(Entry(f"{number}", picture.stem, str(path), picture, load))
+            with self.one(path, number):
+                picture = find_image(self.root, ("val2017", "images", "."), Path(str(row[0])).name)
+                load = _loader(row, f"{number}", picture, str(path))
+                entries.append(Entry(f"{number}", picture.stem, str(path), picture, load))
         return entries
 
 

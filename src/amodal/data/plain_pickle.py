@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..core.errors import DataError
+from ..core.files import read_bytes
 
 __all__ = ["read_pickle"]
 
@@ -84,10 +85,7 @@ def read_pickle(path: Path) -> Any:
     Raises:
         DataError: the file is absent, cut short, or holds anything but plain data; nothing of it is executed.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    raw = read_bytes(path, DataError)
     try:
         return PlainUnpickler(io.BytesIO(raw), encoding="latin1").load()
     except Refused as error:
@@ -101,5 +99,9 @@ def read_pickle(path: Path) -> Any:
         AttributeError,
         MemoryError,
         OverflowError,
+        RecursionError,
+        BufferError,
     ) as error:
-        raise DataError(f"{path} is not a whole pickle of plain data ({error}); was it cut short?") from error
+        raise DataError(
+            f"{path} is not a whole pickle of plain data ({' '.join(str(error).split())}); was it cut short?"
+        ) from error

@@ -7,26 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from ..errors import DataError
-from ..image import read_soft
-from ..mask import Mask
-from ..options import Options
-from .annotations import guarded
+from ..core.errors import DataError
+from ..core.files import read_npy
+from ..core.image import read_soft
+from ..core.mask import Mask
+from ..core.options import Options
+from .annotations import whole_number
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["SailVos", "SailVosOptions"]
 
-OBJECT = re.compile(r"^(\d+)(?:_(.+))?$")
+OBJECT = re.compile(r"^([0-9]{1,9})(?:_(.+))?$")
 
 
 class SailVosOptions(Options):
     """How densely the videos are read, and what is left out."""
 
     stride: int = Field(1, ge=1, description="take every n-th frame")
-    hidden: bool = Field(
+    unseen: bool = Field(
         False, description="keep objects without a visible pixel; nothing can prompt a method for them"
     )
 
@@ -39,7 +39,7 @@ class SailVos(Dataset):
     name: ClassVar[str] = "sailvos"
     summary: ClassVar[str] = "SAIL-VOS: game videos with amodal masks of people and things"
     paper: ClassVar[str] = "Hu et al., SAIL-VOS, CVPR 2019"
-    licence: ClassVar[str] = "non-commercial research; click-through at the source"
+    license: ClassVar[str] = "non-commercial research; click-through at the source"
     url: ClassVar[str] = "https://sailvos.web.illinois.edu"
     Options: ClassVar[type[Options]] = SailVosOptions
 
@@ -51,14 +51,17 @@ class SailVos(Dataset):
         return [entry for scene in scenes for entry in self._scene(scene)]
 
     def _scene(self, scene: Path) -> list[Entry]:
-        pictures = {path.stem: path for path in sorted((scene / "images").iterdir()) if path.stem.isdigit()}
+        pictures = {
+            path.stem: path for path in sorted((scene / "images").iterdir()) if whole_number(path.stem) is not None
+        }
         found = []
         for folder in sorted(path for path in scene.iterdir() if path.is_dir()):
             name = OBJECT.match(folder.name)
             if name is None:
                 continue
             for file in sorted(folder.glob("*.png")):
-                if file.stem.isdigit() and int(file.stem) % self.options.stride == 0:
+                number = whole_number(file.stem)
+                if number is not None and number % self.options.stride == 0:
                     found.append((file.stem, int(name[1]), name[2], file))
         entries = []
         cache: dict[Path, Any] = {}
@@ -67,7 +70,7 @@ class SailVos(Dataset):
             picture = pictures.get(frame, scene / "images" / f"{frame}.bmp")
             image_id = f"{scene.name}/{frame}"
             load = self._loader((image_id, number, category), (file, visible, picture), cache)
-            entries.append(Entry(f"{image_id}/{number}", image_id, str(file), picture, guarded(load)))
+            entries.append(Entry(f"{image_id}/{number}", image_id, str(file), picture, load))
         return entries
 
     def _loader(
@@ -75,7 +78,7 @@ class SailVos(Dataset):
     ) -> Callable[[], Sample | None]:
         image_id, number, category = key
         file, visible, picture = files
-        hidden = self.options.hidden
+        unseen = self.options.unseen
 
         def load() -> Sample | None:
             bits = read_soft(file) > 0.5
@@ -86,7 +89,7 @@ class SailVos(Dataset):
                     f"{visible.name} is of {owners.shape[::-1]} pixels, the amodal mask of {bits.shape[::-1]}"
                 )
             seen = Mask.from_array(owners == number)
-            if not seen and not hidden:
+            if not seen and not unseen:
                 return None
             return Sample(
                 id=f"{image_id}/{number}",
@@ -106,10 +109,7 @@ class SailVos(Dataset):
 def _visible(path: Path, cache: dict[Path, Any]) -> Any:
     """The object number of each pixel of a frame (H, W); the last frame is kept, since its objects follow each other."""
     if path not in cache:
-        try:
-            owners = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"cannot read {path}: {error}") from error
+        owners = read_npy(path, DataError)
         owners = owners[..., 0] if owners.ndim == 3 else owners
         if owners.ndim != 2:
             raise DataError(f"{path} must hold one object number a pixel, its shape is {owners.shape}")

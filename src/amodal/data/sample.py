@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import options as option_classes
-from .. import registry
-from ..errors import AmodalError, DataError, UsageError, nearest
-from ..image import Image, check_image, read
-from ..mask import Mask, Size
-from ..options import build_options
+from ..core import options as option_classes
+from ..core.errors import AmodalError, DataError, UsageError, nearest
+from ..core.image import Image, as_image, read
+from ..core.mask import Mask, Size
+from ..core.options import build_options
+from ..core.paths import own_path
+from ..plugins import registry
+from .annotations import guarded
 
 __all__ = ["Dataset", "Entry", "Problem", "Sample", "dataset"]
 
@@ -31,6 +34,8 @@ class Sample:
         visible: the part that can be seen; may be empty (fully occluded).
         amodal: the whole object; contains `visible`; may leave the frame if `beyond_frame`.
         category: the class name, if the data set has classes.
+        category_id: the class's number in the annotation file, where published networks read it from the mask channel (KINS);
+            None where they are fed a constant 1 (COCO-A and everything trained on it).
         stuff: a region without a shape of its own (sky, grass), where the data set marks them.
         occluders: ids of the samples of the same picture that hide parts of this one.
         occluder: visible pixels of everything that hides it, where the data set knows more of that than its samples tell.
@@ -48,6 +53,7 @@ class Sample:
     visible: Mask
     amodal: Mask
     category: str | None = None
+    category_id: int | None = None
     stuff: bool = False
     occluders: tuple[str, ...] = ()
     occluder: Mask | None = None
@@ -68,15 +74,24 @@ class Sample:
             if isinstance(self.picture, Path):
                 image = read(self.picture)
             else:
-                image = check_image(self.picture() if callable(self.picture) else self.picture)
+                image = as_image(self.picture() if callable(self.picture) else self.picture)
         except AmodalError as error:
             raise DataError(f"object {self.id}: {error}") from error
-        if image.shape[:2] != tuple(self.size):
-            raise DataError(
-                f"object {self.id}: the image {self.picture if isinstance(self.picture, Path) else self.image_id} is "
-                f"{image.shape[1]} x {image.shape[0]}, the annotation {self.size[1]} x {self.size[0]}; use the original images"
-            )
+        self.check_size((image.shape[0], image.shape[1]))
         return image
+
+    def check_size(self, size: Size) -> None:
+        """Whether the photo, upright, has the size (H, W) that the annotation states. Raises DataError with both sizes."""
+        if size == tuple(self.size):
+            return
+        name = self.picture if isinstance(self.picture, Path) else self.image_id
+        told = f"object {self.id}: the image {name} is {size[1]} x {size[0]}, the annotation {self.size[1]} x {self.size[0]}"
+        if size[::-1] == tuple(self.size):
+            raise DataError(
+                f"{told}: the masks were drawn on the photo as it is stored, its EXIF orientation turns it; remove that "
+                "orientation from the file, or turn the masks"
+            )
+        raise DataError(f"{told}; use the original images")
 
     @property
     def occluded(self) -> Mask:
@@ -132,6 +147,10 @@ class Problem:
         return f"{self.source}: {self.id}: {self.text}"
 
 
+class BadEntry(DataError):
+    """The first bad entry of a data set whose bad entries are not skipped."""
+
+
 class Dataset(ABC):
     """The objects of a data set in their official layout; masks are decoded and photos read only when asked for.
 
@@ -142,13 +161,14 @@ class Dataset(ABC):
         split: the part that was asked for; None takes the reader's default.
         skip_bad: go on past bad annotations and list them in `problems`; otherwise the first one raises DataError.
         problems: what was skipped so far.
+        label: what it is called beside its name and split, where the same reader reads several folders.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     """One line for `amodal list datasets`."""
     paper: ClassVar[str] = ""
-    licence: ClassVar[str] = ""
+    license: ClassVar[str] = ""
     url: ClassVar[str] = ""
     splits: ClassVar[tuple[str, ...]] = ()
     """The official parts, default first; empty if there are none."""
@@ -164,16 +184,20 @@ class Dataset(ABC):
         *,
         skip_bad: bool = False,
     ) -> None:
-        self.root = Path(root).expanduser()
+        if not isinstance(root, str | os.PathLike) or not isinstance(split, str | None):
+            raise DataError(f"a data set is a folder and the name of its part, got {str(root)[:40]}, {str(split)[:40]}")
+        self.root = own_path(root, DataError)
         self.split = split or (self.splits[0] if self.splits else None)
         self.options: Any = build_options(type(self).Options, options)
         self.skip_bad = skip_bad
         self.problems: list[Problem] = []
-        if not self.root.is_dir():
-            raise DataError(f"there is no folder {self.root}; give the {self.name} data set's folder with --root")
+        self.label = ""
+        if not os.path.isdir(self.root):  # noqa: PTH112  never raises
+            raise DataError(f"there is no folder {self.root}; give the {self.name} data set's root folder")
         if self.splits and self.split not in self.splits:
             raise UsageError(f"{self.name} has no split {self.split!r}; {nearest(str(self.split), self.splits)}")
-        self._entries = self._unique(self.index())
+        with guarded("the list of its annotations"):
+            self._entries = self._unique(self.index())
 
     @abstractmethod
     def index(self) -> list[Entry]:
@@ -183,11 +207,22 @@ class Dataset(ABC):
             DataError: an annotation file is absent or not readable.
         """
 
+    @contextmanager
+    def one(self, source: str | os.PathLike[str], id: object) -> Iterator[None]:
+        """One entry of a list: what is malformed in it ends it alone, and is told through `bad`."""
+        try:
+            with guarded():
+                yield
+        except BadEntry:
+            raise
+        except AmodalError as error:
+            self.bad(source, id, str(error))
+
     def bad(self, source: str | os.PathLike[str], id: object, text: str) -> None:
         """Something malformed: raise DataError, or note it in `problems` when bad entries are skipped."""
         problem = Problem(str(source), str(id), text)
         if not self.skip_bad:
-            raise DataError(f"{problem}; --skip-bad goes on without it")
+            raise BadEntry(f"{problem}; bad entries can be skipped")
         if problem not in self.problems:  # an entry may be decoded more than once
             self.problems.append(problem)
 
@@ -205,7 +240,8 @@ class Dataset(ABC):
         """The object at a position; raises DataError for a bad one even if bad ones are skipped."""
         entry = self._entries[index]
         try:
-            sample = entry.load()
+            with guarded():
+                sample = entry.load()
         except AmodalError as error:
             raise DataError(f"{entry.source}: {entry.id}: {error}") from error
         if sample is None:
@@ -256,7 +292,7 @@ class Dataset(ABC):
 
     def missing(self) -> list[Path]:
         """The image files that are absent, in order."""
-        return [path for path in dict.fromkeys(entry.picture for entry in self._entries) if not path.is_file()]
+        return [path for path in dict.fromkeys(entry.picture for entry in self._entries) if not os.path.isfile(path)]  # noqa: PTH113  never raises
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: what identifies the data in a report."""
@@ -265,11 +301,13 @@ class Dataset(ABC):
             "split": self.split,
             "options": self.options.model_dump(mode="json"),
             "objects": len(self),
+            **({"label": self.label} if self.label else {}),
         }
 
     def _load(self, entry: Entry) -> Sample | None:
         try:
-            return entry.load()
+            with guarded():
+                return entry.load()
         except AmodalError as error:
             self.bad(entry.source, entry.id, str(error))
             return None

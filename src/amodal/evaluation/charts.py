@@ -1,4 +1,7 @@
-"""Small charts as inline SVG: bars over occlusion bins and a histogram. No scripts, no fonts, nothing from outside."""
+"""Small charts as inline SVG: bars over occlusion bins and a histogram. No scripts, no fonts, nothing from outside.
+
+Drawn without matplotlib, which is larger than the core and all that it needs, OpenCV aside.
+"""
 
 from __future__ import annotations
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..files import read_json
-from .metrics import BINS, Ratio, group_sums, resamples
-from .report import COLUMNS, counts_of, groups_of, ratio_of
-from .rows import read_rows
-from .tables import method_name, table
+from ..core.errors import DataError
+from .metrics import BINS, Ratio, group_sums
+from .report import COLUMNS, Numbers, counts_of, ratio_of
+from .rows import ScoredObject, read_rows, read_settings
+from .tables import data_name, method_name, table
 
 __all__ = ["compare", "comparison_text"]
 
@@ -35,30 +34,26 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     if len(folders) < 2:
         raise DataError("compare needs at least two folders of runs")
     paths = [Path(folder) for folder in folders]
-    runs = [(read_json(path / "run.json", DataError), list(read_rows(path / "rows.jsonl"))) for path in paths]
+    runs = [(read_settings(path / "run.json"), list(read_rows(path / "rows.jsonl"))) for path in paths]
     data = [settings.get("data", {}) for settings, _ in runs]
     for path, other in zip(paths, data, strict=True):
-        if (other.get("name"), other.get("split")) != (data[0].get("name"), data[0].get("split")):
+        if data_name(other) != data_name(data[0]):
             raise DataError(
-                f"{path} is of the data set {other.get('name')} {other.get('split')}, {paths[0]} of {data[0].get('name')} "
-                f"{data[0].get('split')}; compare runs of one data set"
+                f"{path} is of the data set {data_name(other)}, {paths[0]} of {data_name(data[0])}; compare runs of one data set"
             )
-    common = set.intersection(*({row["id"] for row in rows} for _, rows in runs))
+    common = set.intersection(*({row.id for row in rows} for _, rows in runs))
     if not common:
         raise DataError(f"{paths[0]} and {paths[1]} have no object in common")
-    aligned = [sorted((row for row in rows if row["id"] in common), key=lambda row: row["id"]) for _, rows in runs]
+    aligned = [sorted((row for row in rows if row.id in common), key=lambda row: row.id) for _, rows in runs]
     _same_truth(aligned, paths)
-    groups = groups_of(aligned[0])
-    weights = resamples(int(groups.max()) + 1)
-    metrics = {
-        metric: _compared([ratio_of(rows, metric, "method") for rows in aligned], groups, weights) for metric in COLUMNS
-    }
+    first = Numbers(aligned[0])
+    metrics = {metric: _compared([ratio_of(rows, metric, "method") for rows in aligned], first) for metric in COLUMNS}
     occlusion = counts_of(aligned[0]).occlusion
     bins: dict[str, Any] = {}
     for name, (low, high) in BINS.items():
         inside = (occlusion > low) & (occlusion <= high)
         ratios = [ratio_of(rows, "iou", "method").where(inside) for rows in aligned]
-        bins[name] = {"objects": int(np.count_nonzero(inside)), **_compared(ratios, groups, weights)}
+        bins[name] = {"objects": int(np.count_nonzero(inside)), **_compared(ratios, first)}
     return {
         "format": "amodal/comparison/1",
         "data": data[0],
@@ -68,27 +63,27 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         ],
         "objects": len(common),
         "left_out": [len(rows) - len(common) for _, rows in runs],
-        "images": int(groups.max()) + 1,
+        "images": first.images,
         "metrics": {metric: {"protocol": COLUMNS[metric], **entry} for metric, entry in metrics.items()},
         "bins": bins,
     }
 
 
-def _same_truth(aligned: Sequence[Sequence[Mapping[str, Any]]], paths: Sequence[Path]) -> None:
+def _same_truth(aligned: Sequence[Sequence[ScoredObject]], paths: Sequence[Path]) -> None:
     for rows, path in zip(aligned[1:], paths[1:], strict=True):
         for first, other in zip(aligned[0], rows, strict=True):
-            if first["counts"]["method"][4:6] != other["counts"]["method"][4:6]:
+            if first.counts["method"][4:6] != other.counts["method"][4:6]:
                 raise DataError(
-                    f"{path} has another truth for the object {other['id']} than {paths[0]}; is the data the same?"
+                    f"{path} has another truth for the object {other.id} than {paths[0]}; is the data the same?"
                 )
 
 
-def _compared(ratios: Sequence[Ratio], groups: Any, weights: Any) -> dict[str, Any]:
+def _compared(ratios: Sequence[Ratio], first: Numbers) -> dict[str, Any]:
     """Values of all runs and paired differences to the first."""
     drawn = []
     for ratio in ratios:
-        top = weights @ group_sums(ratio.numerator, groups)
-        bottom = weights @ group_sums(ratio.denominator, groups)
+        top = first.weights @ group_sums(ratio.numerator, first.groups)
+        bottom = first.weights @ group_sums(ratio.denominator, first.groups)
         drawn.append(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan))
     differences: list[dict[str, float | None]] = []
     for ratio, values in zip(ratios[1:], drawn[1:], strict=True):

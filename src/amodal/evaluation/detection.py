@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mask import Mask
+from ..core.mask import Mask
 
 __all__ = ["OCCLUSION_BINS", "Matches", "Picture", "average_precision", "match"]
 

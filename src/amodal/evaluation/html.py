@@ -1,4 +1,7 @@
-"""The HTML page of a report: tables, charts and pictures in one file that needs nothing from outside."""
+"""The HTML page of a report: tables, charts and pictures in one file that needs nothing from outside.
+
+Written without Jinja2: a template language would be one more package in the core, for pages of a few parts.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..drawing import canvas
-from ..errors import AmodalError
-from ..image import Image
-from ..mask import Mask, bounding_box
+from ..core.drawing import canvas
+from ..core.errors import AmodalError
+from ..core.image import Image
+from ..core.mask import Mask, bounding_box
 from .charts import curves, histogram
 from .metrics import BINS
-from .rows import predicted_mask
-from .tables import method_name, percent
+from .rows import ScoredObject
+from .tables import method_name, percent, published_rows
 
 if TYPE_CHECKING:
     from ..data import Sample
     from .report import Report
 
-__all__ = ["document", "jpeg", "outlined", "page", "table"]
+__all__ = ["document", "jpeg", "outlined", "page", "strip", "table"]
 
 STYLE = """
 body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:left}
-th{background:#f4f4f4}td.n{text-align:right;font-variant-numeric:tabular-nums}.note{color:#666;font-size:12px}
+th{background:#f4f4f4}th.n,td.n{text-align:right;font-variant-numeric:tabular-nums}.note{color:#666;font-size:12px}
 figure{display:inline-block;margin:.4rem;vertical-align:top}figcaption{font-size:12px;color:#444;max-width:34rem}
 img{max-width:100%;border:1px solid #ccc}summary{cursor:pointer;font-weight:600}
 """
+VISIBLE, PREDICTED, TRUE = (40, 100, 230), (240, 130, 20), (30, 150, 70)
+"""Colours of masks."""
 CASES = 6
 """Pictures of each kind: best, worst, random."""
 
@@ -46,8 +51,10 @@ def document(title: str, body: Sequence[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table; cells that look like numbers are set right."""
-    parts = ["<table><tr>", *(f"<th>{escape(cell)}</th>" for cell in head), "</tr>"]
+    """An HTML table; cells that look like numbers are set right, and so are the heads of columns that begin with one."""
+    numbers = [cell[:1].isdigit() for cell in rows[0]] if rows else [False] * len(head)
+    heads = (f"<th{' class=n' if right else ''}>{escape(cell)}</th>" for cell, right in zip(head, numbers, strict=True))
+    parts = ["<table><tr>", *heads, "</tr>"]
     for row in rows:
         cells = (f"<td{' class=n' if cell[:1].isdigit() else ''}>{escape(cell)}</td>" for cell in row)
         parts.append(f"<tr>{''.join(cells)}</tr>")
@@ -76,6 +83,28 @@ def outlined(image: Image, mask: Mask, colour: tuple[int, int, int], box: tuple[
     width = max(1, round(max(picture.shape[:2]) / 200))
     out: Image = cv2.drawContours(picture, contours, -1, colour, width)
     return out
+
+
+def strip(sample: Sample, shown: Sequence[tuple[Mask, tuple[int, int, int]]], text: str, width: int) -> str:
+    """An object's photo, and again with each mask in its colour, side by side; says so if the photo cannot be read.
+
+    Args:
+        sample: the object.
+        shown: masks with their colours; the picture is cut to hold all of them.
+        text: what is written below, after the object's name and category.
+        width: of the whole, in pixels.
+    """
+    text = f"{sample.id}{': ' + sample.category if sample.category else ''}, {text}"
+    try:
+        image = sample.image
+    except AmodalError as error:
+        return f"<p>{escape(sample.id)}: {escape(str(error))}</p>"
+    x0, y0, x1, y1 = bounding_box([mask.box for mask, _ in shown])
+    margin = max(8, (x1 - x0 + y1 - y0) // 10)
+    box = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
+    views = [canvas(image, box, 255), *(outlined(image, mask, colour, box) for mask, colour in shown)]
+    picture = jpeg(np.concatenate(views, axis=1), width)
+    return f'<figure><img src="{picture}" alt="{escape(text)}"><figcaption>{escape(text)}</figcaption></figure>'
 
 
 def page(report: Report) -> str:
@@ -120,7 +149,12 @@ def _tables(content: Mapping[str, Any], name: str) -> list[str]:
     if content["order"]:
         order = content["order"]
         extra.append(
-            ["order accuracy", f"{100 * order['accuracy']:.1f}", f"of {order['pairs']} pairs with a known order"]
+            [
+                "order accuracy",
+                "-" if order["accuracy"] is None else f"{100 * order['accuracy']:.1f}",
+                f"of {order['pairs']} pairs in which one hides the other; {100 * order['accuracy_all']:.1f} of all "
+                f"{order['pairs_all']} pairs; {order['of']}",
+            ]
         )
     precision = [
         [
@@ -130,16 +164,6 @@ def _tables(content: Mapping[str, Any], name: str) -> list[str]:
         ]
         for label, entry in content["average_precision"].items()
     ]
-    published = [
-        [
-            row["method"],
-            f"{row['iou']:g}",
-            "-" if row["iou_occluded"] is None else f"{row['iou_occluded']:g}",
-            row["protocol"],
-            row["source"],
-        ]
-        for row in content["published"]
-    ]
     parts = [
         "<h2>Metrics</h2>",
         table(["metric", name, "visible", "hull", "objects", "protocol of the column"], rows),
@@ -148,9 +172,12 @@ def _tables(content: Mapping[str, Any], name: str) -> list[str]:
         table(["occlusion", "AP", "AP50", "AP75", "AR"], precision),
         '<p class="note">COCO, class-agnostic, over the amodal masks; bins of amodalAPI: none, up to 25 %, above.</p>',
     ]
-    if published:
-        parts += ["<h2>Published</h2>", table(["method", "IoU", "occluded", "protocol", "source"], published)]
+    if content["published"]:
+        head, *published = published_rows(content)
+        parts += ["<h2>Published</h2>", table(head, published)]
         parts.append('<p class="note">As published; only numbers of one protocol compare.</p>')
+    if content.get("not_compared"):
+        parts.append(f'<p class="note">{escape(content["not_compared"])}.</p>')
     return parts
 
 
@@ -179,46 +206,29 @@ def _pictures(report: Report) -> list[str]:
     """Best, worst and random cases: photo, visible, prediction, truth."""
     if report.data is None:
         return []
-    scored = [row for row in report.rows if row["iou"] is not None]
-    occluded = [row for row in scored if row["occlusion"] > 0.05] or scored
-    ranked = sorted(occluded, key=lambda row: (row["iou"], row["id"]))
+    scored = [row for row in report.rows if row.iou is not None]
+    occluded = [row for row in scored if row.occlusion > 0.05] or scored
+    ranked = sorted(occluded, key=lambda row: (row.iou or 0.0, row.id))
     groups = {
         "Worst": ranked[:CASES],
         "Best": ranked[::-1][:CASES],
         "Random": random.Random(0).sample(ranked, min(CASES, len(ranked))),
     }
-    samples = report.data.by_ids({row["id"] for rows in groups.values() for row in rows})
+    samples = report.data.by_ids({row.id for rows in groups.values() for row in rows})
     parts = [
         "<h2>Cases</h2>",
         '<p class="note">Occluded objects: photo, visible (blue), prediction (orange), truth (green).</p>',
     ]
     for kind, rows in groups.items():
         parts.append(f"<details open><summary>{kind}</summary>")
-        parts += [_case(samples[row["id"]], row) for row in rows if row["id"] in samples]
+        parts += [_case(samples[row.id], row) for row in rows if row.id in samples]
         parts.append("</details>")
     return parts
 
 
-def _case(sample: Sample, row: Mapping[str, Any]) -> str:
-    try:
-        image = sample.image
-    except AmodalError as error:
-        return f"<p>{escape(sample.id)}: {escape(str(error))}</p>"
-    predicted = predicted_mask(row)
-    x0, y0, x1, y1 = bounding_box((sample.amodal.box, predicted.box, sample.visible.box))
-    margin = max(8, (x1 - x0 + y1 - y0) // 10)
-    box = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
-    views = [
-        canvas(image, box, 255),
-        outlined(image, sample.visible, (40, 100, 230), box),
-        outlined(image, predicted, (240, 130, 20), box),
-        outlined(image, sample.amodal, (30, 150, 70), box),
-    ]
-    strip = np.concatenate(views, axis=1)
-    text = f"{sample.id}{': ' + sample.category if sample.category else ''}, {sample.occlusion_rate:.0%} occluded, IoU {row['iou']:.3f}"
-    return (
-        f'<figure><img src="{jpeg(strip, 760)}" alt="{escape(text)}"><figcaption>{escape(text)}</figcaption></figure>'
-    )
+def _case(sample: Sample, row: ScoredObject) -> str:
+    shown = [(sample.visible, VISIBLE), (row.amodal, PREDICTED), (sample.amodal, TRUE)]
+    return strip(sample, shown, f"{sample.occlusion_rate:.0%} occluded, IoU {row.iou:.3f}", 760)
 
 
 def _details(content: Mapping[str, Any]) -> list[str]:

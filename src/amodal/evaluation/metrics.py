@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mask import Mask, bounding_box, union
+from ..core.mask import Mask, bounding_box, union
 
 __all__ = [
     "BINS",
@@ -199,12 +199,12 @@ def interval(ratio: Ratio, groups: NDArray[np.int64], weights: Values | None = N
 
 
 def best_of(samples: Sequence[Mask], amodal: Mask) -> float:
-    """The best IoU among several guesses: "best of k" (pix2gestalt: k = 3)."""
+    """The best IoU among several predictions: "best of k" (pix2gestalt: k = 3)."""
     return max(sample.iou(amodal) for sample in samples)
 
 
 def majority(samples: Sequence[Mask]) -> Mask:
-    """The pixels that at least half of the guesses have (pix2gestalt's headline number: 16 guesses)."""
+    """The pixels that at least half of the predictions have (pix2gestalt's headline number: 16 predictions)."""
     box = bounding_box(sample.box for sample in samples)
     votes = np.sum([sample.crop(box) for sample in samples], axis=0, dtype=np.int64)
     return Mask.from_array(votes * 2 >= len(samples), box[:2])

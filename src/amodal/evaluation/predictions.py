@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from ..core.errors import MALFORMED, AmodalError, DataError
+from ..core.files import parse_json, read_bytes, read_json
+from ..core.image import is_picture
+from ..core.mask import Mask
 from ..data import Dataset, Sample
-from ..data.annotations import decode
+from ..data.annotations import number_of, read_shape, whole_number
 from ..data.masks import read_bits
-from ..errors import AmodalError, DataError
-from ..files import read_json
-from ..image import is_picture
-from ..mask import Mask
-from ..protocols import Tick, no_tick
+from ..engine.output import read_records
+from ..plugins.protocols import Progress, no_progress, progress_of
+from .answers import scene_order
 from .metrics import Counts
 from .report import Report
-from .rows import RowFile, make_row
-from .run import NOTHING, check_truth, scene_order, versions
+from .rows import NOTHING, RowFile, ScoredObject, failed_row, make_row
+from .run import check_limit, check_truth, versions
 from .runs import count_rles
 
-__all__ = ["Found", "Predictions", "evaluate_predictions", "score"]
+__all__ = ["Found", "Predictions", "batch_shards", "evaluate_predictions", "score"]
 
-JOIN_KEYS = ("sample", "name", "annotation_id", "ann_id", "id")
-"""Fields of an entry that name the object, first found first; an entry without any is matched within its image."""
+JOIN_KEYS = ("sample", "name", "annotation_id", "ann_id")
+"""Fields of an entry that name the object, first found first; an entry without any is matched within its image. `id` is none of
+them where there is an image: COCO's results number their entries by it."""
 
 Key = str | int
 
@@ -45,16 +49,16 @@ class Found:
 class Predictions:
     """Predicted amodal masks.
 
-    Either a folder of PNGs named by object id ("/" in ids becomes "_"), or a JSON list of `{"image_id", "segmentation", "score"}`
-    as COCO results have it (also under the key `annotations`). Entries with `sample`, `name`, `annotation_id` or `id` belong to
-    that object; others are matched to the objects of their image one to one by IoU with the *visible* truth, so that the amodal
-    truth has no say.
+    A folder of PNGs named by object id ("/" in ids becomes "_"); a JSON list of `{"image_id", "segmentation", "score"}` as COCO
+    results have it (also under the key `annotations`); or what `amodal batch` wrote: its folder or a shard. Entries with `sample`,
+    `name` or `annotation_id` belong to that object; others are matched to the objects of their image one to one by IoU with the
+    *visible* truth, so that the amodal truth has no say.
 
     Args:
         path: the file or folder.
 
     Raises:
-        DataError: not readable, or neither of the two.
+        DataError: not readable, none of these, or two entries for one object.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -62,12 +66,22 @@ class Predictions:
         self.files: dict[str, Path] = {}
         self.named: dict[Key, tuple[int, Mapping[str, Any]]] = {}
         self.loose: dict[Key, list[tuple[int, Mapping[str, Any]]]] = {}
+        self.malformed: list[str] = []
+        """What is wrong with entries that are none."""
+        if shards := batch_shards(self.path):
+            records = (record for shard in shards for record in read_records(shard) if record.get("status") == "done")
+            for number, record in enumerate(records):
+                self._add(number, entry_of(record))
+            return
         if self.path.is_dir():
-            self.files = {file.stem: file for file in sorted(self.path.rglob("*")) if is_picture(file)}
+            for file in sorted(file for file in self.path.rglob("*") if is_picture(file)):
+                first = self.files.setdefault(file.stem, file)
+                if first != file:
+                    raise DataError(f"{first} and {file} both are for the object {file.stem}")
             if not self.files:
                 raise DataError(f"{self.path} holds no mask pictures; name them by object id, for instance 0001.png")
             return
-        content = read_json(self.path, DataError)
+        content = read_json(self.path, DataError, finite=False)
         entries = content.get("annotations") if isinstance(content, dict) else content
         if not isinstance(entries, list):
             raise DataError(
@@ -75,14 +89,20 @@ class Predictions:
             )
         for number, entry in enumerate(entries):
             self._add(number, entry)
+        if self.malformed and not (self.named or self.loose):
+            raise DataError(self.malformed[0])
 
     def _add(self, number: int, entry: Any) -> None:
         if not isinstance(entry, dict) or "segmentation" not in entry:
-            raise DataError(f"{self.path}: entry {number} has no segmentation")
-        key = next((key for key in JOIN_KEYS if key in entry), None)
+            self.malformed.append(f"{self.path}: entry {number} has no segmentation")
+            return
+        key = next((key for key in JOIN_KEYS if entry.get(key) is not None), None)
+        if key is None and "image_id" not in entry and "id" in entry:
+            key = "id"
         if key is None:
             if "image_id" not in entry:
-                raise DataError(f"{self.path}: entry {number} has neither image_id nor an object's id")
+                self.malformed.append(f"{self.path}: entry {number} has neither image_id nor an object's id")
+                return
             self.loose.setdefault(as_key(entry["image_id"]), []).append((number, entry))
             return
         name = as_key(entry[key])
@@ -92,14 +112,24 @@ class Predictions:
 
     def fingerprint(self) -> dict[str, Any]:
         """JSON-ready: what identifies the predictions in a run."""
-        files = list(self.files.values()) or [self.path]
+        files = list(self.files.values()) or batch_shards(self.path) or [self.path]
         digest = hashlib.sha256()
         for file in files:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+            digest.update(os.fsencode(file.name) + b"\0" + read_bytes(file, DataError))
         return {"name": "predictions", "options": {"path": self.path.name, "sha256": digest.hexdigest()}}
 
     def unknown(self, data: Dataset) -> list[str]:
-        """Names of predictions that no object of the data set has."""
+        """Names of predictions that no object of the data set has.
+
+        Raises:
+            DataError: one file is for two objects.
+        """
+        names: dict[str, str] = {}
+        for name in data.ids() if self.files else ():
+            if names.setdefault(flat(name), name) != name and flat(name) in self.files:
+                raise DataError(
+                    f"{self.files[flat(name)]} is for both objects {names[flat(name)]} and {name}; give a JSON file instead"
+                )
         known: set[Key] = {form for name in data.ids() for form in (name, flat(name))}
         if self.named.keys() - known:
             known |= {key for sample in data for key in keys_of(sample.id, sample.coco and sample.coco[0])}
@@ -113,10 +143,15 @@ class Predictions:
             if file := self.files.get(sample.id) or self.files.get(flat(sample.id)):
                 found[sample.id] = self._read(file, sample)
             elif entry := next((self.named[name] for name in names if name in self.named), None):
-                found[sample.id] = self._decode(*entry, sample)
+                found[sample.id] = elsewhere(*entry, sample) or self._decode(*entry, sample)
         first = scene[0]
-        keys = keys_of(first.image_id, first.coco and first.coco[1])
-        loose = next((self.loose[key] for key in keys if key in self.loose), [])
+        keys = [*keys_of(first.image_id, first.coco and first.coco[1]), *names_of(first)]
+        loose: list[tuple[int, Mapping[str, Any]]] = []
+        for number, each in next((self.loose[key] for key in keys if key in self.loose), []):
+            if each.get("batch_id") in {sample.id for sample in scene} - set(found):  # the prompts had the objects' ids
+                found[each["batch_id"]] = self._decode(number, each, first)
+            else:
+                loose.append((number, each))
         whole = [item for number, entry in loose if isinstance(item := self._decode(number, entry, first), Found)]
         matched, rest = match_by_visible(whole, [sample for sample in scene if sample.id not in found])
         return {**matched, **found}, rest
@@ -133,26 +168,60 @@ class Predictions:
     def _decode(self, number: int, entry: Mapping[str, Any], sample: Sample) -> Found | str:
         where = f"{self.path}: entry {number}"
         try:
-            segmentation = entry["segmentation"]
-            if isinstance(segmentation, Mapping) and "origin" in segmentation:
-                mask = Mask.from_dict(dict(segmentation))
-            else:
-                mask = decode(segmentation, sample.size)
+            mask = read_shape(entry["segmentation"], sample.size)
             score = None if entry.get("score") is None else float(entry["score"])
-        except (AmodalError, TypeError, ValueError) as error:
+            if score is not None and not math.isfinite(score):
+                raise DataError(f"its score is {score}; a score is a finite number")
+        except (AmodalError, *MALFORMED) as error:
             return f"{where}: {error}"
         return Found(mask, score, where)
 
 
+def batch_shards(path: Path) -> list[Path]:
+    """The shards of a batch folder, or the one that is named; empty for anything else."""
+    if path.suffix == ".jsonl":
+        return [path]
+    return sorted((path / "shards").glob("*.jsonl")) if (path / "plan.json").is_file() else []
+
+
+def entry_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of a batch as an entry of COCO's results."""
+    told = parse_json(str(record["source"]), "a record's source", DataError) if record.get("source") else {}
+    entry = {
+        "segmentation": record.get("beyond_frame") or record.get("amodal"),
+        "score": record.get("score"),
+        "image_id": told.get("image_id", record.get("image")),
+        "batch_id": record.get("id"),
+    }
+    return entry if told.get("id") is None else {**entry, "annotation_id": told["id"]}
+
+
+def names_of(sample: Sample) -> list[Key]:
+    """How a batch may call the sample's photo: its path from any folder above it, longest first."""
+    parts = sample.picture.parts if isinstance(sample.picture, Path) else ()
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def elsewhere(number: int, entry: Mapping[str, Any], sample: Sample) -> str | None:
+    """What is wrong with an entry that names an object and, by its number, another image than the object's."""
+    if sample.coco is None or not isinstance(image := as_key(entry.get("image_id")), int) or image == sample.coco[1]:
+        return None
+    return (
+        f"entry {number} is for the object {sample.id}, which is of the image {sample.coco[1]}, and says image {image}"
+    )
+
+
 def as_key(value: Any) -> Key:
-    """Numbers stay numbers: the image 1 of a COCO file need not be the one that is named "1"."""
-    return value if isinstance(value, int) else str(value)
+    """Numbers stay numbers: the image 1 (or 1.0) of a COCO file need not be the one that is named "1"."""
+    number = None if isinstance(value, str) else number_of(value)
+    return str(value) if number is None else number
 
 
 def keys_of(name: str, number: int | None) -> list[Key]:
     """How predictions may call an object or image: its name, or its number in the COCO-like file (or the name read as one)."""
     if number is None:
-        return [name, int(name)] if name.isdigit() else [name]
+        read = whole_number(name)
+        return [name] if read is None else [name, read]
     return [number, name]
 
 
@@ -180,21 +249,24 @@ def evaluate_predictions(
     *,
     output: str | os.PathLike[str] | None = None,
     limit: int | None = None,
-    resume: bool = False,
     overwrite: bool = False,
-    tick: Tick = no_tick,
+    progress: Progress = no_progress,
 ) -> Report:
     """Score predicted masks like a method's. Objects without a prediction and malformed ones count as empty masks.
 
     Args:
         predictions: the masks.
         data: the truth; photos are needed for the report's pictures alone.
-        output, limit, resume, overwrite, tick: as in `evaluate`.
+        output, limit, overwrite, progress: as in `evaluate`.
 
     Raises:
         DataError: a prediction is malformed or names an object that the data set does not have, unless bad entries are skipped.
     """
+    progress = progress_of(progress)
+    check_limit(limit)
     check_truth(data)
+    for text in predictions.malformed:
+        data.bad(predictions.path, predictions.path.name, text)
     unknown = predictions.unknown(data)
     if unknown:
         text = f"{len(unknown)} of the predictions name no object of {data.name}, the first is {unknown[0]!r}"
@@ -207,13 +279,13 @@ def evaluate_predictions(
         "limit": limit,
         "versions": versions(),
     }
-    with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
+    with RowFile(None if output is None else Path(output), settings, overwrite=overwrite) as rows:
         total = min(len(data), limit or len(data))
         for scene in data.scenes(limit, rows.done):
             for row in rows_of(predictions, scene, data):
-                if row["id"] not in rows.done:
+                if row.id not in rows.done:
                     rows.add(row)
-                    tick("object", len(rows.rows), total)
+                    progress("object", len(rows.rows), total)
     return Report.build(rows.settings, rows.rows, data)
 
 
@@ -227,9 +299,7 @@ def score(predictions: Predictions, data: Dataset, limit: int | None = None) -> 
         MaskError: a malformed mask.
     """
     if predictions.loose:
-        raise DataError(
-            f"{predictions.path} has entries without an object's id; score it with amodal evaluate --predictions"
-        )
+        raise DataError(f"{predictions.path} has entries without an object's id; score it as predictions instead")
     columns: list[tuple[Any, Any, Any]] = []
     for item in data.encoded(limit):
         names = keys_of(item.id, item.coco and item.coco[0])
@@ -239,28 +309,27 @@ def score(predictions: Predictions, data: Dataset, limit: int | None = None) -> 
         elif found is None:
             found = NOTHING.to_rle(item.size)
         elif not isinstance(found, Mapping) or "origin" in found:
-            mask = Mask.from_dict(dict(found)) if isinstance(found, Mapping) else decode(found, item.size)
-            found = mask.to_rle(item.size)
+            found = read_shape(found, item.size).to_rle(item.size)
         columns.append((found, item.amodal, item.visible))
     predicted, amodal, visible = zip(*columns, strict=True) if columns else ((), (), ())
     return count_rles(predicted, amodal, visible)
 
 
-def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[dict[str, Any]]:
+def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[ScoredObject]:
     """The rows of one picture; the last one carries what concerns the whole picture."""
     found, rest = predictions.of(scene)
     rows = []
     for sample in scene:
         item = found.get(sample.id, "there is no prediction for it")
         if isinstance(item, Found):
-            rows.append(make_row(sample, item.mask, scene, score=item.score))
+            rows.append(make_row(sample, item.mask, scene, item.score))
         else:
             if sample.id in found:
                 data.bad(predictions.path, sample.id, item)
-            rows.append({**make_row(sample, NOTHING, scene), "error": item})
-    rows[-1]["order"] = scene_order(scene, rows)
-    rows[-1]["unmatched"] = [
-        [item.score, [[s.id, round(item.mask.iou(s.amodal), 6)] for s in scene if item.mask.iou(s.amodal) >= 0.5]]
+            rows.append(failed_row(sample, scene, item))
+    rows[-1].order = scene_order(scene, rows)
+    rows[-1].unmatched = [
+        (item.score, [(s.id, round(item.mask.iou(s.amodal), 6)) for s in scene if item.mask.iou(s.amodal) >= 0.5])
         for item in rest
     ]
     return rows

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from ..completion import Completion
-from ..data import Dataset, Sample, dataset
-from ..errors import AmodalError, Cancelled, DataError, UsageError
-from ..mask import Mask, union
-from ..ordering import order_accuracy, order_from_masks, order_of_samples
-from ..pipeline import Model, Scene, load
-from ..prompt import Prompt
-from ..protocols import Tick, no_tick
-from ..scale.local import run_local
-from ..scale.worker import Done, Result, Row, Runner, Spec, done, in_order
+from ..core.errors import AmodalError, DataError, UsageError
+from ..core.prompt import whole_number
+from ..data import Dataset, dataset
+from ..engine.local import run_local
+from ..engine.worker import Done, Result, Row, Runner, Spec, done, in_order
+from ..pipeline import Model, load
+from ..plugins.protocols import Progress, no_progress, progress_of
+from ..plugins.registry import check, names
+from .answers import Ask, OccluderKind, PromptKind, complete_rows, scene_order
 from .report import Report
-from .rows import RowFile, completion_fields, make_row, predicted_mask, within
+from .rows import RowFile, ScoredObject, failed_row
 
-__all__ = ["PROTOCOLS", "OccluderKind", "PromptKind", "evaluate", "prompt_for", "true_occluder"]
+__all__ = ["check_truth", "evaluate", "versions"]
 
-PromptKind = Literal["mask", "box", "point"]
-OccluderKind = Literal["none", "truth"]
-PROTOCOLS: dict[str, str] = {
-    "mask": "GT-V: the true visible mask is given",
-    "box": "pred-V: the box of the true visible mask is given, the segmenter finds the visible mask",
-    "point": "pred-V: one click in the middle of the true visible mask is given, the segmenter finds the visible mask",
-}
-OCCLUDER_GIVEN = "; the true occluder mask is given where the data set knows it"
-NOTHING = Mask.from_array(np.zeros((0, 0), bool))
+MOST = 2**31
 
 
 def evaluate(
@@ -49,12 +39,12 @@ def evaluate(
     seed: int = 0,
     prompt: PromptKind = "mask",
     occluders: OccluderKind = "none",
+    raw: bool = False,
     batch: int = 8,
-    run: Runner = run_local,
-    recipe: Mapping[str, Any] | None = None,
-    resume: bool = False,
+    workers: int = 1,
+    run: Runner | None = None,
     overwrite: bool = False,
-    tick: Tick = no_tick,
+    progress: Progress = no_progress,
 ) -> Report:
     """Score a model on a data set.
 
@@ -63,44 +53,47 @@ def evaluate(
         data: from `amodal.dataset`.
         output: the run's folder: rows are appended to `rows.jsonl` as they are made. None keeps them in memory.
         limit: only the first objects.
-        samples: guesses per object; their majority vote is scored, the best of them reported beside it.
+        samples: predictions per object; their majority vote is scored, the best of them reported beside it.
         seed: of every object.
         prompt: "mask" gives the true visible mask (GT-V); "box" and "point" let the segmenter find it (pred-V).
-        occluders: "truth" gives the true mask of what hides the object (`true_occluder`), the papers' "occluder given"; "none"
-            leaves it to the method.
+        occluders: "none" leaves it to the method; "truth" gives the true mask of what hides the object (`true_occluder`);
+            "recovered" has the method find the order of all objects of the picture from their visible masks and complete each
+            under everything in front of it (deocclusion, ASBU): the papers' two stages, scored raw.
+        raw: score the method's masks as it made them, as the papers do: not joined with the visible mask, not cut to the
+            occluder, before the vote of several samples too. False scores what a user gets.
         batch: objects of one picture that the method gets at once.
-        run: does the work: in this process, a pool, or on Ray, with the same rows.
-        recipe: how other processes make `model` and `data` again: the arguments of `amodal.load` and `amodal.dataset`, as
-            {"model": {...}, "data": {...}}. None: everything is done in this process.
-        resume: go on with an earlier run in `output`.
+        workers: processes; more than one need a model of `amodal.load` and a data set of `amodal.dataset`.
+        run: does the work elsewhere (Ray), with the same rows; `workers` is then not used.
         overwrite: replace an earlier run in `output`.
-        tick: progress ("object", done, total).
+        progress: progress ("object", done, total).
 
     Raises:
-        OutputError: `output` holds a run already, or one with other settings.
+        OutputError: `output` holds a run with other settings; one with the same goes on by itself.
         DataError: images are missing, or annotations are bad and the data set does not skip bad ones.
     """
-    ask = Ask(prompt, occluders, samples, seed)
+    check_sides(model, data)
+    progress = progress_of(progress)
+    ask = Ask(prompt, occluders, samples, seed, raw).check(model.method)
+    check_limit(limit)
+    for name, value in (("batch", batch), ("workers", workers)):
+        whole_number(value, name, 1, MOST)
     settings = settings_of(model, data, ask, limit)
     live = Answer(model, data, ask)
-    spec = Spec(live if recipe is None else "amodal.evaluation.run:Answer", {**(recipe or {}), "ask": asdict(ask)})
-    with RowFile(None if output is None else Path(output), settings, resume=resume, overwrite=overwrite) as rows:
-        answer_all(live, partial(run, spec), rows, (limit, batch), tick)
+    crew = crew_of(live, workers, run)
+    batch = len(data) if ask.occluders == "recovered" else batch
+    with RowFile(None if output is None else Path(output), settings, overwrite=overwrite) as rows:
+        answer_all(live, crew, rows, limit, batch, progress)
     return Report.build(rows.settings, rows.rows, data)
 
 
 def settings_of(model: Model, data: Dataset, ask: Ask, limit: int | None) -> dict[str, Any]:
     """What a run's rows depend on, JSON-ready. Raises what `evaluate` raises before it starts."""
-    if ask.prompt not in PROTOCOLS:
-        raise UsageError(f"prompt must be one of {', '.join(PROTOCOLS)}, got {ask.prompt!r}")
-    if ask.occluders not in get_args(OccluderKind):
-        raise UsageError(f"occluders must be one of {', '.join(get_args(OccluderKind))}, got {ask.occluders!r}")
     check_data(data)
     return {
         "format": "amodal/run/1",
         **model.provenance(),
         "data": data.to_dict(),
-        "protocol": PROTOCOLS[ask.prompt] + (OCCLUDER_GIVEN if ask.occluders == "truth" else ""),
+        "protocol": ask.protocol,
         **asdict(ask),
         "limit": limit,
         "versions": versions(),
@@ -111,32 +104,38 @@ def answer_all(
     live: Answer,
     run: Callable[[Iterable[Row]], Iterable[Done]],
     rows: RowFile,
-    amount: tuple[int | None, int],
-    tick: Tick,
+    limit: int | None,
+    batch: int,
+    progress: Progress,
 ) -> None:
-    """Add the rows of all objects that have none yet, in order; `amount` is how many objects in all, and how many at once."""
-    limit, batch = amount
+    """Add the rows of all objects that have none yet, in order: of `limit` objects in all, `batch` at once."""
     total = min(len(live.data), limit or len(live.data))
     for part, results in in_order(run, parts_of(live, limit, batch, set(rows.done))):
         picture = live.picture(*part.content["picture"])
         failure, made = results[0].record["error"], results[0].record.get("rows")
         if made is None:
             asked = [sample for sample in picture if sample.id in part.parts]
-            made = [{**make_row(sample, NOTHING, picture, seconds=0.0), "error": failure} for sample in asked]
-        if part.content["last"]:
-            made[-1]["order"] = scene_order(picture, [*rows.rows[-len(picture) :], *made])
-        for row in made:
+            found = [failed_row(sample, picture, str(failure)) for sample in asked]
+        else:
+            found = [ScoredObject.from_dict(row, "an answer") for row in made]
+        if part.content["last"] and live.ask.occluders == "none":
+            found[-1].order = scene_order(picture, [*rows.rows[-len(picture) :], *found])
+        for row in found:
             rows.add(row)
-            tick("object", len(rows.rows), total)
+            progress("object", len(rows.rows), total)
 
 
 def parts_of(live: Answer, limit: int | None, batch: int, done: Collection[str]) -> Iterator[Row]:
-    """Up to `batch` objects of one picture at a time, without those that are done."""
+    """Up to `batch` objects of one picture at a time, without those that are done.
+
+    `limit` cuts what is asked about, never the picture itself: its other objects still hide what they hide.
+    """
     ids = live.data.ids()
-    for span in live.data.pictures(limit):
-        if all(name in done for name in ids[span.start : span.stop]):
+    for span in live.data.pictures():
+        wanted = set(ids[span.start : min(span.stop, limit or len(ids))]) - set(done)
+        if not wanted:
             continue
-        todo = [sample.id for sample in live.picture(span.start, span.stop) if sample.id not in done]
+        todo = [sample.id for sample in live.picture(span.start, span.stop) if sample.id in wanted]
         for start in range(0, len(todo), batch):
             part = tuple(todo[start : start + batch])
             last = start + batch >= len(todo)
@@ -164,7 +163,37 @@ class Answer:
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         picture = self.picture(*row.content["picture"])
         part = [sample for sample in picture if sample.id in row.parts]
-        return done(row, {"rows": list(complete_rows(self.model, picture, part, self.ask))})
+        return done(row, {"rows": [each.to_dict() for each in complete_rows(self.model, picture, part, self.ask)]})
+
+
+def crew_of(live: Answer, workers: int, run: Runner | None) -> Callable[[Iterable[Row]], Iterable[Done]]:
+    """What does the work: this process with what it has, or others, which make model and data set again."""
+    if run is None and workers == 1:
+        return partial(run_local, Spec(live, {}))
+    again = {**recipe_of(live.model, live.data), "ask": asdict(live.ask)}
+    return partial(run or partial(run_local, workers=workers), Spec("amodal.evaluation.run:Answer", again))
+
+
+def recipe_of(model: Model, data: Dataset) -> dict[str, Any]:
+    """How other processes make the model and the data set again: the arguments of `amodal.load` and `amodal.dataset`.
+
+    Raises:
+        UsageError: a part of the model, or the data set, is not known by its name.
+    """
+    made: dict[str, Any] = {"device": model.method.device}
+    for kind, part in (("method", model.method), ("inpainter", model.inpainter), ("segmenter", model.segmenter)):
+        options = part.options.model_dump(mode="json")
+        try:
+            check(f"{kind}s", part.name, options)
+        except AmodalError as error:
+            raise UsageError(
+                f"other processes cannot make the {kind} {part.name!r} again ({error}); use one worker"
+            ) from error
+        made |= {kind: part.name, "options" if kind == "method" else f"{kind}_options": options}
+    if data.name not in names("datasets"):
+        raise UsageError(f"other processes cannot open the data set {data.name!r} again; use one worker")
+    where = {"root": str(data.root.resolve()), "split": data.split, "options": data.options.model_dump(mode="json")}
+    return {"model": made, "data": {"name": data.name, **where, "skip_bad": data.skip_bad}}
 
 
 def check_truth(data: Dataset) -> None:
@@ -175,117 +204,31 @@ def check_truth(data: Dataset) -> None:
         )
 
 
+def check_sides(model: Any, data: Any) -> None:
+    """What is measured, and on what. Raises UsageError."""
+    if not isinstance(model, Model):
+        raise UsageError(f"the model is what amodal.load(...) returns, got {type(model).__name__}")
+    if not isinstance(data, Dataset):
+        raise UsageError(f"the data are what amodal.dataset(...) returns, got {type(data).__name__}")
+
+
+def check_limit(limit: Any) -> None:
+    """None, or how many of the first objects. Raises PromptError."""
+    if limit is not None:
+        whole_number(limit, "limit", 1, MOST)
+
+
 def check_data(data: Dataset) -> None:
-    """Missing truth or images stop a run before it starts; images are listed instead if bad entries are skipped."""
+    """Missing truth or images stop a run before it starts; some missing images are listed instead if bad entries are skipped."""
     check_truth(data)
     missing = data.missing()
-    if missing and not data.skip_bad:
+    if missing and (not data.skip_bad or len(missing) == len(list(data.pictures()))):
         raise DataError(
             f"{len(missing)} image(s) of {data.name} are missing, the first is {missing[0]}; "
-            "see the data set's page in docs/datasets, or go on with --skip-bad"
+            "see the data set's page in docs/datasets"
         )
     for path in missing:
         data.bad(path, path.stem, "this image is absent")
-
-
-def prompt_for(sample: Sample, kind: PromptKind) -> Prompt:
-    """The prompt that stands for the object: its visible mask, the box of it, or the pixel deepest inside it."""
-    if kind == "mask":
-        return Prompt.make(mask=sample.visible)
-    if kind == "box":
-        return Prompt.make(box=sample.visible.box)
-    import cv2
-
-    depth = cv2.distanceTransform(np.pad(sample.visible.bits, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    x, y = sample.visible.origin
-    return Prompt.make(point=(x + int(column) - 0.5, y + int(row) - 0.5))
-
-
-def true_occluder(sample: Sample, picture: Sequence[Sample]) -> Mask | None:
-    """Everything that hides the object, as far as it is seen: the data set's own mask of it, else the picture's other objects
-    that are visible where this one is hidden. Empty where nothing of it is hidden; None where the occluder is not known.
-    """
-    known, hidden = sample.occluder, sample.occluded
-    if known is None:
-        inside = within(hidden, sample.size)
-        known = union(other.visible for other in picture if other.id != sample.id and other.visible.overlap(inside))
-    return known if known or not hidden else None
-
-
-@dataclass(frozen=True)
-class Ask:
-    """How a method is asked about each object; see `evaluate`."""
-
-    prompt: PromptKind
-    occluders: OccluderKind
-    samples: int
-    seed: int
-
-    def occluder(self, sample: Sample, picture: Sequence[Sample]) -> Mask | None:
-        """What the method is told of the occluder."""
-        return true_occluder(sample, picture) if self.occluders == "truth" else None
-
-
-def complete_rows(
-    model: Model, picture: Sequence[Sample], part: Sequence[Sample], ask: Ask
-) -> Iterable[dict[str, Any]]:
-    """The rows of some objects of a picture. What fails becomes a row that scores as an empty mask."""
-    visible = [sample for sample in part if sample.visible]
-    hides = {sample.id: ask.occluder(sample, picture) for sample in visible}
-    answers: dict[str, tuple[Completion | str, float]] = {}
-    try:
-        answers = complete_batch(model.open(part[0].image), visible, hides, ask)
-    except Cancelled:
-        raise
-    except (AmodalError, OSError) as error:
-        answers = {sample.id: (str(error), 0.0) for sample in visible}
-    for sample in part:
-        answer, seconds = answers.get(sample.id, ("no pixel of it is visible, so that nothing can prompt it", 0.0))
-        more = {"occluder_given": hides.get(sample.id) is not None} if ask.occluders == "truth" else {}
-        if isinstance(answer, Completion):
-            fields = completion_fields(sample, answer)
-            yield make_row(sample, answer.amodal, picture, seconds=round(seconds, 4), **fields, **more)
-        else:
-            yield {**make_row(sample, NOTHING, picture, seconds=0.0, **more), "error": answer}
-
-
-def complete_batch(
-    scene: Scene, part: Sequence[Sample], hides: Mapping[str, Mask | None], ask: Ask
-) -> dict[str, tuple[Completion | str, float]]:
-    """Completions with their seconds by id; if the batch fails, each object alone, so that one bad object costs only itself."""
-    start = time.perf_counter()
-    if not part:
-        return {}
-    try:
-        results = scene.complete_all(
-            [prompt_for(sample, ask.prompt) for sample in part],
-            samples=ask.samples,
-            seeds=[ask.seed] * len(part),
-            occluders=[hides[sample.id] for sample in part],
-            paint=False,
-        )
-        each = (time.perf_counter() - start) / len(part)
-        return {sample.id: (result, each) for sample, result in zip(part, results, strict=True)}
-    except Cancelled:
-        raise
-    except (AmodalError, RuntimeError, ValueError, MemoryError) as error:
-        if len(part) == 1:
-            return {part[0].id: (f"{type(error).__name__}: {error}", time.perf_counter() - start)}
-    answers: dict[str, tuple[Completion | str, float]] = {}
-    for sample in part:
-        answers |= complete_batch(scene, [sample], hides, ask)
-    return answers
-
-
-def scene_order(scene: Sequence[Sample], rows: Sequence[dict[str, Any]]) -> list[int] | None:
-    """Right and all ordered pairs of a picture, from its rows; None where its order is not known."""
-    if not any(sample.occluders for sample in scene):
-        return None
-    masks = {row["id"]: predicted_mask(row) for row in rows}
-    known = [sample for sample in scene if sample.id in masks]
-    implied = order_from_masks([sample.visible for sample in known], [masks[sample.id] for sample in known])
-    return list(order_accuracy(implied, order_of_samples(known)))
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import rle
-from ..errors import MaskError
+from ..core import rle
+from ..core.errors import MALFORMED, MaskError
 from .metrics import Counts
 
 __all__ = ["count_rles"]
@@ -74,7 +74,7 @@ def _size(entry: Any, number: int) -> tuple[int, int]:
     try:
         height, width = entry["size"]
         return int(height), int(width)
-    except (TypeError, KeyError, ValueError) as error:
+    except MALFORMED as error:
         raise MaskError(f'object {number}: an RLE is {{"size": [H, W], "counts": string}}') from error
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import random
 from html import escape
 
+from ..core.errors import UsageError
 from ..data import Dataset, Sample
-from ..drawing import canvas
-from ..errors import AmodalError, UsageError
-from ..mask import bounding_box
-from .html import document, jpeg, outlined
+from .html import TRUE, VISIBLE, document, strip
 
 __all__ = ["ORDERS", "contact_sheet"]
 
@@ -43,30 +41,11 @@ def contact_sheet(
     body = [
         f"<p>{len(chosen)} of {len(data)} objects, {escape(order)}. Photo, visible mask (blue), amodal mask (green).</p>"
     ]
-    for name in chosen:
-        try:
-            body.append(_figure(data.by_ids([name])[name]))
-        except AmodalError as error:
-            body.append(f"<p>{escape(name)}: {escape(str(error))}</p>")
+    body += [_figure(data.by_ids([name])[name]) for name in chosen]
     title = f"{data.name} {data.split or ''}".strip()
     return document(title, body)
 
 
 def _figure(sample: Sample) -> str:
-    import numpy as np
-
-    image = sample.image
-    x0, y0, x1, y1 = bounding_box((sample.amodal.box, sample.visible.box))
-    margin = max(8, (x1 - x0 + y1 - y0) // 10)
-    box = (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
-    views = [
-        canvas(image, box, 255),
-        outlined(image, sample.visible, (40, 100, 230), box),
-        outlined(image, sample.amodal, (30, 150, 70), box),
-    ]
-    words = [sample.id, sample.category or "", f"{sample.occlusion_rate:.0%} occluded", "stuff" if sample.stuff else ""]
-    text = ", ".join(word for word in words if word)
-    strip = np.concatenate(views, axis=1)
-    return (
-        f'<figure><img src="{jpeg(strip, 540)}" alt="{escape(text)}"><figcaption>{escape(text)}</figcaption></figure>'
-    )
+    text = f"{sample.occlusion_rate:.0%} occluded{', stuff' if sample.stuff else ''}"
+    return strip(sample, [(sample.visible, VISIBLE), (sample.amodal, TRUE)], text, 540)

@@ -35,11 +35,25 @@ def method_name(content: Mapping[str, Any]) -> str:
     return str(content["settings"].get("method", {}).get("name", "predictions"))
 
 
+def published_rows(content: Mapping[str, Any]) -> list[list[str]]:
+    """The published numbers of a report as a table with its head."""
+    rows = [["published", "compares with", "value", "occluded", "protocol", "source"]]
+    for row in content["published"]:
+        occluded = "-" if row["occluded"] is None else f"{row['occluded']:g}"
+        rows.append([row["method"], row["metric"], f"{row['value']:g}", occluded, row["protocol"], row["source"]])
+    return rows
+
+
+def data_name(data: Mapping[str, Any]) -> str:
+    """A run's data set in words: "cocoa val", and its label where one reader read several folders."""
+    return " ".join(str(part) for part in (data.get("name"), data.get("split"), data.get("label")) if part)
+
+
 def summary(content: Mapping[str, Any]) -> str:
     """What the command line prints at the end of a run."""
     data, name = content["settings"].get("data", {}), method_name(content)
     head = (
-        f"{name} on {data.get('name')}{' ' + data['split'] if data.get('split') else ''}: {content['objects']} objects in "
+        f"{name} on {data_name(data)}: {content['objects']} objects in "
         f"{content['images']} images, {content['occluded_objects']} occluded, {content['failures']} failed\n"
         f"protocol: {content['settings'].get('protocol')}"
     )
@@ -55,9 +69,7 @@ def summary(content: Mapping[str, Any]) -> str:
         bins.append([label, str(entry["objects"]), *cells])
     parts = [head, table(lines), table(bins)]
     if content["published"]:
-        found = [["published", "IoU", "occluded", "protocol", "source"]]
-        for row in content["published"]:
-            hidden = "-" if row["iou_occluded"] is None else f"{row['iou_occluded']:g}"
-            found.append([row["method"], f"{row['iou']:g}", hidden, row["protocol"], row["source"]])
-        parts.append(table(found))
+        parts.append(table(published_rows(content)))
+    if content.get("not_compared"):
+        parts.append(content["not_compared"])
     return "\n\n".join(parts)

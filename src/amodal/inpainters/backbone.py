@@ -16,7 +16,7 @@ from .schedulers import SchedulerSteps, make_scheduler
 if TYPE_CHECKING:
     import torch
 
-    from ..protocols import Sampling
+    from ..plugins.protocols import Sampling
 
 __all__ = ["Backbone", "Offload", "Placement"]
 
@@ -106,7 +106,7 @@ class Backbone(ABC):
         areas: torch.Tensor,
         seeds: Sequence[int],
         sampling: Sampling,
-        tick: Callable[[], None],
+        progress: Callable[[], None],
     ) -> torch.Tensor:
         """One batch.
 
@@ -115,13 +115,14 @@ class Backbone(ABC):
             areas: (N, 1, H, W) float32 in [0, 1].
             seeds: one per picture.
             sampling: steps, leak, strength, scheduler.
-            tick: called after every network evaluation.
+            progress: called after every network evaluation.
 
         Returns:
             (N, 3, H, W) float32 on the CPU, in [-1, 1].
         """
         import torch
 
+        # 1. One generator a picture, on the CPU: a batch gives what its pictures alone give, on every device.
         generators = [torch.Generator("cpu").manual_seed(seed % 2**63) for seed in seeds]
         device = self.placement.device
         conditions, areas = conditions.to(device), areas.to(device)
@@ -129,19 +130,36 @@ class Backbone(ABC):
             scheduler = make_scheduler(self.own_scheduler, sampling.scheduler, self.flow)
             timing = self.timing(scheduler, sampling.steps, conditions.shape[-1])
             schedule = SchedulerSteps(scheduler, sampling.steps, sampling.strength, generators, device, timing)
+            # 2. Leakage weights (N, 1, h, w) at the latents' size h = H / factor; None without leakage.
             weights = weight_map(self.latent_area(areas), sampling.leak)
+            # 3. Latents (N, C, h, w): of the condition where they leak or are the start, noise, and channels seen beside.
             with self.placement.visit(self.autoencoder.network):
                 leaks = weights is not None or not schedule.from_noise
                 known = self.autoencoder.encode(conditions, generators) if leaks else None
                 noise = self.noise(conditions, generators)
                 seen = self.seen(conditions, areas, known, generators)
             pack = self.pack
+            # 4. All steps, in the network's own layout.
             with self.placement.visit(self.network):
                 predict = self.predictor(schedule, seen, conditions.shape)
-                latents = sample(predict, schedule, pack(known), pack(noise), pack(weights, noise), tick)
+                show = self.show(seeds, noise.shape, sampling.watch)
+                latents = sample(predict, schedule, pack(known), pack(noise), pack(weights, noise), progress, show)
+            # 5. Back to pixels (N, 3, H, W).
             with self.placement.visit(self.autoencoder.network):
                 pictures = self.autoencoder.decode(self.unpack(latents, noise.shape))
         return pictures.clamp(-1, 1).cpu()
+
+    def show(self, seeds: Sequence[int], shape: Any, watch: Any) -> Callable[[int, Any], None] | None:
+        """Decodes the latents after a step for `Sampling.watch`."""
+        if watch is None:
+            return None
+
+        def shown(step: int, latents: Any) -> None:
+            with self.placement.visit(self.autoencoder.network):
+                pictures = self.autoencoder.decode(self.unpack(latents, shape)).clamp(-1, 1).float().cpu()
+            watch(seeds, step, pictures.numpy().transpose(0, 2, 3, 1))
+
+        return shown
 
     def noise(self, pictures: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
         """Standard normal latents for pictures (N, 3, H, W), each from its own generator, the same on every device."""

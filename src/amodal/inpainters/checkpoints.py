@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import weights
-from ..errors import WeightsError
-from ..files import read_json
-from ..quiet import quiet
+from ..core.errors import WeightsError, reported
+from ..core.files import read_json
+from ..runtime.quiet import quiet
+from ..weights import catalogue
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +53,7 @@ class Checkpoint:
     """
 
     def __init__(self, model: str) -> None:
-        self.folder = Path(weights.locate(model))
+        self.folder = Path(catalogue.locate(model))
         index = self.folder / "model_index.json"
         if not index.is_file():
             raise WeightsError(
@@ -190,15 +189,8 @@ class Checkpoint:
         full = [file for file in folder.glob("*.safetensors") if file not in half]
         return "fp16" if half and (not full or dtype.itemsize == 2) else None
 
-    @contextlib.contextmanager
-    def _failing(self, part: str) -> Iterator[None]:
+    def _failing(self, part: str) -> AbstractContextManager[None]:
         """Whatever a library raises on damaged or foreign files becomes one line."""
-        try:
-            yield
-        except WeightsError:
-            raise
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split()).split(". ")[0][:300] or type(error).__name__
-            raise WeightsError(
-                f"{self.folder / part} cannot be loaded ({reason}); it is damaged or of another architecture"
-            ) from error
+        return reported(
+            WeightsError, f"{self.folder / part} cannot be loaded", "it is damaged or of another architecture"
+        )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..options import Options
-from ..protocols import Inpainter, Sampling, Tick, no_tick
+from ..core.options import Options
+from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
 
 __all__ = ["Classical"]
 
@@ -30,6 +30,7 @@ class Classical(Inpainter):
 
     name: ClassVar[str] = "classical"
     summary: ClassVar[str] = "colours diffused from the known pixels; no weights, no texture"
+    license: ClassVar[str] = "Apache-2.0"
     Options: ClassVar[type[Options]] = ClassicalOptions
     size = 256
 
@@ -39,16 +40,9 @@ class Classical(Inpainter):
         areas: NDArray[np.float32],
         seeds: Sequence[int],
         sampling: Sampling,
-        tick: Tick = no_tick,
+        progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
-        out = np.clip(conditions, -1, 1).astype(np.float32)
-        for index, area in enumerate(areas):
-            hole = area > 0.5
-            if hole.any() and not hole.all():
-                fill = membrane if self.options.kind == "membrane" else self._opencv
-                out[index][hole] = fill(out[index], hole)[hole]
-            tick("step", index + 1, len(areas))
-        return out
+        return fill_each(conditions, areas, membrane if self.options.kind == "membrane" else self._opencv, progress)
 
     def _opencv(self, picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
         import cv2
@@ -57,6 +51,25 @@ class Classical(Inpainter):
         rgb = np.rint((picture + 1) * 127.5).astype(np.uint8)
         filled = cv2.inpaint(rgb, hole.astype(np.uint8), self.options.radius, how)
         return np.asarray(filled, np.float32) / 127.5 - 1
+
+
+def fill_each(
+    conditions: NDArray[np.float32],
+    areas: NDArray[np.float32],
+    fill: Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]],
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Pictures (N, H, W, 3) in [-1, 1] whose areas (N, H, W) `fill` makes of the picture and its hole (H, W), one after the other.
+
+    What is known stays as it is; a picture of which nothing or all is known is left alone.
+    """
+    out = np.clip(conditions, -1, 1).astype(np.float32)
+    for index, area in enumerate(areas):
+        hole = area > 0.5
+        if hole.any() and not hole.all():
+            out[index][hole] = fill(out[index], hole)[hole]
+        progress("step", index + 1, len(areas))
+    return out
 
 
 def membrane(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..devices import Dtype, pick_device, pick_dtype
-from ..errors import AmodalError, OptionError
-from ..options import Options
-from ..protocols import Inpainter, Sampling, Tick, no_tick
+from ..core.errors import AmodalError, OptionError
+from ..core.options import Options
+from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
+from ..runtime.devices import Dtype, pick_device, pick_dtype
 from .backbone import Offload, Placement
 
 __all__ = ["SD2", "SD15", "SDXL", "Diffusers", "FluxFill"]
@@ -77,7 +77,7 @@ class Diffusers(Inpainter):
     name: ClassVar[str] = "diffusers"
     summary: ClassVar[str] = "any Stable Diffusion 1.5, 2, XL or FLUX.1 Fill checkpoint: a folder or a fetched hub name"
     Options: ClassVar[type[Options]] = DiffusersOptions
-    licence: ClassVar[str] = "that of the weights"
+    license: ClassVar[str] = "that of the weights"
     default_sampling = Sampling(strength=0.99)  # exactly 1 makes artefacts with SDXL inpainting
     memory: ClassVar[str] = "that of the network; see sd15, sd2, sdxl, flux-fill"
     extra: ClassVar[str] = "diffusion"
@@ -89,7 +89,7 @@ class Diffusers(Inpainter):
         chosen = self.options
         if not chosen.model:
             raise OptionError(
-                "the inpainter 'diffusers' needs weights: --inpainter FOLDER or --set inpainter.model=FOLDER"
+                "the inpainter 'diffusers' needs weights: name a folder or hub repository as the inpainter, or as its option model"
             )
         place = pick_device(device)
         checkpoint = Checkpoint(chosen.model)
@@ -110,14 +110,14 @@ class Diffusers(Inpainter):
         areas: NDArray[np.float32],
         seeds: Sequence[int],
         sampling: Sampling,
-        tick: Tick = no_tick,
+        progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
         import torch
 
         pictures = torch.from_numpy(np.ascontiguousarray(np.moveaxis(conditions, -1, 1), np.float32))
         soft = torch.from_numpy(np.ascontiguousarray(areas, np.float32))[:, None]
         at_once = self.options.batch or (1 if self.backbone.placement.device.type == "cpu" else GPU_BATCH)
-        bar = Progress(tick, len(seeds), at_once, sampling)
+        bar = StepCounter(progress, len(seeds), at_once, sampling)
         with _memory_told(self.backbone.placement.device):
             parts = [
                 self.backbone.paint(
@@ -146,20 +146,20 @@ def _memory_told(device: Any) -> Iterator[None]:
         ) from error
 
 
-class Progress:
+class StepCounter:
     """Counts network evaluations over all batches of a call and reports them as one bar."""
 
-    def __init__(self, tick: Tick, pictures: int, at_once: int, sampling: Sampling) -> None:
+    def __init__(self, progress: Progress, pictures: int, at_once: int, sampling: Sampling) -> None:
         from .leak import steps_run
 
-        self.tick, self.done = tick, 0
+        self.progress, self.done = progress, 0
         self.total = -(-pictures // at_once) * steps_run(sampling.steps, sampling.strength)
-        tick("step", 0, self.total)
+        progress("step", 0, self.total)
 
     def advance(self) -> None:
         """One network evaluation is done."""
         self.done += 1
-        self.tick("step", min(self.done, self.total), self.total)
+        self.progress("step", min(self.done, self.total), self.total)
 
 
 class SD15(Diffusers):
@@ -169,7 +169,7 @@ class SD15(Diffusers):
     summary: ClassVar[str] = "Stable Diffusion 1.5 inpainting, 512 x 512"
     paper: ClassVar[str] = "Rombach et al.: High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022"
     Options: ClassVar[type[Options]] = SD15Options
-    licence: ClassVar[str] = "weights: CreativeML Open RAIL-M"
+    license: ClassVar[str] = "weights: CreativeML Open RAIL-M"
     memory: ClassVar[str] = "weights: 1.9 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sd15",)
 
@@ -181,7 +181,7 @@ class SD2(Diffusers):
     summary: ClassVar[str] = "Stable Diffusion 2 inpainting, 512 x 512"
     paper: ClassVar[str] = SD15.paper
     Options: ClassVar[type[Options]] = SD2Options
-    licence: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
+    license: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
     memory: ClassVar[str] = "weights: 1.9 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sd2",)
 
@@ -193,7 +193,7 @@ class SDXL(Diffusers):
     summary: ClassVar[str] = "SDXL inpainting, 1024 x 1024; the tuning-free paper's best backbone"
     paper: ClassVar[str] = "Podell et al.: SDXL, ICLR 2024"
     Options: ClassVar[type[Options]] = SDXLOptions
-    licence: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
+    license: ClassVar[str] = "weights: CreativeML Open RAIL++-M"
     memory: ClassVar[str] = "weights: 5.3 GB on the GPU in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sdxl",)
 
@@ -205,6 +205,6 @@ class FluxFill(Diffusers):
     summary: ClassVar[str] = "FLUX.1 Fill, 1024 x 1024, with 8-bit weights"
     paper: ClassVar[str] = "Black Forest Labs: FLUX.1 Fill [dev], 2024"
     Options: ClassVar[type[Options]] = FluxFillOptions
-    licence: ClassVar[str] = "weights: FLUX.1 [dev] Non-Commercial License"
+    license: ClassVar[str] = "weights: FLUX.1 [dev] Non-Commercial License"
     memory: ClassVar[str] = "weights: 12 GB on the GPU in 8 bits, 24 GB in 16; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("flux-fill",)

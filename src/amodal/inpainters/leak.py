@@ -7,6 +7,7 @@ last step it is the clean condition. The weight map `W` follows the area M pixel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -54,7 +55,8 @@ def sample(
     known: Any,
     noise: Any,
     weights: Any,
-    tick: Callable[[], None],
+    progress: Callable[[], None],
+    watch: Callable[[int, Any], None] | None = None,
 ) -> Any:
     """Denoise from `noise` to a picture, with one network evaluation a step.
 
@@ -64,7 +66,8 @@ def sample(
         known: the clean condition, like the latents; may be None if neither weights nor the schedule's start use it.
         noise: standard normal, like the latents; the same in the start and at every step.
         weights: of `weight_map`, or None.
-        tick: called after every network evaluation; what it raises ends the sampling.
+        progress: called after every network evaluation; what it raises ends the sampling.
+        watch: `watch(step, latent)` sees the latents after every step, from step 1 on.
 
     Returns:
         the clean latents.
@@ -77,10 +80,15 @@ def sample(
             last = index + 1 == schedule.steps
             target = known if last else schedule.noised(known, noise, index + 1)
             latent = weights * target + rest * latent
-        tick()
+        if watch is not None:
+            watch(index + 1, latent)
+        progress()
     return latent
 
 
 def steps_run(steps: int, strength: float) -> int:
-    """How many of `steps` are run at a strength: the last int(steps strength), at least one (diffusers' own rule)."""
-    return max(1, min(int(steps * strength), steps))
+    """How many of `steps` are run at a strength: the last ceil(steps strength), at least one.
+
+    diffusers rounds down, so that a strength of 0.99 costs it a step: ten steps here are ten evaluations of the network.
+    """
+    return max(1, min(math.ceil(steps * strength - 1e-9), steps))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import OptionError, nearest
+from ..core.errors import OptionError, nearest
 from .leak import steps_run
 
 __all__ = ["SCHEDULERS", "SchedulerSteps", "make_scheduler"]

@@ -30,7 +30,7 @@ class UNetBackbone(Backbone):
             return None
         if known is None or self.blank:
             known = self.autoencoder.encode(self.seen_picture(conditions, areas), generators)
-        mask = self.latent_area((areas >= 0.5).float())  # the networks were trained on binary masks
+        mask = self.latent_area(areas)  # binary unless the area has a soft edge
         return torch.cat([mask, known], dim=1).to(self.placement.dtype)
 
     def predictor(

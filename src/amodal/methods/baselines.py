@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
+from ..core.image import Image
+from ..core.regions import convex_hull
+from ..plugins.protocols import Context, Method, Prediction, Request
 
-from ..image import Image
-from ..mask import Mask
-from ..protocols import Context, Guess, Job, Method
-
-__all__ = ["Hull", "Visible", "convex_hull"]
-
-
-def convex_hull(mask: Mask) -> Mask:
-    """The smallest convex polygon over all contours of the mask together, rasterised; contains the mask."""
-    import cv2
-
-    contours, _ = cv2.findContours(mask.bits.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    points = cv2.convexHull(np.concatenate(contours))
-    canvas = np.zeros(mask.bits.shape, np.uint8)
-    cv2.fillConvexPoly(canvas, points, 1)
-    return Mask.from_array(canvas.astype(bool) | mask.bits, mask.origin)
+__all__ = ["Hull", "Visible"]
 
 
 class Visible(Method):
@@ -30,9 +17,13 @@ class Visible(Method):
 
     name: ClassVar[str] = "visible"
     summary: ClassVar[str] = "the visible mask taken as the whole object; the lower baseline"
+    license: ClassVar[str] = "Apache-2.0"
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
-        return [[Guess(job.visible)] for job in jobs]
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
+        context.progress("object", len(requests), len(requests))
+        return [[Prediction(request.visible)] for request in requests]
 
 
 class Hull(Method):
@@ -40,10 +31,13 @@ class Hull(Method):
 
     name: ClassVar[str] = "hull"
     summary: ClassVar[str] = "the convex hull of the visible mask; the geometric baseline"
+    license: ClassVar[str] = "Apache-2.0"
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
-        guesses = []
-        for done, job in enumerate(jobs, 1):
-            guesses.append([Guess(convex_hull(job.visible))])
-            context.tick("object", done, len(jobs))
-        return guesses
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
+        predictions = []
+        for done, request in enumerate(requests, 1):
+            predictions.append([Prediction(convex_hull(request.visible))])
+            context.progress("object", done, len(requests))
+        return predictions

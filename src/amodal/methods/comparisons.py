@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..crop import Crop
-from ..errors import PromptError
-from ..image import Image
-from ..mask import Mask
-from ..options import Options
-from ..points import spread_points
-from ..prompt import Prompt
-from ..protocols import Context, Guess, Job, Method, Sampling
+from ..core.crop import Crop
+from ..core.errors import PromptError
+from ..core.image import Image
+from ..core.mask import Mask
+from ..core.options import Options
+from ..core.prompt import Prompt
+from ..core.regions import spread_points
+from ..plugins.protocols import Context, Method, Prediction, Request, Sampling
 
 __all__ = ["Inpaint", "SegmentAgain"]
 
@@ -40,23 +40,27 @@ class SegmentAgain(Method):
     name: ClassVar[str] = "sam"
     summary: ClassVar[str] = "the segmenter's own mask at points of the visible one; the papers' SAM baseline"
     paper: ClassVar[str] = (
-        "baseline of pix2gestalt (CVPR 2024), table 1, and of arXiv 2503.18947; use it with --segmenter sam"
+        "baseline of pix2gestalt (CVPR 2024), table 1, and of arXiv 2503.18947; use it with the segmenter sam"
     )
-    licence: ClassVar[str] = "Apache-2.0; the segmenter has its own"
+    license: ClassVar[str] = "Apache-2.0; the segmenter has its own"
     Options: ClassVar[type[Options]] = SegmentAgainOptions
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
         segmenter = context.segmenter
         if segmenter is None:
             raise PromptError("method 'sam' needs a segmenter; load one with segmenter='sam'")
         seen = segmenter.embed(image)
-        guesses = []
-        for done, job in enumerate(jobs, 1):
-            proposals = [p for p in segmenter.segment(seen, self.prompt(job.visible)) if p.mask]
+        predictions = []
+        for done, request in enumerate(requests, 1):
+            proposals = [p for p in segmenter.segment(seen, self.prompt(request.visible)) if p.mask]
             best = proposals[0] if proposals else None
-            guesses.append([Guess(best.mask, score=best.score) if best else Guess(job.visible, score=0.0)])
-            context.tick("object", done, len(jobs))
-        return guesses
+            predictions.append(
+                [Prediction(best.mask, score=best.score) if best else Prediction(request.visible, score=0.0)]
+            )
+            context.progress("object", done, len(requests))
+        return predictions
 
     def prompt(self, visible: Mask) -> Prompt:
         """The prompt made from a visible mask."""
@@ -92,31 +96,33 @@ class Inpaint(Method):
     name: ClassVar[str] = "inpaint"
     summary: ClassVar[str] = "everything but the object erased and inpainted plainly; the papers' inpainting baseline"
     paper: ClassVar[str] = (
-        "baseline of pix2gestalt (CVPR 2024), table 1, and of arXiv 2503.18947; use it with --inpainter sdxl"
+        "baseline of pix2gestalt (CVPR 2024), table 1, and of arXiv 2503.18947; use it with the inpainter sdxl"
     )
-    licence: ClassVar[str] = "Apache-2.0; the inpainter has its own"
+    license: ClassVar[str] = "Apache-2.0; the inpainter has its own"
     Options: ClassVar[type[Options]] = InpaintOptions
     needs_inpainter: ClassVar[bool] = True
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
         inpainter, options = context.inpainter, self.options
         if inpainter is None:
             raise PromptError("method 'inpaint' needs an inpainter; load one with inpainter='sdxl'")
-        windows = [self.window(job.visible, inpainter.size) for job in jobs]
-        erased = [self.erase(image, job.visible, crop) for job, crop in zip(jobs, windows, strict=True)]
-        tasks = [(index, number) for index, job in enumerate(jobs) for number in range(job.samples)]
+        windows = [self.window(request.visible, inpainter.size) for request in requests]
+        erased = [self.erase(image, request.visible, crop) for request, crop in zip(requests, windows, strict=True)]
+        tasks = [(index, number) for index, request in enumerate(requests) for number in range(request.samples)]
         painted = inpainter.paint(
             np.stack([erased[index][0] for index, _ in tasks]),
             np.stack([erased[index][1] for index, _ in tasks]),
-            [(jobs[index].seed * 1_000_003 + number) % 2**63 for index, number in tasks],
+            [(requests[index].seed * 1_000_003 + number) % 2**63 for index, number in tasks],
             Sampling(options.steps, (0.0, 1.0), options.strength, options.scheduler),
-            context.tick,
+            context.progress,
         )
-        guesses: list[list[Guess]] = [[] for _ in jobs]
+        predictions: list[list[Prediction]] = [[] for _ in requests]
         for (index, _), picture in zip(tasks, painted, strict=True):
             rgb = np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8)
-            guesses[index].append(self.guess(rgb, erased[index][2], jobs[index].visible, windows[index]))
-        return guesses
+            predictions[index].append(self.prediction(rgb, erased[index][2], requests[index].visible, windows[index]))
+        return predictions
 
     def window(self, visible: Mask, size: int) -> Crop:
         """The square about the visible mask's box; it may pass the frame, since whole objects do."""
@@ -136,13 +142,13 @@ class Inpaint(Method):
         condition = np.where(known[..., None], picture, colour) / 127.5 - 1
         return condition.astype(np.float32), (~known).astype(np.float32), colour
 
-    def guess(self, rgb: Image, colour: NDArray[np.float32], visible: Mask, crop: Crop) -> Guess:
+    def prediction(self, rgb: Image, colour: NDArray[np.float32], visible: Mask, crop: Crop) -> Prediction:
         """The mask of what differs from the background, with the picture."""
         bits = np.abs(rgb.astype(np.float32) @ GREY - colour @ GREY) > self.options.threshold
         mask = crop.mask_back(bits.astype(np.float32))
         if self.options.connected:
             mask = touching(mask | visible, visible)
-        return Guess(mask, crop.image_back(rgb), crop.origin)
+        return Prediction(mask, crop.image_back(rgb), crop.origin)
 
 
 def touching(mask: Mask, visible: Mask) -> Mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -25,8 +26,8 @@ class Residual(nn.Module):
         return F.relu(x + self.b(self.a(x)))
 
 
-class UNet(nn.Module):
-    """Residual U-Net with added skips: (B, widths[0], H, W) to the same shape. H, W multiples of 2 ** (levels - 1).
+class Trunk(nn.Module):
+    """The levels of a residual U-Net with added skips. H, W are multiples of 2 ** (levels - 1).
 
     Args:
         widths: Channels of each level, finest first.
@@ -43,10 +44,14 @@ class UNet(nn.Module):
         self.lateral = nn.ModuleList(conv(b, a, 1) for a, b in pairs)
         self.decoder = nn.ModuleList(Residual(c) for c in widths[:-1])
 
-    def forward(self, f: Tensor) -> Tensor:
+    def walk(self, f: Tensor, joined: Sequence[Tensor] | None = None) -> Tensor:
+        """(B, widths[0], H, W) to the same shape.
+
+        `joined`: further features, added at each level before its encoder, (B, widths[level], H / 2^level, W / 2^level).
+        """
         skips = []
         for level, stage in enumerate(self.encoder):
-            f = stage(f)
+            f = stage(f if joined is None else f + joined[level])
             if level < len(self.down):
                 skips.append(f)
                 f = self.down[level](f)
@@ -54,3 +59,11 @@ class UNet(nn.Module):
             f = F.interpolate(self.lateral[level](f), scale_factor=2.0, mode="nearest") + skips[level]
             f = self.decoder[level](f)
         return f
+
+
+class UNet(Trunk):
+    """The trunk by itself; see `Trunk`."""
+
+    def forward(self, f: Tensor, joined: Sequence[Tensor] | None = None) -> Tensor:
+        """As `Trunk.walk`."""
+        return self.walk(f, joined)

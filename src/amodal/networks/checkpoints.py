@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import atomic_write
+from ..core.files import atomic_write
 from ..weights import cache_folder, load_tensors, locate, sha256
+from ..weights.tensors import read_header
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["converted", "read_checkpoint"]
+__all__ = ["converted", "facts_of", "read_checkpoint"]
 
 
 def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -38,6 +39,18 @@ def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
     tensors = load_tensors(path)
     _save(tensors, copy)
     return path, tensors
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, such as `task` and `step` of `amodal train`; {} for other files.
+
+    Raises:
+        WeightsError: a safetensors file that cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    facts = read_header(path).get("__metadata__")
+    return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
 
 
 def converted(path: Path) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..parallel import cores
+from ..core.errors import WeightsError, reason_of
+from ..runtime.parallel import cores
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -13,7 +15,11 @@ __all__ = ["open_session"]
 
 
 def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A session on the CPU; `threads` 0 takes one per core that this process may use."""
+    """A session on the CPU; `threads` 0 takes one per core that this process may use.
+
+    Raises:
+        WeightsError: there is no such file, or it is no ONNX network.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -23,4 +29,9 @@ def open_session(path: str, threads: int = 0) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False
     # Threads that wait sleep: on a busy machine spinning ones would take the cores that the others need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    if not Path(path).is_file():
+        raise WeightsError(f"there is no file {path}; give an ONNX file that amodal export wrote")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes are not public
+        raise WeightsError(f"{path} is no ONNX network that can be run: {reason_of(error)}") from error

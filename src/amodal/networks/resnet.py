@@ -1,13 +1,17 @@
-"""The convolutional part of ResNet-18, with torchvision's module names (its ImageNet weights fit), without torchvision."""
+"""The convolutional part of ResNet-18, with torchvision's module names (its ImageNet weights fit).
+
+Written out because timm, which has it too, imports torchvision, and torchvision is not to be needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MEAN", "STD", "ResNet18"]
+__all__ = ["MEAN", "STD", "ResNet18", "normalise"]
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -50,3 +54,10 @@ class ResNet18(nn.Module):
         for number in range(1, 5):
             x = self.get_submodule(f"layer{number}")(x)
         return x
+
+
+def normalise(images: Tensor) -> Tensor:
+    """RGB (N, S, S, 3) uint8 to (N, 3, S, S) float32 on its device, by ImageNet's mean and deviation."""
+    scaled = images.permute(0, 3, 1, 2).float() / 255
+    mean, deviation = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (scaled - mean) / deviation

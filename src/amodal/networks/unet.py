@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["DoubleConv", "Down", "Head", "MaskUNet", "Up", "join_at", "reduce_to", "xavier"]
+__all__ = ["DoubleConv", "Down", "Head", "MaskUNet", "Up", "boundary", "in_turn", "join_at", "reduce_to", "xavier"]
 
 
 class DoubleConv(nn.Module):
@@ -85,9 +87,12 @@ def reduce_to(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def join_at(site: Tensor, feature: Tensor) -> Tensor:
-    """`feature` resized (bilinear, corners aligned, as in deocclusion) to the size of `site` and put behind it."""
-    feature = F.interpolate(feature, size=site.shape[-2:], mode="bilinear", align_corners=True)
+def join_at(site: Tensor, feature: Tensor, align_corners: bool = True) -> Tensor:
+    """`feature` (B, C, h, w) resized bilinearly to the size of `site` (B, D, H, W) and put behind it: (B, D + C, H, W).
+
+    The authors of deocclusion and OccAmodal align the corners of the two maps, those of SDAmodal do not.
+    """
+    feature = F.interpolate(feature, size=site.shape[-2:], mode="bilinear", align_corners=align_corners)
     return torch.cat([site, feature], dim=1)
 
 
@@ -150,3 +155,25 @@ def xavier(network: nn.Module, gain: float = 0.02) -> nn.Module:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     return network
+
+
+def boundary(visible: Tensor, eraser: Tensor) -> Tensor:
+    """ASBU's occlusion boundary: where both, grown by a 5x5 square, meet. (B, 1, S, S) float of 0 and 1.
+
+    Args:
+        visible: (B, 1, S, S) float, above 0 on the visible mask (1, or the category number).
+        eraser: (B, 1, S, S) float of 0 and 1.
+    """
+    grown = [F.max_pool2d((mask > 0).float(), 5, stride=1, padding=2) for mask in (visible, eraser)]
+    return grown[0] * grown[1]
+
+
+def in_turn(run: Callable[..., Tensor], *inputs: Tensor) -> NDArray[np.float32]:
+    """Run a batch: on a CPU one by one, where batches gain nothing and change the last bits of a crop's numbers."""
+    with torch.inference_mode():
+        if inputs[0].device.type == "cpu" and len(inputs[0]) > 1:
+            made = torch.cat([run(*(part[k : k + 1] for part in inputs)) for k in range(len(inputs[0]))])
+        else:
+            made = run(*inputs)
+        values: NDArray[np.float32] = made.float().cpu().numpy()
+    return values

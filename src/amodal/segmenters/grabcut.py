@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..errors import PromptError
-from ..image import Image
-from ..mask import Mask
-from ..options import Options
-from ..prompt import Prompt
-from ..protocols import Proposal, Segmenter
+from ..core.errors import PromptError
+from ..core.image import Image
+from ..core.mask import Mask
+from ..core.options import Options
+from ..core.prompt import Prompt
+from ..plugins.protocols import Proposal, Segmenter
 
 __all__ = ["GrabCut", "clean"]
 
@@ -33,6 +33,7 @@ class GrabCut(Segmenter):
 
     name: ClassVar[str] = "grabcut"
     summary: ClassVar[str] = "OpenCV's GrabCut from clicks or a box; no weights"
+    license: ClassVar[str] = "Apache-2.0"
     paper: ClassVar[str] = "Rother, Kolmogorov, Blake: GrabCut, SIGGRAPH 2004"
     Options: ClassVar[type[Options]] = GrabCutOptions
 
@@ -49,7 +50,7 @@ class GrabCut(Segmenter):
         import cv2
 
         if prompt.text is not None:
-            raise PromptError("grabcut does not understand words; give a point or a box, or use --segmenter sam3")
+            raise PromptError("grabcut does not understand words; give a point or a box, or use the segmenter sam3")
         small, (height, width) = embedded
         if min(small.shape[:2]) < 3:
             return [Proposal(Mask.from_array(np.ones((height, width), bool)))]

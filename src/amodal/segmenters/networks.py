@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..devices import Dtype, pick_device, pick_dtype
-from ..errors import WeightsError
-from ..files import read_json
-from ..quiet import quiet
+from ..core.errors import WeightsError, reported
+from ..core.files import read_json
+from ..runtime.devices import Dtype, pick_device, pick_dtype
+from ..runtime.quiet import quiet
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -172,9 +172,9 @@ def tracker_embedding(model: Any, vision: Any) -> list[torch.Tensor]:
     """
     import torch
 
-    hidden = vision.last_hidden_state
+    states = vision.last_hidden_state
     height, width = model.prompt_encoder.image_embedding_size
-    grid = hidden.view(hidden.shape[0], height, width, -1).permute(0, 3, 1, 2)
+    grid = states.view(states.shape[0], height, width, -1).permute(0, 3, 1, 2)
     with torch.no_grad():
         levels, _ = model.vision_encoder.neck(grid)
         fine, middle, coarse = levels[: len(model.backbone_feature_sizes)]
@@ -229,20 +229,15 @@ def _load_sam3(kind: str, folder: Path, place: torch.device, number: torch.dtype
 
 def _load(cls: Any, folder: Path) -> Any:
     """`cls.from_pretrained` on a local folder, safetensors only, whose weights must all be there and fit."""
-    with quiet():
-        try:
-            model, info = cls.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise WeightsError(
-                f"{folder} cannot be loaded as {cls.__name__}: {reason}; it must hold config.json and model.safetensors"
-            ) from error
+    hint = "it must hold config.json and model.safetensors"
+    with quiet(), reported(WeightsError, f"{folder} cannot be loaded as {cls.__name__}", hint):
+        model, info = cls.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
     faults = [
         f"{len(info[key])} {what} ({', '.join(sorted(map(_key, info[key]))[:2])}{', ...' if len(info[key]) > 2 else ''})"
         for key, what in (("missing_keys", "missing"), ("mismatched_keys", "of another shape"))
@@ -252,7 +247,7 @@ def _load(cls: Any, folder: Path) -> Any:
         raise WeightsError(
             f"the weights in {folder} do not fit its config.json ({cls.__name__}): {'; '.join(faults)}; fetch it again"
         )
-    return model.eval()
+    return model.float().eval()  # files in half precision too: the number format is the caller's choice
 
 
 def _key(item: Any) -> str:
@@ -262,10 +257,9 @@ def _key(item: Any) -> str:
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    try:
+    what = f"{folder} has no tokenizer (tokenizer.json), which words need"
+    with reported(WeightsError, what, "fetch it again"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder} has no tokenizer (tokenizer.json), which words need; fetch it again") from error
 
 
 def in_dtype(module: Any, dtype: torch.dtype) -> None:

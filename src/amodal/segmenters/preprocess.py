@@ -3,7 +3,6 @@ SAM 2 and 3 ask for torchvision."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image import Image
-from ..mask import Size
+from ..core.errors import WeightsError
+from ..core.files import read_json
+from ..core.image import Image
+from ..core.mask import Size
 
 if TYPE_CHECKING:
     import torch
@@ -103,7 +104,7 @@ def _stated(folder: Path) -> dict[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if path.is_file():
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            inner = content.get("image_processor", content)
+            content = read_json(path, WeightsError)
+            inner = content.get("image_processor", content) if isinstance(content, dict) else None
             return inner if isinstance(inner, dict) else {}
     return {}

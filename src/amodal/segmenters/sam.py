@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from .. import weights
-from ..devices import Dtype
-from ..errors import PromptError
-from ..image import Image
-from ..mask import Mask, Size
-from ..options import Options
-from ..prompt import Prompt
-from ..protocols import Proposal, Segmenter, Tick, frame_of, no_tick
+from ..core.errors import PromptError
+from ..core.image import Image
+from ..core.mask import Mask, Size
+from ..core.options import Options
+from ..core.prompt import Prompt
+from ..plugins.protocols import Progress, Proposal, Segmenter, frame_of, no_progress
+from ..runtime.devices import Dtype
+from ..weights import catalogue
 from .grabcut import clean
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Sam(Segmenter):
 
     name: ClassVar[str] = "sam"
     summary: ClassVar[str] = "Segment Anything: clicks and boxes; vit-h, -l, -b, or slim for CPUs"
+    license: ClassVar[str] = "Apache-2.0"
     paper: ClassVar[str] = "Kirillov et al.: Segment Anything, ICCV 2023, arXiv 2304.02643"
     memory: ClassVar[str] = (
         "weights: vit-h 2.6 GB in fp32, half of it in 16 bits; vit-b 0.4, slim 0.04; pictures come on top"
@@ -100,7 +101,7 @@ class Sam(Segmenter):
         from .networks import load_networks
 
         model = self.options.model
-        folder = weights.locate(ALIASES.get(model, model))
+        folder = catalogue.locate(ALIASES.get(model, model))
         self.networks = load_networks(folder, device, self.options.dtype)
 
     @classmethod
@@ -135,17 +136,15 @@ class Sam(Segmenter):
                     found[index] += self._proposals(masks, values, prompts[index], embedded.size)
         return found
 
-    def segment_everything(self, image: Image, tick: Tick = no_tick) -> list[Proposal]:
+    def segment_everything(self, image: Image, progress: Progress = no_progress) -> list[Proposal]:
         """All objects that a grid of clicks finds, best first (section 5 of the paper, without its crops)."""
-        from .everything import everything
-
         self._check_points()
-        return everything(self, self.embed(image), tick)
+        return everything(self, self.embed(image), progress)
 
     def _check_points(self) -> None:
         if self.networks.points is None:
             raise PromptError(
-                f"the weights {self.options.model!r} understand words only; give --text, or weights with SAM 3's tracker"
+                f"the weights {self.options.model!r} understand words only; give words, or weights with SAM 3's tracker"
             )
 
     def _passes(self, single_click: bool) -> list[bool]:
@@ -190,7 +189,9 @@ class Sam(Segmenter):
         """What words name; with clicks or a box, those that agree with them first."""
         network = self.networks.text
         if network is None:
-            raise PromptError(f"{self.name} does not understand words; give a point or a box, or use --segmenter sam3")
+            raise PromptError(
+                f"{self.name} does not understand words; give a point or a box, or use the segmenter sam3"
+            )
         assert prompt.text is not None
         logits, scores = network.find(embedded.text, prompt.text)
         least = getattr(self.options, "threshold", 0.5)
@@ -198,7 +199,7 @@ class Sam(Segmenter):
         if count == 0:
             raise PromptError(
                 f"nothing here is {prompt.text!r} to {self.name}: the best score is {float(scores[0]):.2f}, below {least:g}; "
-                "try other words, a click, or --set segmenter.threshold=LOWER"
+                "try other words, a click, or a lower threshold (the segmenter's option)"
             )
         return self._proposals(logits[:count], scores[:count], prompt, embedded.size)
 
@@ -220,7 +221,7 @@ class Sam3(Sam):
     name: ClassVar[str] = "sam3"
     summary: ClassVar[str] = "SAM 3: words, clicks and boxes"
     paper: ClassVar[str] = "Carion et al.: SAM 3, arXiv 2511.16719"
-    licence: ClassVar[str] = "SAM License (its own terms; accept them on the hub)"
+    license: ClassVar[str] = "SAM License (its own terms; accept them on the hub)"
     memory: ClassVar[str] = "weights: 3.4 GB in fp32, half of it in 16 bits; pictures come on top"
     weights: ClassVar[tuple[str, ...]] = ("sam3",)
     Options: ClassVar[type[Options]] = Sam3Options
@@ -236,3 +237,68 @@ def disagreement(mask: Mask, prompt: Prompt) -> float:
         inside = np.count_nonzero(mask.crop((x0, y0, max(x0 + 1, x1), max(y0 + 1, y1))))
         wrong += inside < 0.5 * mask.area
     return wrong
+
+
+OFFSET = 1.0
+"""Distance of the strict and the loose threshold from 0, in logits (as in the original program)."""
+
+
+def everything(sam: Sam, embedded: Embedded, progress: Progress) -> list[Proposal]:
+    """Proposals of a grid of clicks, best first. Filters work on the low-resolution masks; only what is left is enlarged."""
+    import torch
+
+    options = sam.options
+    clicks = grid_points(options.grid, embedded.size)
+    kept_masks: list[torch.Tensor] = []
+    kept_scores: list[torch.Tensor] = []
+    for start in range(0, len(clicks), options.batch):
+        progress("point", start, len(clicks))
+        group = [Prompt.make(point=click) for click in clicks[start : start + options.batch]]
+        logits, scores = sam._predict(embedded, group, multimask=True)
+        logits, scores = logits.flatten(0, 1), scores.flatten()
+        seen = sam.networks.preprocess.seen(logits, embedded.size)
+        good = (scores >= options.quality) & (stability(seen) >= options.stability)
+        kept_masks.append(logits[good].cpu())
+        kept_scores.append(scores[good].cpu())
+    progress("point", len(clicks), len(clicks))
+    masks, scores = torch.cat(kept_masks), torch.cat(kept_scores)
+    if not len(masks):
+        return []
+    order = unlike(sam.networks.preprocess.seen(masks, embedded.size) > 0, scores, options.overlap)
+    found: list[Proposal] = []
+    for index in order:
+        found += sam._proposals(masks[index : index + 1], scores[index : index + 1], Prompt(), embedded.size)
+    return [proposal for proposal in found if proposal.mask]
+
+
+def grid_points(side: int, size: tuple[int, int]) -> list[tuple[float, float]]:
+    """`side` x `side` points (x, y) in the middles of equal cells of a frame of `size` (H, W), row by row."""
+    steps = (np.arange(side) + 0.5) / side
+    return [(float(x * size[1]), float(y * size[0])) for y in steps for x in steps]
+
+
+def stability(logits: torch.Tensor) -> Any:
+    """IoU of each mask thresholded strictly and loosely: logits (N, h, w) to (N,); 0 where the loose mask is empty."""
+    strict = (logits > OFFSET).flatten(1).sum(1)
+    loose = (logits > -OFFSET).flatten(1).sum(1)
+    return strict / loose.clamp(min=1)
+
+
+def unlike(masks: torch.Tensor, scores: torch.Tensor, overlap: float) -> list[int]:
+    """Indices of masks (N, h, w), best score first, none of which has an IoU above `overlap` with a better one.
+
+    By the masks' own IoU, not that of their boxes: objects that share a box stay apart.
+    """
+    import torch
+
+    order = torch.argsort(scores, descending=True, stable=True).tolist()
+    flat = masks.flatten(1).to(torch.float32)
+    areas = flat.sum(1)
+    chosen: list[int] = []
+    for index in order:
+        if chosen:
+            both = flat[chosen] @ flat[index]
+            if float((both / (areas[chosen] + areas[index] - both).clamp(min=1)).max()) > overlap:
+                continue
+        chosen.append(index)
+    return chosen

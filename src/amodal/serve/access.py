@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
@@ -39,7 +38,7 @@ log = logging.getLogger("amodal.serve")
 
 OPEN = ("/api/health",)
 GUARDED = ("/api/", "/label-studio", "/metrics", "/openapi.json", "/docs")
-UPLOAD = "/api/scenes"
+UPLOADS = ("/api/scenes", "/api/complete")
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -54,12 +53,14 @@ HEADERS = [
 
 
 class Guard:
-    """ASGI middleware; sets `scope["owner"]`, the session's name."""
+    """ASGI middleware; sets `scope["owner"]`, the session's name, and for new sessions `scope["caller"]`, who opens them."""
 
     def __init__(self, app: App, config: Config) -> None:
         self.app = app
         self.config = config
         self.requests: Counter[str] = Counter()
+        self.incoming = 0
+        """Bytes of all request bodies under way."""
         self._key = secrets.token_bytes(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,6 +88,7 @@ class Guard:
             else:
                 await self.app(scope, self._bounded(scope, receive), answer)
         finally:
+            self.incoming -= scope.get("received", 0)
             self.requests[f"{status // 100}xx"] += 1
             if status == 429:
                 self.requests["429"] += 1
@@ -102,19 +104,20 @@ class Guard:
         guarded = scope["path"].startswith(GUARDED) and scope["path"] not in OPEN
         host = headers.get("host", "")
         if self.config.token is None and _name(host) not in LOOPBACK:
-            return 421, "this service answers to localhost and 127.0.0.1 only; to serve others start it with --token"
+            return 421, "this service answers to localhost and 127.0.0.1 only; to serve others start it with a token"
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and origin.partition("://")[2] != host
         if guarded and (foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site")):
             return 403, "requests from pages of other sites are refused"
         size = headers.get("content-length", "0")
-        if not size.isdigit() or int(size) > self._limit(scope):
+        if not size.isascii() or not size.isdigit() or len(size) > 15 or int(size) > self._limit(scope):
             return 413, self._too_large(scope)
         session = self._session(headers.get("cookie", ""))
         if session is None and guarded:
             if self.config.token is not None and not self._has_token(headers.get("authorization", "")):
                 return 401, "this service needs its token: send the header 'Authorization: Bearer TOKEN'"
             session = secrets.token_urlsafe(24)
+            scope["caller"] = f"new at {(scope.get('client') or ('',))[0]}"
             cookie = f"{self.cookie}={session}.{self._sign(session)}; Path=/; HttpOnly; SameSite=Strict"
             extra.append((b"set-cookie", cookie.encode()))
         scope["owner"] = "" if session is None else hashlib.sha256(session.encode()).hexdigest()
@@ -141,28 +144,43 @@ class Guard:
         if kind.lower() == "basic":
             try:
                 value = base64.b64decode(value, validate=True).decode().partition(":")[2]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 return False
         return kind.lower() in ("bearer", "basic") and _equal(value.strip(), self.config.token or "")
 
     def _limit(self, scope: Scope) -> int:
         limits = self.config.limits
-        if scope["path"] == UPLOAD:
-            return limits.upload_bytes
+        if scope["path"] in UPLOADS:
+            return limits.upload_bytes + (limits.body_bytes if scope["path"] == "/api/complete" else 0)
         return limits.body_bytes * (4 if scope["path"].startswith("/label-studio") else 1)
 
     def _too_large(self, scope: Scope) -> str:
         return f"the request is larger than {self._limit(scope) / 2**20:.0f} MB, the limit here; send a smaller photo"
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        left = self._limit(scope)
+        """The request's body, in bounds of size, of pace and of what all requests together may have under way."""
+        limits = self.config.limits
+        size, begin, ended = 0, time.monotonic(), False
 
         async def bounded() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
+            nonlocal size, ended
+            if ended:  # the body is complete: whoever waits now waits for the end of the line
+                return await receive()
+            wait = min(limits.stall_s, limits.upload_s - (time.monotonic() - begin))
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, wait))
+            except asyncio.TimeoutError:
+                raise HTTPException(
+                    408, "the request came too slowly; send it again", {"connection": "close"}
+                ) from None
+            size += len(message.get("body", b""))
+            self.incoming += len(message.get("body", b""))
+            scope["received"] = size
+            ended = not message.get("more_body", False)
+            if size > self._limit(scope):
                 raise HTTPException(413, self._too_large(scope))
+            if self.incoming > limits.incoming_bytes:
+                raise HTTPException(429, "too much is being uploaded; try again in a moment", {"retry-after": "2"})
             return message
 
         return bounded

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi import Path as InPath
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from .. import __version__
-from ..errors import AmodalError, ImageError
-from ..image import encode_png
-from . import labelstudio, metrics
+from ..core.errors import ImageError
+from ..core.image import encode_png
+from ..plugins.protocols import Proposal
+from . import at_once, labelstudio, metrics
 from .access import Guard
+from .answers import ERRORS, engine_of, handle_errors, owner_of, unpacked
 from .config import Config
 from .engine import Engine, OpenPhoto, catalogue
 from .jobs import Busy, Job
 from .results import TYPES, describe, file_of
 from .schema import (
     CompleteRequest,
-    ErrorAnswer,
     JobAnswer,
     LayersRequest,
     RepaintRequest,
     SceneAnswer,
+    Visible,
     VisibleAnswer,
     VisibleRequest,
 )
@@ -43,22 +43,9 @@ __all__ = ["create_app"]
 
 PAGE = Path(__file__).parent / "page"
 PHOTOS = Path(__file__).parent.parent / "_demo"
-UPLOADS = 16
 ANSWER_S = 120.0
 
 Id = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="as the service gave it")]
-ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorAnswer, "description": text}
-    for code, text in {
-        401: "the token is missing or wrong",
-        403: "a page of another site asks",
-        404: "no such thing (any more), or it is somebody else's",
-        413: "too large",
-        421: "another host name",
-        422: "malformed, or does not fit the photo",
-        429: "the queue is full; try again later",
-    }.items()
-}
 PICTURE = {
     "requestBody": {
         "required": True,
@@ -89,15 +76,14 @@ def create_app(config: Config) -> Guard:
         lifespan=lifespan,
     )
     app.state.engine = engine
-    app.state.uploads = asyncio.Semaphore(UPLOADS)
     app.include_router(router)
+    app.include_router(at_once.router)
     app.include_router(metrics.router)
     app.include_router(labelstudio.router)
     app.mount("/samples", StaticFiles(directory=PHOTOS))
+    app.mount("/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/", StaticFiles(directory=PAGE, html=True))
-    app.add_exception_handler(AmodalError, _known)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _plain)
+    handle_errors(app)
     guard = Guard(app, config)
     app.state.guard = guard
     return guard
@@ -112,8 +98,8 @@ async def health() -> dict[str, str]:
 @router.get("/about")
 async def about(request: Request) -> dict[str, Any]:
     """What can be chosen, with the JSON schema of its options; the limits; the bundled photos. Opens a session."""
-    config = _engine(request).config
-    limits = {name: getattr(config.limits, name) for name in config.limits.__dataclass_fields__}
+    config = engine_of(request).config
+    limits = {**dataclasses.asdict(config.limits), "samples": config.limits.samples}
     samples = sorted(path.name for path in PHOTOS.glob("*.jpg"))
     return {"version": __version__, "limits": limits, "samples": samples, **await run_in_threadpool(catalogue, config)}
 
@@ -121,16 +107,11 @@ async def about(request: Request) -> dict[str, Any]:
 @router.post("/scenes", status_code=201, openapi_extra=PICTURE)
 async def open_scene(request: Request, name: Annotated[str, Query(max_length=200)] = "photo") -> SceneAnswer:
     """Upload a photo once; prompt it many times. The body is the file itself. Nothing is ever fetched from a URL."""
-    engine = _engine(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and not kind.startswith("image/") and kind != "application/octet-stream":
         raise ImageError(f"the body must be the photo itself (Content-Type image/*), got {kind[:60]}")
-    async with request.app.state.uploads:
-        try:
-            content = await asyncio.wait_for(request.body(), engine.config.limits.upload_s)
-        except asyncio.TimeoutError as error:
-            raise ImageError("the upload took too long; send a smaller photo") from error
-        key, photo = await run_in_threadpool(engine.open, _owner(request), content, safe_name(name))
+    content = await request.body()
+    key, photo = await unpacked(request, content, name)
     return SceneAnswer(id=key, width=photo.size[1], height=photo.size[0], sha256_pixels=photo.sha256)
 
 
@@ -151,7 +132,7 @@ async def scene_photo(request: Request, scene: Id) -> Response:
 @router.delete("/scenes/{scene}", status_code=204, response_class=Response)
 async def close_scene(request: Request, scene: Id) -> Response:
     """Forget a photo."""
-    _engine(request).photos.drop(scene, _owner(request))
+    engine_of(request).photos.drop(scene, owner_of(request))
     return Response(status_code=204)
 
 
@@ -159,46 +140,54 @@ async def close_scene(request: Request, scene: Id) -> Response:
 async def visible(request: Request, scene: Id, body: VisibleRequest) -> VisibleAnswer:
     """The visible mask of a prompt, at once; the photo is embedded by the first one."""
     photo = _photo(request, scene)
-    future = _engine(request).visible(photo, body)
+    future = await run_in_threadpool(engine_of(request).visible, photo, body)
     try:
-        proposal = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
+        proposals = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
     except asyncio.TimeoutError as error:
         raise Busy("the service is busy; try again in a moment") from error
+    best, *others = await run_in_threadpool(lambda: [_visible(proposal, photo) for proposal in proposals])
+    return VisibleAnswer(**best.model_dump(), others=others)
+
+
+def _visible(proposal: Proposal, photo: OpenPhoto) -> Visible:
     mask = proposal.mask
-    return VisibleAnswer(mask=mask.to_rle(photo.size), score=proposal.score, area=mask.area, box=list(mask.box))
+    return Visible(mask=mask.to_rle(photo.size), score=proposal.score, area=mask.area, box=list(mask.box))
 
 
 @router.post("/scenes/{scene}/completions", status_code=202)
 async def complete(request: Request, scene: Id, body: CompleteRequest) -> JobAnswer:
     """Complete the object at a prompt: a job."""
-    engine = _engine(request)
-    return _job_answer(engine, engine.complete(_owner(request), _photo(request, scene), body))
+    engine = engine_of(request)
+    photo = _photo(request, scene)
+    return _job_answer(engine, await run_in_threadpool(engine.complete, owner_of(request), photo, body))
 
 
 @router.post("/scenes/{scene}/repaints", status_code=202)
 async def repaint(request: Request, scene: Id, body: RepaintRequest) -> JobAnswer:
     """Paint the occluded pixels of an object whose masks are given, for instance corrected by hand: a job."""
-    engine = _engine(request)
-    return _job_answer(engine, engine.repaint(_owner(request), _photo(request, scene), body))
+    engine = engine_of(request)
+    photo = _photo(request, scene)
+    return _job_answer(engine, await run_in_threadpool(engine.repaint, owner_of(request), photo, body))
 
 
 @router.post("/scenes/{scene}/layers", status_code=202)
 async def layers(request: Request, scene: Id, body: LayersRequest) -> JobAnswer:
     """Take the scene apart into ordered layers: a job."""
-    engine = _engine(request)
-    return _job_answer(engine, engine.take_apart(_owner(request), _photo(request, scene), body))
+    engine = engine_of(request)
+    photo = _photo(request, scene)
+    return _job_answer(engine, await run_in_threadpool(engine.take_apart, owner_of(request), photo, body))
 
 
 @router.get("/jobs/{job}")
 async def job_state(request: Request, job: Id) -> JobAnswer:
     """Where a job is."""
-    return _job_answer(_engine(request), _job(request, job))
+    return _job_answer(engine_of(request), _job(request, job))
 
 
 @router.get("/jobs/{job}/events", response_class=StreamingResponse)
 async def job_events(request: Request, job: Id) -> StreamingResponse:
     """Server-sent events: each is a JobAnswer; the last one tells how it ended."""
-    engine, found = _engine(request), _job(request, job)
+    engine, found = engine_of(request), _job(request, job)
 
     async def events() -> AsyncIterator[str]:
         async for _ in found.watch():
@@ -210,7 +199,7 @@ async def job_events(request: Request, job: Id) -> StreamingResponse:
 @router.delete("/jobs/{job}")
 async def cancel_job(request: Request, job: Id) -> JobAnswer:
     """Stop a job: at once if it waits, within a step if it runs."""
-    engine, found = _engine(request), _job(request, job)
+    engine, found = engine_of(request), _job(request, job)
     engine.desk.cancel(found)
     return _job_answer(engine, found)
 
@@ -226,8 +215,8 @@ async def job_result(request: Request, job: Id) -> Response:
 @router.get("/jobs/{job}/files/{name}", response_class=Response)
 async def job_file(request: Request, job: Id, name: Annotated[str, InPath(max_length=64)]) -> Response:
     """A file of the result. Completions: amodal.png, visible.png, occluded.png, cutout.png, overlay.png, probability.png,
-    sample-0.png ..., result.json, coco.json, bundle.zip. Layers: layers.ora, layers.zip, background.png, object-1.png ...,
-    rest.png, result.json."""
+    certainty.png (the same as small as it was made, for `probability_box`), sample-0.png ..., result.json, coco.json, bundle.zip.
+    Layers: layers.ora, layers.zip, background.png, object-1.png ..., rest.png, result.json."""
     result = _result(request, job)
     content = await run_in_threadpool(file_of, result, name)
     if content is None:
@@ -236,27 +225,12 @@ async def job_file(request: Request, job: Id, name: Annotated[str, InPath(max_le
     return Response(content, media_type=TYPES[name.rpartition(".")[2]], headers=disposition)
 
 
-def safe_name(name: str) -> str:
-    """A file name out of whatever a client sent: no folders, no control characters, not hidden, not empty."""
-    last = re.split(r"[\\/]", name)[-1]
-    return re.sub(r"[^\w .()+-]+", "_", last).strip(" .")[:100] or "photo"
-
-
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
-
-
-def _owner(request: Request) -> str:
-    return str(request.scope["owner"])
-
-
 def _photo(request: Request, key: str) -> OpenPhoto:
-    return _engine(request).photos.get(key, _owner(request))
+    return engine_of(request).photos.get(key, owner_of(request))
 
 
 def _job(request: Request, key: str) -> Job:
-    return _engine(request).jobs.get(key, _owner(request))
+    return engine_of(request).jobs.get(key, owner_of(request))
 
 
 def _result(request: Request, key: str) -> Any:
@@ -282,20 +256,3 @@ async def _sweep(engine: Engine) -> None:
         await asyncio.sleep(min(30.0, engine.config.limits.keep_s))
         engine.photos.sweep()
         engine.jobs.sweep()
-
-
-async def _known(request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, Gone) else 429 if isinstance(error, Busy) else 422
-    return JSONResponse({"error": str(error)}, status, {"retry-after": "2"} if status == 429 else None)
-
-
-async def _malformed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return JSONResponse({"error": f"{where}: {first['msg']}" if where else str(first["msg"])}, 422)
-
-
-async def _plain(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)

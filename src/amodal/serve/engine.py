@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, cast
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
-from .. import registry
-from ..errors import OptionError, PromptError, UnknownNameError, nearest
-from ..image import Image, read
-from ..mask import Mask, Size
-from ..options import Options, build_options
-from ..pipeline import Model, Scene, load
-from ..protocols import Tick
+from ..core.errors import AmodalError, ImageError, OptionError, PromptError, UnknownNameError, nearest
+from ..core.extras import requirements
+from ..core.image import Image, picture_size, read
+from ..core.mask import Mask, Size
+from ..core.options import Options, build_options
+from ..pipeline import Model, Scene
+from ..pipeline.choice import PARTS, ModelChoice, Part
+from ..plugins import registry
+from ..plugins.protocols import Progress, Proposal, Segmenter
+from ..weights.ready import usable
 from .config import Config
 from .jobs import Busy, Desk, Job
-from .schema import Choice, CompleteRequest, LayersRequest, RepaintRequest, VisibleRequest
+from .results import weight
+from .schema import CompleteRequest, LayersRequest, RepaintRequest, VisibleRequest
 from .shelf import Shelf
 
-__all__ = ["Engine", "OpenPhoto", "catalogue"]
+__all__ = ["Engine", "OpenPhoto", "catalogue", "decode"]
 
-PARTS = ("method", "inpainter", "segmenter")
+COPIES = 3
+"""How often a photo is in memory: the photo, and what segmenter and method keep of it."""
 
 
 class OpenPhoto:
@@ -64,47 +69,43 @@ class Engine:
         limits = config.limits
         self.config = config
         self.photos: Shelf[OpenPhoto] = Shelf("photo", limits.scenes, limits.keep_s, limits.scene_bytes)
-        self.jobs: Shelf[Job] = Shelf("job", limits.results, limits.keep_s, pinned=lambda job: not job.finished)
+        self.jobs: Shelf[Job] = Shelf(
+            "job", limits.results, limits.keep_s, limits.result_bytes, pinned=lambda job: not job.finished
+        )
+        self.decoders = ThreadPoolExecutor(limits.decoders, "amodal-decoder")
+        """Pictures are unpacked here: few at a time, because a small file can unpack to a large picture."""
         self.desk = Desk(limits.queue, limits.job_s)
         self._models: OrderedDict[str, Model] = OrderedDict()
-        self._default = load(**config.model)
+        self._default = config.model.load(config.device)
 
     def close(self) -> None:
-        """Cancel the jobs and stop the thread."""
+        """Cancel the jobs and stop the threads."""
         self.desk.close()
+        self.decoders.shutdown(wait=False, cancel_futures=True)
 
-    def open(self, owner: str, content: bytes, name: str) -> tuple[str, OpenPhoto]:
-        """Decode a photo and keep it. Raises ImageError."""
-        check_size(content, self.config.limits.pixels)
-        image = read(content)
+    def open(self, owner: str, content: bytes, name: str, caller: str = "") -> tuple[str, OpenPhoto]:
+        """Decode a photo and keep it; `caller` as for `Shelf.put`. Call it on `decoders`. Raises ImageError."""
+        image = decode(content, self.config.limits.pixels)
         photo = OpenPhoto(image, name, self.config.limits.models)
-        return self.photos.put(owner, photo, int(image.nbytes)), photo
+        return self.photos.put(owner, photo, COPIES * int(image.nbytes), caller), photo
 
-    def model(self, choice: Choice) -> Model:
+    def model(self, choice: ModelChoice) -> Model:
         """The model of a request; loads it if it is not there. Call it on the device's thread, after `check`.
 
         Raises:
             what `amodal.load` raises.
         """
-        given = choice.model_dump(exclude_defaults=True)
-        if not given:
+        if choice == ModelChoice():
             return self._default
-        key = json.dumps(given, sort_keys=True)
+        key = choice.model_dump_json()
         if key not in self._models:
-            default = dict(self.config.model)
-            for part in PARTS:  # an operator's options belong to the operator's choice
-                if given.get(part) not in (None, default.get(part)):
-                    default.pop(_options_of(part), None)
-            for part in PARTS:
-                own = {**default.get(_options_of(part), {}), **given.pop(_options_of(part), {})}
-                default[_options_of(part)] = own
-            self._models[key] = load(**{**default, **given})
+            self._models[key] = choice.over(self.config.model).load(self.config.device)
             while len(self._models) > self.config.limits.models:
                 self._models.popitem(last=False)
         self._models.move_to_end(key)
         return self._models[key]
 
-    def check(self, choice: Choice) -> None:
+    def check(self, choice: ModelChoice) -> None:
         """Refuse a bad choice before it costs anything. Only names of the registry, never a hub name or a folder; and no
         option that takes free text (paths, hub names): those are the operator's.
 
@@ -113,34 +114,56 @@ class Engine:
         """
         for part in PARTS:
             kind = f"{part}s"
-            name = getattr(choice, part)
-            if name is not None and name not in registry.names(kind):
+            name = choice.name_of(part)
+            if name is not None and registry.current(kind, name) not in registry.names(kind):
                 raise UnknownNameError(f"no {part} named {name!r}; {nearest(name, registry.names(kind))}")
             default = default_name(self.config, part, choice.method)
-            values = getattr(choice, _options_of(part))
+            values = choice.options_of(part)
             if not values:
                 continue
             cls = registry.find(kind, name or default).Options if (name or default) in registry.names(kind) else Options
             free = free_text(cls)
             for option in values:
                 if option in free:
-                    raise OptionError(
-                        f"option {option!r} is set by whoever runs the service (--set {part}.{option}=...)"
-                    )
+                    raise OptionError(f"option {option!r} is set by whoever runs the service ({part}.{option})")
             build_options(cls, values)
 
-    def visible(self, photo: OpenPhoto, request: VisibleRequest) -> Future[Any]:
-        """The best proposal for a prompt, soon. Raises PromptError and what `check` raises; Busy."""
+    def visible(self, photo: OpenPhoto, request: VisibleRequest) -> Future[list[Proposal]]:
+        """Visible masks for a prompt, soon: first what a completion begins with, then what a single click may mean instead.
+
+        Raises:
+            PromptError and what `check` raises; Busy.
+        """
         prompt = request.prompt(photo.size)
         self.check(request.model)
-        return self.desk.ask(lambda: photo.scene(self.model(request.model)).segment(prompt=prompt)[0])
+        if request.glance and (len(prompt.points) != 1 or prompt.box is not None or prompt.text is not None):
+            raise PromptError("a glance is for one click; leave `glance` out for other prompts")
+
+        def question() -> list[Proposal]:
+            scene = photo.scene(self.model(request.model))
+            if request.glance:
+                seen = scene.glance(prompt.points[0])
+                if seen is None:
+                    raise PromptError("this segmenter has no quick look at a click; ask again without `glance`")
+                return [seen]
+            found = [scene.segment(prompt=prompt)[0]]
+            if len(prompt.points) == 1 and prompt.box is None and prompt.text is None:
+                for other in scene.propose(prompt=prompt):
+                    if all(other.mask.iou(known.mask) < 0.95 for known in found):
+                        found.append(other)
+            return found
+
+        return self.desk.ask(question)
 
     def complete(self, owner: str, photo: OpenPhoto, request: CompleteRequest) -> Job:
         """Queue a completion. Raises PromptError and what `check` raises; Busy."""
         prompt = request.prompt(photo.size)
-        prompt.check(photo.size)
-        if request.samples > self.config.limits.samples:
-            raise PromptError(f"at most {self.config.limits.samples} samples a job here, got {request.samples}")
+        most = max(1, self.config.limits.sample_pixels // (photo.size[0] * photo.size[1]))
+        if request.samples > most:
+            raise PromptError(
+                f"at most {most} samples for a photo of {photo.size[1]} x {photo.size[0]}, got {request.samples}; "
+                "ask for fewer, or send a smaller photo"
+            )
         hides: Mask | None = None
         if request.occluder == "none":
             hides = Mask.from_array(np.zeros((1, 1), bool))
@@ -148,11 +171,13 @@ class Engine:
             hides = request.occluder.decode(photo.size, "occluder")
         self.check(request.model)
 
-        def work(tick: Tick) -> Any:
+        def work(progress: Progress) -> Any:
             scene = photo.scene(self.model(request.model))
             return self._named(
                 photo,
-                scene.complete(prompt=prompt, samples=request.samples, seed=request.seed, occluder=hides, tick=tick),
+                scene.complete(
+                    prompt=prompt, samples=request.samples, seed=request.seed, occluder=hides, progress=progress
+                ),
             )
 
         return self._submit(owner, Job("completion", work))
@@ -165,23 +190,27 @@ class Engine:
             raise PromptError("the visible mask is empty; it must mark the visible object")
         self.check(request.model)
 
-        def work(tick: Tick) -> Any:
+        def work(progress: Progress) -> Any:
             scene = photo.scene(self.model(request.model))
-            return self._named(photo, scene.repaint(visible, amodal, seed=request.seed, tick=tick))
+            return self._named(photo, scene.repaint(visible, amodal, seed=request.seed, progress=progress))
 
         return self._submit(owner, Job("repaint", work))
 
     def take_apart(self, owner: str, photo: OpenPhoto, request: LayersRequest) -> Job:
         """Queue the taking apart of the whole scene. Raises PromptError and what `check` raises; Busy."""
         prompts = None if request.objects is None else [thing.prompt(photo.size) for thing in request.objects]
-        for prompt in prompts or []:
-            prompt.check(photo.size)
+        if request.names is not None and len(request.names) != len(prompts or []):
+            raise PromptError(f"one name per object: got {len(request.names)} names and {len(prompts or [])} objects")
+        boxes = [prompt.mask.bits.size for prompt in prompts or [] if prompt.mask is not None]
+        if sum(boxes) > self.config.limits.sample_pixels:
+            raise PromptError(f"the {len(boxes)} masks cover {sum(boxes) / 1e6:.0f} megapixels together; send fewer")
         self.check(request.model)
 
-        def work(tick: Tick) -> Any:
-            from ..layers import take_apart
+        def work(progress: Progress) -> Any:
+            from ..pipeline.layers import take_apart
 
-            return take_apart(photo.scene(self.model(request.model)), prompts, seed=request.seed, tick=tick)
+            scene = photo.scene(self.model(request.model))
+            return take_apart(scene, prompts, names=request.names, seed=request.seed, progress=progress)
 
         return self._submit(owner, Job("layers", work))
 
@@ -199,6 +228,7 @@ class Engine:
             self.desk.counts["refused"] += 1
             raise Busy(f"{len(mine)} of your jobs are under way already; wait for one, or cancel one")
         job.owner = owner
+        job.on_end = lambda ended: self.jobs.weigh(ended.id, weight(ended.result))
         job.id = self.jobs.put(owner, job)
         try:
             self.desk.submit(job)
@@ -209,28 +239,20 @@ class Engine:
         return job
 
 
-def check_size(content: bytes, pixels: int) -> None:
-    """Refuse a photo by its header, before it is unpacked. Raises ImageError."""
-    import io
+def decode(content: bytes, pixels: int) -> Image:
+    """A picture (H, W, 3) of at most `pixels`; refused by its header, before it is unpacked.
 
-    from PIL import Image as PILImage
-    from PIL import UnidentifiedImageError
-
-    from ..errors import ImageError
-
-    try:
-        with PILImage.open(io.BytesIO(content)) as picture:
-            width, height = picture.size
-    except PILImage.DecompressionBombError as error:
-        raise ImageError(
-            f"the photo unpacks to more than {pixels / 1e6:.0f} megapixels; scale it down first"
-        ) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise ImageError("the upload is not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP, GIF)") from error
+    Raises:
+        ImageError: too large, damaged, or not a picture.
+    """
+    height, width = picture_size(content)
     if width * height > pixels:
         raise ImageError(
             f"the photo is {width} x {height}; at most {pixels / 1e6:.0f} megapixels here: scale it down first"
         )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an animation's first frame is taken, as everywhere
+        return read(content)
 
 
 def free_text(cls: type[Options]) -> set[str]:
@@ -246,10 +268,10 @@ def free_text(cls: type[Options]) -> set[str]:
 
 
 def catalogue(config: Config) -> dict[str, Any]:
-    """What a client may choose, JSON-ready: names with summary, licence and the JSON schema of their options."""
-    from ..errors import AmodalError
-
+    """What a client may choose, JSON-ready: names with summary, license, whether they work here (or `do`, the command
+    that would make it so), and the JSON schema of their options."""
     out: dict[str, Any] = {}
+    extras = requirements()
     for part in PARTS:
         kind = f"{part}s"
         rows = []
@@ -261,7 +283,11 @@ def catalogue(config: Config) -> dict[str, Any]:
             schema = cls.Options.model_json_schema()
             free = free_text(cls.Options)
             schema["properties"] = {k: v for k, v in schema.get("properties", {}).items() if k not in free}
-            about = {"summary": cls.summary, "licence": cls.licence, "memory": cls.memory, "extra": cls.extra}
+            about: dict[str, Any] = {"summary": cls.summary, "license": cls.license, "memory": cls.memory}
+            if issubclass(cls, Segmenter):
+                about["glance"] = cls.glance is not Segmenter.glance
+            own = name == config.model.name_of(part)  # the operator's choice is loaded already, whatever it was made of
+            about |= {"extra": cls.extra, **({"ready": True, "do": ""} if own else usable(kind, name, extras))}
             rows.append({"name": name, **about, "schema": schema, "weights": list(cls.weights)})
         out[kind] = {"default": default_name(config, part), "choices": rows}
     for row in out["methods"]["choices"]:
@@ -269,13 +295,9 @@ def catalogue(config: Config) -> dict[str, Any]:
     return out
 
 
-def default_name(config: Config, part: str, method: str | None = None) -> str:
+def default_name(config: Config, part: Part, method: str | None = None) -> str:
     """What a part is where a choice does not name it: the operator's, or amodal's own (for the inpainter, the method's)."""
-    own = cast("str | None", config.model.get(part))
+    own = config.model.name_of(part)
     if own is None and part == "inpainter":
         return registry.default_inpainter(method or default_name(config, "method"))
     return own or registry.DEFAULTS[f"{part}s"]
-
-
-def _options_of(part: str) -> str:
-    return "options" if part == "method" else f"{part}_options"

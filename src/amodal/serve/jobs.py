@@ -14,13 +14,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..errors import AmodalError, Cancelled
-from ..protocols import Tick
+from ..core.errors import AmodalError, Cancelled
+from ..plugins.protocols import Progress
 
 __all__ = ["Busy", "Desk", "Job"]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 log = logging.getLogger("amodal.serve")
+ENDING = "the service is shutting down"
 
 
 class Busy(AmodalError):
@@ -33,13 +34,13 @@ class Job:
 
     Attributes:
         kind: "completion", "repaint" or "layers".
-        work: called with a `tick`; returns the result.
+        work: called with a `progress`; returns the result.
         what, done, total: the step it is at.
         error: why it failed, for the user.
     """
 
     kind: str
-    work: Callable[[Tick], Any] | None
+    work: Callable[[Progress], Any] | None
     owner: str = ""
     id: str = ""
     state: State = "queued"
@@ -53,6 +54,8 @@ class Job:
     ended: float | None = None
     stop: str | None = None
     """Why it must stop, once it must."""
+    on_end: Callable[[Job], None] | None = None
+    """Called once, when nothing more will happen."""
     _listeners: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = field(default_factory=list)
 
     @property
@@ -113,6 +116,8 @@ class Desk:
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue. Raises Busy."""
         with self._wake:
+            if self._closed:
+                raise Busy(ENDING)
             if len(self._waiting) >= self.capacity:
                 self.counts["refused"] += 1
                 raise Busy(f"{self.capacity} jobs are waiting already; try again in a moment")
@@ -153,16 +158,22 @@ class Desk:
         """Length of the queue."""
         return len(self._waiting)
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Cancel everything and end the thread."""
+    def stop(self) -> None:
+        """Take no more work; tell everyone who waits that the service ends. The running job stops at its next step."""
         with self._wake:
             self._closed = True
-            for job in list(self._waiting):
-                self.cancel(job)
+            while self._waiting:
+                self._end(self._waiting.popleft(), "failed", ENDING)
             if self._running is not None:
-                self._running.stop = "the service is shutting down"
+                self._running.stop = ENDING
+                self._end(self._running, "failed", ENDING)
             self._wake.notify()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """`stop`, and wait for the thread."""
+        self.stop()
         self._thread.join(timeout)
+        self._answer_questions()
 
     def _loop(self) -> None:
         while True:
@@ -186,6 +197,9 @@ class Desk:
                 return
             if not answer.set_running_or_notify_cancel():
                 continue
+            if self._closed:
+                answer.set_exception(Busy(ENDING))
+                continue
             try:
                 answer.set_result(question())
             except BaseException as error:  # noqa: BLE001  it is the asker's
@@ -198,8 +212,10 @@ class Desk:
             other.changed()
         try:
             assert job.work is not None
-            self._tick(job, "", 0, 0)
-            job.result = job.work(lambda what, done, total: self._tick(job, what, done, total))
+            self._progress(job, "", 0, 0)
+            job.result = job.work(lambda what, done, total: self._progress(job, what, done, total))
+            if job.finished:  # the service ended meanwhile
+                job.result = None
             self._end(job, "done")
         except Cancelled as error:
             late = job.stop is not None and job.stop != "cancelled"
@@ -212,7 +228,7 @@ class Desk:
             log.exception("a job failed")
             self._end(job, "failed", "an internal error; the service's log has it")
 
-    def _tick(self, job: Job, what: str, done: int, total: int) -> None:
+    def _progress(self, job: Job, what: str, done: int, total: int) -> None:
         if job.started is not None and time.monotonic() - job.started > self.job_s:
             job.stop = f"it took longer than {self.job_s:g} seconds; use fewer steps or samples, or a smaller photo"
         if job.stop is not None:
@@ -222,8 +238,13 @@ class Desk:
         self._answer_questions()
 
     def _end(self, job: Job, state: State, error: str | None = None) -> None:
-        job.ended = time.monotonic()
-        job.error, job.state, job.work = error, state, None
-        self.counts[state] += 1
-        self.busy_s += job.seconds
+        with self._wake:
+            if job.finished:
+                return
+            job.ended = time.monotonic()
+            job.error, job.state, job.work = error, state, None
+            self.counts[state] += 1
+            self.busy_s += job.seconds
+        if job.on_end is not None:
+            job.on_end(job)
         job.changed()

@@ -1,4 +1,7 @@
-"""`/metrics` in Prometheus's text format."""
+"""`/metrics` in Prometheus's text format.
+
+Written without prometheus_client: the counters live where the work is done, and a collector of them would be as long as the text.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+
+from ..core.files import read_text
 
 __all__ = ["resident_bytes", "router"]
 
@@ -36,4 +41,4 @@ async def metrics(request: Request) -> Response:
 def resident_bytes() -> int:
     """Memory of this process; 0 where the system does not tell."""
     path = Path("/proc/self/statm")
-    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0
+    return int(read_text(path).split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..completion import Alternative, Completion
-from ..image import Image, encode_png
-from ..layers import Layers, zip_files
-from ..mask import Mask, SoftMask
+from ..core.completion import Alternative, Completion
+from ..core.image import Image, encode_png
+from ..core.mask import Mask
+from ..core.soft_mask import SoftMask
+from ..pipeline.layers import Layers, zip_files
 
-__all__ = ["TYPES", "describe", "file_of", "pack", "unpack"]
+__all__ = ["TYPES", "describe", "file_of", "pack", "unpack", "weight"]
 
 TYPES = {
     "png": "image/png",
@@ -30,7 +32,8 @@ COMPLETION: dict[str, Callable[[Completion], bytes]] = {
     "occluded.png": lambda done: encode_png(done.occluded.to_array(done.size)),
     "cutout.png": lambda done: encode_png(done.rgba),
     "overlay.png": lambda done: encode_png(done.overlay()),
-    "probability.png": lambda done: encode_png(np.rint(done.probability.values * 255).astype(np.uint8)),
+    "probability.png": lambda done: encode_png(np.rint(np.asarray(done.probability) * 255).astype(np.uint8)),
+    "certainty.png": lambda done: encode_png(np.rint(done.probability.values * 255).astype(np.uint8)),
     "result.json": lambda done: json.dumps(done.to_dict(), indent=1).encode(),
     "coco.json": lambda done: json.dumps(coco(done), indent=1).encode(),
 }
@@ -55,7 +58,7 @@ def file_of(result: Completion | Layers, name: str) -> bytes | None:
     numbered = re.fullmatch(r"(sample|object)-([0-9]{1,3})(\.mask)?\.png", name)
     if isinstance(result, Layers):
         if numbered and numbered[1] == "object" and not numbered[3] and 1 <= int(numbered[2]) <= len(result.objects):
-            return encode_png(result.objects[int(numbered[2]) - 1].rgba)
+            return encode_png(result.pieces[int(numbered[2]) - 1].rgba)
         return LAYERS[name](result) if name in LAYERS else None
     if numbered and numbered[1] == "sample" and int(numbered[2]) < len(result.samples):
         sample = result.samples[int(numbered[2])]
@@ -67,18 +70,26 @@ def file_of(result: Completion | Layers, name: str) -> bytes | None:
 
 def coco(done: Completion) -> dict[str, Any]:
     """One object in COCO's format: the amodal mask as segmentation, the visible mask beside it."""
-    x0, y0, x1, y1 = done.amodal.clip(done.size).box
     name = done.provenance.get("image", {}).get("file", "photo")
-    annotation = {
-        **{"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0},
-        "segmentation": done.amodal.to_rle(done.size),
-        "visible": done.visible.to_rle(done.size),
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": done.amodal.clip(done.size).area,
-        "occlusion_rate": round(done.occlusion_rate, 6),
-    }
     image = {"id": 1, "file_name": name, "width": done.size[1], "height": done.size[0]}
-    return {"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "object"}]}
+    return {"images": [image], "annotations": [done.to_coco()], "categories": [{"id": 1, "name": "object"}]}
+
+
+def weight(result: Completion | Layers | None) -> int:
+    """Bytes that a result takes, with the photo that it refers to."""
+    if result is None:
+        return 0
+    if isinstance(result, Layers):
+        return result.background.nbytes + result.rest.nbytes + sum(weight(thing) for thing in result.objects)
+    arrays: list[NDArray[Any]] = [
+        result.image,
+        result.rgba,
+        result.probability.values,
+        result.visible.bits,
+        result.amodal.bits,
+    ]
+    arrays += [array for sample in result.samples for array in (sample.rgba, sample.amodal.bits)]
+    return int(sum(array.nbytes for array in arrays))
 
 
 def pack(done: Completion) -> bytes:
@@ -90,6 +101,8 @@ def pack(done: Completion) -> bytes:
         "score": done.score,
         "samples": [{"amodal": s.amodal.to_dict(), "score": s.score} for s in done.samples],
         "probability_origin": list(done.probability.origin),
+        "probability_size": done.probability.size,
+        "probability_certain": done.probability.certain is not None,
         "provenance": done.provenance,
     }
     values = io.BytesIO()
@@ -115,7 +128,12 @@ def unpack(content: bytes, image: Image) -> Completion:
             Mask.from_dict(record["visible"]),
             Mask.from_dict(record["amodal"]),
             _rgba(archive.read("cutout.png")),
-            SoftMask(values, (record["probability_origin"][0], record["probability_origin"][1])),
+            SoftMask(
+                values,
+                (record["probability_origin"][0], record["probability_origin"][1]),
+                None if record["probability_size"] is None else tuple(record["probability_size"]),
+                Mask.from_dict(record["visible"]) if record["probability_certain"] else None,
+            ),
             samples,
             None if record["occluder"] is None else Mask.from_dict(record["occluder"]),
             record["score"],

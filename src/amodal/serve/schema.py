@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import PromptError
-from ..mask import Mask, Size
-from ..prompt import Prompt
+from ..core.errors import PromptError
+from ..core.mask import Mask, Size
+from ..core.prompt import Prompt
+from ..pipeline.choice import ModelChoice
+from .config import Limits
 
 __all__ = [
-    "Choice",
     "CompleteRequest",
     "ErrorAnswer",
     "JobAnswer",
@@ -20,6 +21,7 @@ __all__ = [
     "PromptFields",
     "RepaintRequest",
     "SceneAnswer",
+    "Visible",
     "VisibleAnswer",
     "VisibleRequest",
 ]
@@ -27,8 +29,6 @@ __all__ = [
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1, description="same seed, same answer")]
 Side = Annotated[int, Field(ge=0, le=100_000)]
-Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[str, Field(max_length=100)] | None
-Values = dict[Annotated[str, Field(max_length=64)], Scalar | Annotated[list[Scalar], Field(max_length=16)]]
 
 
 class Body(BaseModel):
@@ -51,13 +51,19 @@ class MaskField(Body):
         """The mask, checked against a photo of `size` (H, W) before a byte is unpacked.
 
         Raises:
-            PromptError: of another size; `beyond` admits three times the photo's sides.
+            PromptError: of another size; `beyond` admits what leaves the photo by at most its width and height.
             MaskError: malformed.
         """
         height, width = self.size
-        if beyond and height <= 3 * size[0] and width <= 3 * size[1]:
-            return Mask.from_dict(self.model_dump())
-        if (height, width) != size or self.origin != (0, 0):
+        if beyond:
+            x, y = self.origin
+            inside = -size[1] <= x and x + width <= 2 * size[1] and -size[0] <= y and y + height <= 2 * size[0]
+            if not inside or height * width > max(size[0] * size[1], Limits.canvas):
+                raise PromptError(
+                    f"the {what} mask is {width} x {height} pixels at {self.origin}, the photo {size[1]} x {size[0]}; it may "
+                    f"leave the photo by its width and height, and have {Limits.canvas / 1e6:.0f} megapixels"
+                )
+        elif (height, width) != size or self.origin != (0, 0):
             raise PromptError(
                 f"the {what} mask is {width} x {height} pixels, the photo {size[1]} x {size[0]}; they must be equal"
             )
@@ -67,6 +73,7 @@ class MaskField(Body):
 class PromptFields(Body):
     """What marks the object: as in `amodal.Prompt`."""
 
+    point: tuple[Number, Number] | None = Field(default=None, description="one click [x, y] on the object")
     points: list[tuple[Number, Number]] | None = Field(default=None, max_length=256, description="clicks [x, y]")
     labels: list[Literal[0, 1]] | None = Field(
         default=None, max_length=256, description="one per point: 1 on the object, 0 not"
@@ -78,35 +85,31 @@ class PromptFields(Body):
     def prompt(self, size: Size) -> Prompt:
         """Raises PromptError or MaskError."""
         mask = None if self.mask is None else self.mask.decode(size, "visible")
-        return Prompt.make(points=self.points, labels=self.labels, box=self.box, mask=mask, text=self.text)
-
-
-class Choice(Body):
-    """Which method, inpainter and segmenter, with their options; what is left out is the service's default."""
-
-    method: str | None = Field(default=None, max_length=64)
-    inpainter: str | None = Field(default=None, max_length=64)
-    segmenter: str | None = Field(default=None, max_length=64)
-    options: Values = Field(default_factory=dict, max_length=64)
-    inpainter_options: Values = Field(default_factory=dict, max_length=64)
-    segmenter_options: Values = Field(default_factory=dict, max_length=64)
+        prompt = Prompt.make(
+            point=self.point, points=self.points, labels=self.labels, box=self.box, mask=mask, text=self.text
+        )
+        prompt.check(size)
+        return prompt
 
 
 class VisibleRequest(PromptFields):
     """A prompt; the answer is the visible mask."""
 
-    model: Choice = Choice()
+    glance: bool = Field(
+        default=False, description="only a rough answer to one click, as a preview; for segmenters that say `glance`"
+    )
+    model: ModelChoice = ModelChoice()
 
 
 class CompleteRequest(PromptFields):
     """A prompt; the job's result is the whole object."""
 
-    samples: int = Field(default=1, ge=1, le=256)
+    samples: int = Field(default=1, ge=1, le=Limits.samples)
     seed: Seed = 0
     occluder: Literal["none"] | MaskField | None = Field(
         default=None, description='what hides the object; "none" says that nothing does; null leaves it to the method'
     )
-    model: Choice = Choice()
+    model: ModelChoice = ModelChoice()
 
 
 class RepaintRequest(Body):
@@ -115,15 +118,18 @@ class RepaintRequest(Body):
     visible: MaskField
     amodal: MaskField = Field(description="may leave the photo")
     seed: Seed = 0
-    model: Choice = Choice()
+    model: ModelChoice = ModelChoice()
 
 
 class LayersRequest(Body):
     """The objects to take apart; null finds them."""
 
     objects: list[PromptFields] | None = Field(default=None, min_length=1, max_length=50)
+    names: list[Annotated[str, Field(max_length=100)]] | None = Field(
+        default=None, max_length=50, description="of the layers, one per object"
+    )
     seed: Seed = 0
-    model: Choice = Choice()
+    model: ModelChoice = ModelChoice()
 
 
 class SceneAnswer(BaseModel):
@@ -135,13 +141,19 @@ class SceneAnswer(BaseModel):
     sha256_pixels: str
 
 
-class VisibleAnswer(BaseModel):
-    """The visible mask of a prompt."""
+class Visible(BaseModel):
+    """A visible mask."""
 
     mask: dict[str, Any] = Field(description="COCO RLE of the photo's size")
     score: float | None
     area: int
     box: list[int]
+
+
+class VisibleAnswer(Visible):
+    """The visible mask of a prompt: what a completion at this prompt begins with."""
+
+    others: list[Visible] = Field(description="what one click may mean instead (a part, a group); send one as `mask`")
 
 
 class JobAnswer(BaseModel):

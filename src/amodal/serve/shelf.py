@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..errors import AmodalError
+from ..core.errors import AmodalError
 
 __all__ = ["Gone", "Shelf"]
 
@@ -24,13 +24,14 @@ class Gone(AmodalError):
 @dataclass
 class _Entry(Generic[T]):
     owner: str
+    caller: str
     item: T
     cost: int
     used: float
 
 
 class Shelf(Generic[T]):
-    """Least recently used items give way. Thread-safe."""
+    """Items give way where there are too many: the least recently used of the caller who has most. Thread-safe."""
 
     def __init__(
         self,
@@ -57,16 +58,33 @@ class Shelf(Generic[T]):
         self.pinned = pinned
         self.clock = clock
         self._entries: OrderedDict[str, _Entry[T]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, owner: str, item: T, cost: int = 0) -> str:
-        """Keep an item; its id is 128 random bits."""
+    @property
+    def total(self) -> int:
+        """The sum of the items' costs."""
+        with self._lock:
+            return sum(entry.cost for entry in self._entries.values())
+
+    def put(self, owner: str, item: T, cost: int = 0, caller: str = "") -> str:
+        """Keep an item; its id is 128 random bits.
+
+        Args:
+            owner: who alone may `get` it.
+            item: what to keep.
+            cost: its share of the bound.
+            caller: on whose account it is until the owner asks for it; the owner by default. Callers who never show the
+                cookie that they got are one caller, however many sessions they open.
+        """
         key = secrets.token_urlsafe(16)
         with self._lock:
-            self._entries[key] = _Entry(owner, item, cost, self.clock())
+            for entry in self._entries.values():
+                if entry.owner == owner and not caller:  # the cookie has come back: the owner is a caller of their own
+                    entry.caller = owner
+            self._entries[key] = _Entry(owner, caller or owner, item, cost, self.clock())
             self._make_room()
         return key
 
@@ -77,15 +95,27 @@ class Shelf(Generic[T]):
             entry = self._entries.get(key)
             if entry is None or entry.owner != owner:
                 raise Gone(
-                    f"there is no such {self.what} (any more); results are kept for {self.keep_s / 60:.0f} minutes"
+                    f"there is no such {self.what} (any more); {self.what}s are kept for {self.keep_s / 60:.0f} minutes "
+                    "without use, and the oldest ones go first where there are too many"
                 )
-            entry.used = self.clock()
+            entry.used, entry.caller = self.clock(), owner
             self._entries.move_to_end(key)
             return entry.item
+
+    def weigh(self, key: str, cost: int) -> None:
+        """An item's cost is known now, or another one."""
+        with self._lock:
+            if key in self._entries:
+                self._entries[key].cost = cost
+                self._make_room(key)
 
     def drop(self, key: str, owner: str) -> None:
         """Remove an item. Raises Gone."""
         self.get(key, owner)
+        self.discard(key)
+
+    def discard(self, key: str) -> None:
+        """Remove an item if it is there still."""
         with self._lock:
             self._entries.pop(key, None)
 
@@ -99,14 +129,19 @@ class Shelf(Generic[T]):
         with self._lock:
             self._make_room()
 
-    def _make_room(self) -> None:
+    def _make_room(self, kept: str | None = None) -> None:
+        """Remove the old; then, until the bounds hold, what its caller can best do without; never `kept` or the newest."""
         old = self.clock() - self.keep_s
-        newest = next(reversed(self._entries), None)
-        for key, entry in list(self._entries.items()):
-            crowded = len(self._entries) > self.count or (
-                self.cost is not None and sum(e.cost for e in self._entries.values()) > self.cost
-            )
-            if (entry.used < old or (crowded and key != newest)) and not self.pinned(entry.item):
-                del self._entries[key]
-            elif entry.used >= old and not crowded:
-                break
+        free = {key: entry for key, entry in self._entries.items() if not self.pinned(entry.item)}
+        for key, entry in list(free.items()):
+            if entry.used < old:
+                del self._entries[key], free[key]
+        kept = kept or next(reversed(self._entries), None)
+        free.pop(kept or "", None)
+        while free and (many := len(self._entries) > self.count) | (self.cost is not None and self.total > self.cost):
+            share: Counter[str] = Counter()
+            for entry in self._entries.values():
+                share[entry.caller] += 1 if many else entry.cost
+            most = max(share[entry.caller] for entry in free.values())
+            key = next(key for key, entry in free.items() if share[entry.caller] == most)  # the least recently used
+            del self._entries[key], free[key]

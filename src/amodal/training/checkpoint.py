@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from ..errors import WeightsError
+from ..core.errors import WeightsError, reason_of
+from ..core.files import atomic_write
+from ..weights.tensors import read_torch
+from .run_folder import CHECKPOINT
 
-NAME = "checkpoint.pt"
+NAME = CHECKPOINT
 
 
 class CheckpointError(WeightsError):
@@ -24,17 +25,13 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: No room on the disk, or the folder cannot be written; the last checkpoint stays.
     """
-    temporary = folder / f".{NAME}.{os.getpid()}"
     try:
-        with temporary.open("wb") as f:
-            torch.save(state, f)
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(folder / NAME)
+        with atomic_write(folder / NAME) as file:
+            torch.save(state, file)
     except (OSError, RuntimeError) as e:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"cannot write a checkpoint to {folder}: {e}. The last good one is kept; free some space and resume."
+            f"no checkpoint could be written in {folder} ({reason_of(e)}). The last good one is kept; free some space and "
+            "repeat the run, which goes on"
         ) from None
 
 
@@ -48,9 +45,11 @@ def load(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise CheckpointError(f"no checkpoint in {folder}; give the folder of a run that amodal train made")
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError) as e:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {e}; it is damaged, start the run anew") from None
+        state = read_torch(path, mapped=False)
+    except WeightsError as e:
+        raise CheckpointError(f"cannot read the checkpoint: {e}; if no copy of it is left, start the run anew") from e
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of a run; start the run anew")
     return state
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,25 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 from torch.utils.data import DataLoader, Dataset
 
-from ..devices import pick_device
-from ..errors import AmodalError
+from ..core.errors import AmodalError, reason_of, reported
+from ..core.files import write_json
+from ..networks.onnx_export import read_tensors
+from ..runtime.devices import pick_device
+from ..weights.catalogue import embedded
+from ..weights.tensors import load_tensors
 from . import checkpoint
-from .recipe import Recipe, RecipeError
+from .recipe import RECORD, Recipe, RecipeError
+from .run_folder import cut_table
 from .schedule import Average, learning_rate
 from .task import BatchSource, Task
 
-__all__ = ["Trainer", "read_weights"]
+__all__ = ["Trainer", "read_shipped", "read_weights"]
+
+SHIPPED = "shipped"
+"""`run.init_from` for the weights that ship in the package."""
 
 
 class _Numbered(Dataset[Any]):
@@ -75,22 +86,35 @@ def read_weights(network: nn.Module, *paths: Path) -> None:
     """Load averaged weights (.safetensors, fp32 or fp16) into a network; several files' mean (Wortsman et al.: Model Soups).
 
     Raises:
-        CheckpointError: unreadable, or of another network.
+        WeightsError: unreadable, or of another network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     mean: dict[str, Tensor] = {}
     for path in paths:
-        try:
-            weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_file(path).items()}
-        except (OSError, SafetensorError) as error:
-            raise checkpoint.CheckpointError(f"cannot read the weights {path}: {error}") from None
+        weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_tensors(path).items()}
         checkpoint.check_fits(network, weights, str(path))
         for name, value in weights.items():
             whole = not value.is_floating_point()  # a count of batches: the last one's
             mean[name] = value if whole or name not in mean else mean[name] + value
     network.load_state_dict({k: v / len(paths) if v.is_floating_point() else v for k, v in mean.items()})
+
+
+def read_shipped(network: nn.Module, task: Task) -> None:
+    """Load what ships in the package into a network. Layers that do not ship keep their first values.
+
+    Raises:
+        RecipeError: no network of this task ships.
+        CheckpointError: the shipped one has other sizes than the recipe.
+    """
+    files: dict[str, tuple[str, str]] = getattr(task, "shipped", {})
+    if not files:
+        raise RecipeError('run.init_from = "shipped": no network of this task ships; name a file of weights')
+    weights = network.state_dict()
+    for name, (theirs, mine) in files.items():
+        for key, value in read_tensors(embedded(name)).items():
+            if key.startswith(theirs):
+                weights[mine + key.removeprefix(theirs)] = value
+    checkpoint.check_fits(network, weights, "the package")
+    network.load_state_dict(weights)
 
 
 class Trainer:
@@ -115,21 +139,33 @@ class Trainer:
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
         if run.threads and self.device.type == "cpu":
             torch.set_num_threads(run.threads)
+        # 1. The network, from chance, from what ships or from files; its average; compiled where that is wanted.
         torch.manual_seed(run.seed)
         self.network = task.network().to(self.device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        convert_conv2d_weight_memory_format(self.network, torch.channels_last)
         self.step = 0
-        if run.init_from:
+        if run.init_from == SHIPPED:
+            read_shipped(self.network, task)
+        elif run.init_from:
             read_weights(self.network, Path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema)
         if run.compile:
             for name in getattr(task, "compiled", ("",)):
                 self.network.get_submodule(name).compile()
+        # 2. Accelerate wraps loss and optimizer: gradients of several passes and processes are averaged.
         self.graded, self.optimizer = self.accelerator.prepare(_Graded(self.network, task), self._optimizer())
-        self.writer = _tensorboard(folder) if self.main else None
         if self.main:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "recipe.json").write_text(json.dumps(recipe.to_dict(), indent=1))
+            write_json(folder / RECORD, recipe.to_dict())
+
+    @cached_property
+    def writer(self) -> Any:
+        """Of TensorBoard's events, if it is installed; the first event makes its folder."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return SummaryWriter(str(self.folder / "tensorboard")) if self.main else None
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
@@ -137,24 +173,29 @@ class Trainer:
             every = self.network.parameters()
             return torch.optim.SGD(every, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
         rates: dict[str, float] = getattr(self.task, "rates", {})
+        # One group a pair of (factor of the rate, weight decay): vectors (biases, norms) do not decay.
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in self.network.named_parameters():
+            if not parameter.requires_grad:
+                continue
             factor = next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             new = {"params": [], "weight_decay": decay, "factor": factor}
             groups.setdefault((factor, -decay), new)["params"].append(parameter)
         ordered = [groups[key] for key in sorted(groups)]
-        return torch.optim.AdamW(ordered, lr=config.lr, fused=True)
+        return torch.optim.AdamW(ordered, lr=config.lr, betas=config.betas, fused=True)
 
     def resume(self) -> None:
         """Take up the run in `folder` where its checkpoint left it."""
         state = checkpoint.load(self.folder)
-        checkpoint.check_fits(self.network, state["network"], str(self.folder / checkpoint.NAME))
-        self.network.load_state_dict(state["network"])
-        self.average.network.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        self.step = int(state["step"])
+        path = self.folder / checkpoint.NAME
+        with reported(checkpoint.CheckpointError, f"{path} is not of this run, or damaged", "start the run anew"):
+            checkpoint.check_fits(self.network, state["network"], str(path))
+            self.network.load_state_dict(state["network"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"])
+            self.step = int(state["step"])
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights."""
@@ -170,8 +211,12 @@ class Trainer:
         }
         checkpoint.save(self.folder, state)
         weights = {k: v.contiguous() for k, v in self.average.network.state_dict().items()}
-        temporary = self.folder / ".weights.safetensors"
-        save_file(weights, temporary, metadata={"step": str(self.step), "task": self.recipe.task})
+        temporary = self.folder / ".weights.safetensors.part"  # what a kill leaves of it goes at the next start
+        save_file(
+            weights,
+            temporary,
+            metadata={"step": str(self.step), "task": self.recipe.task, **getattr(self.task, "facts", {})},
+        )
         temporary.replace(self.folder / "weights.safetensors")
 
     def train(self) -> dict[str, float]:
@@ -187,17 +232,22 @@ class Trainer:
         try:
             return self._train()
         except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise RecipeError(f"the network cannot be compiled here ({reason}); use run.compile=false") from error
+            raise RecipeError(
+                f"the network cannot be compiled here ({reason_of(error)}); use run.compile=false"
+            ) from error
 
     def _train(self) -> dict[str, float]:
         run = self.recipe.run
         metrics: dict[str, float] = {}
-        mark, first = time.monotonic(), self.step
+        # A step takes as many batches as gradients are accumulated over; sums are of the losses since the last log.
+        mark, first, began = time.monotonic(), self.step, self.step
         sums: dict[str, float] = {}
+        if self.main:
+            for name in ("log.csv", "validation.csv"):
+                cut_table(self.folder / name, self.step)
         stream = iter(self._batches())
         while batches := tuple(islice(stream, self.accelerator.gradient_accumulation_steps)):
-            parts = self._one(batches)
+            parts = self._one(batches) if self.step > began else self._begin(batches)
             self.step += 1
             for k, v in parts.items():
                 sums[k] = sums.get(k, 0.0) + v
@@ -211,12 +261,15 @@ class Trainer:
                 mark = time.monotonic()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+        if self.step > began and self.writer is not None:
+            self.writer.close()  # or its thread would go on writing, wherever this process is by then
         return metrics
 
     def _batches(self) -> DataLoader[Any]:
         run = self.recipe.run
         _one_thread()
         source = self.task.source(run.seed, run.batch)
+        # Batches have numbers, and process p of P takes every P-th: the numbers alone decide what is learnt.
         first, last = self.step * run.accumulate, run.steps * run.accumulate
         numbers = range(first + self.accelerator.process_index, last, self.accelerator.num_processes)
         workers: dict[str, Any] = {"prefetch_factor": 6, "multiprocessing_context": "fork"} if run.workers else {}
@@ -230,17 +283,26 @@ class Trainer:
             **workers,
         )
 
+    def _begin(self, batches: Sequence[tuple[int, tuple[Tensor, ...] | AmodalError]]) -> dict[str, float]:
+        """The first step, which shows whether the parts of a recipe fit each other."""
+        if self.recipe.run.compile:
+            return self._one(batches)
+        with reported(RecipeError, "the first step of training fails", "change run.batch, the sizes or the network"):
+            return self._one(batches)
+
     def _one(self, batches: Sequence[tuple[int, tuple[Tensor, ...] | AmodalError]]) -> dict[str, float]:
         """One optimizer step; the gradients of all `batches`, with those of the other processes, are averaged."""
         for _, batch in batches:
             if isinstance(batch, AmodalError):
                 raise batch
         config = self.recipe.optimizer
+        # 1. This step's rate, times each group's factor.
         rate = learning_rate(config, self.step, self.recipe.run.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("factor", 1.0)
         self.network.train()
         self.optimizer.zero_grad()
+        # 2. Gradients of all batches; the named parts of the loss are averaged to be logged.
         sums: dict[str, float] = {}
         for number, batch in batches:
             with self.accelerator.accumulate(self.graded):
@@ -248,7 +310,8 @@ class Trainer:
                 self.accelerator.backward(loss)
             for name, value in {"loss": loss, **parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(batches)
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip)
+        # 3. A step that is not finite is left out; the next one goes on.
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip or math.inf)
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update(self.network, self.step)
@@ -332,11 +395,3 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder / "tensorboard"))

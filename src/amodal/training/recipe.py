@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal
 
-from ..errors import OptionError, nearest
-from ..files import read_toml, toml_value
+from pydantic import Field
 
-T = TypeVar("T")
+from ..core.config import Batch, Count, Natural, Processes, Share, Weight, config, overlaid, read_sections, section
+from ..core.errors import OptionError, nearest
+from ..core.files import read_json
+
+__all__ = ["OptimizerConfig", "Recipe", "RecipeError", "RunConfig", "parse_recipe", "read_recipe", "recipe_of_run"]
+
+RECORD = "recipe.json"
+"""The recipe in a run's folder."""
 
 
-@dataclass(frozen=True)
+@config
 class RunConfig:
     """How long, how often and on what.
 
@@ -24,46 +30,37 @@ class RunConfig:
         accumulate: Passes whose gradients are averaged into one step; the effective batch is batch times accumulate.
         seed: Seed of weights and data.
         device: "auto", "cpu", "cuda", ...
-        precision: "fp32" or "bf16" (autocast).
+        precision: "bf16" means autocast.
         threads: Threads of the training process on a CPU; 0 leaves torch's choice.
         workers: Data processes.
         compile: Compile the network first (`torch.compile`; needs a C++ compiler). Takes a minute or two, then steps are faster.
         log_every, validate_every, checkpoint_every: In steps.
-        init_from: Weights (.safetensors) to start from; "" starts from scratch.
+        init_from: Weights (.safetensors) to start from; "shipped" for those in the package; "" starts from scratch.
     """
 
-    steps: int = 10_000
-    batch: int = 32
-    accumulate: int = 1
-    seed: int = 0
+    steps: Count = 10_000
+    batch: Batch = 32
+    accumulate: Count = 1
+    seed: Natural = 0
     device: str = "auto"
-    precision: str = "bf16"
-    threads: int = 0
-    workers: int = 1
+    precision: Literal["fp32", "bf16"] = "bf16"
+    threads: Processes = 0
+    workers: Processes = 1
     compile: bool = False
-    log_every: int = 50
-    validate_every: int = 1000
-    checkpoint_every: int = 500
+    log_every: Count = 50
+    validate_every: Count = 1000
+    checkpoint_every: Count = 500
     init_from: str = ""
 
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "bf16"):
-            raise RecipeError(f"run.precision must be fp32 or bf16, got {self.precision!r}")
-        for key in ("steps", "batch", "accumulate", "log_every", "validate_every", "checkpoint_every"):
-            if getattr(self, key) < 1:
-                raise RecipeError(f"run.{key} must be at least 1, got {getattr(self, key)}")
-        for key in ("seed", "workers", "threads"):
-            if getattr(self, key) < 0:
-                raise RecipeError(f"run.{key} must not be negative, got {getattr(self, key)}")
 
-
-@dataclass(frozen=True)
+@config
 class OptimizerConfig:
     """The optimizer, with warm-up and one of three schedules.
 
     Attributes:
-        name: "adamw", or "sgd" with momentum.
+        name: "sgd" is with momentum.
         momentum: Of "sgd".
+        betas: Of "adamw".
         lr: Peak learning rate.
         weight_decay: On weights with more than one dimension; with "sgd" on all, as the papers that use it do.
         warmup: Steps of linear warm-up.
@@ -73,31 +70,27 @@ class OptimizerConfig:
         cooldown: Steps of the trapezoid's end.
         milestones: Steps at which the rate drops.
         drop: What the rate is multiplied by there.
-        clip: Largest norm of the gradient.
-        ema: Decay of the moving average of the weights, which is what is validated and shipped.
+        clip: Largest norm of the gradient; 0 does not clip.
+        ema: Decay of the moving average of the weights, which is what is validated and shipped; 0 is no average.
     """
 
-    name: str = "adamw"
-    momentum: float = 0.9
-    lr: float = 1e-3
-    weight_decay: float = 0.02
-    warmup: int = 300
-    schedule: str = "cosine"
-    cooldown: int = 0
-    milestones: tuple[int, ...] = ()
-    drop: float = 0.1
-    clip: float = 1.0
-    ema: float = 0.999
-
-    def __post_init__(self) -> None:
-        for key, known in (("name", ("adamw", "sgd")), ("schedule", ("cosine", "trapezoid", "steps"))):
-            if getattr(self, key) not in known:
-                raise RecipeError(f"optimizer.{key} must be one of {', '.join(known)}, got {getattr(self, key)!r}")
+    name: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    lr: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    weight_decay: Weight = 0.02
+    warmup: Natural = 300
+    schedule: Literal["cosine", "trapezoid", "steps"] = "cosine"
+    cooldown: Natural = 0
+    milestones: tuple[Natural, ...] = ()
+    drop: Share = 0.1
+    clip: Weight = 1.0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parsed recipe. `data`, `network`, `loss` belong to the task, which parses them with `section`."""
+    """A parsed recipe. `data`, `network` and `loss` belong to the task, which parses them with `section`."""
 
     task: str
     run: RunConfig
@@ -115,74 +108,41 @@ class RecipeError(OptionError):
     """A recipe cannot be used."""
 
 
-def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a TOML recipe and apply `section.key=value` overrides (values in TOML syntax, bare words as text).
+def read_recipe(path: Path, settings: Iterable[str] | None = None) -> Recipe:
+    """Read a TOML recipe and lay `section.key=value` settings over it; see `amodal.core.config.read_sections`.
 
     Raises:
-        RecipeError: Unreadable file, unknown key (with the nearest known one), or a value of the wrong type.
+        OptionError: unreadable file, unknown key (with the nearest known one), or a value of the wrong type or out of its range.
     """
-    return parse_recipe(read_sections(path, overrides))
+    return parse_recipe(read_sections(path, settings or ()))
 
 
-def read_sections(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
-    """A TOML file with `section.key=value` overrides applied, as a plain dict. Raises RecipeError."""
-    raw = read_toml(path, RecipeError)
-    for item in overrides or []:
-        key, eq, value = item.partition("=")
-        if not eq:
-            raise RecipeError(f"--set takes section.key=value, got {item!r}")
-        place = raw
-        *parents, last = key.strip().split(".")
-        for name in parents:
-            place = place.setdefault(name, {})
-            if not isinstance(place, dict):
-                raise RecipeError(f"--set {key}: {name!r} is a value, not a section")
-        place[last] = toml_value(value)
-    return raw
+def recipe_of_run(folder: Path, settings: Iterable[str] | None = None) -> Recipe:
+    """The recipe that a run in `folder` was started with, with `section.key=value` settings laid over it.
+
+    Raises:
+        OptionError: no run there, or as `read_recipe`.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise RecipeError(f"no run in {folder}; give the folder of a run that amodal train made, or a recipe")
+    raw = read_json(path, RecipeError)
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path} is no recipe of a run; give the recipe itself")
+    return parse_recipe(overlaid(raw, settings or ()))
 
 
 def parse_recipe(raw: dict[str, Any]) -> Recipe:
-    """Recipe from a plain dict; raises RecipeError."""
-    check_keys(raw, [f.name for f in dataclasses.fields(Recipe)], "the recipe")
-    if not isinstance(raw.get("task"), str):
-        raise RecipeError('the recipe needs task = "NAME" at its top, such as task = "occamodal"')
-    run, optimizer = (
-        section(raw.get("run", {}), RunConfig, "run"),
-        section(raw.get("optimizer", {}), OptimizerConfig, "optimizer"),
-    )
-    rest = {k: raw.get(k, {}) for k in ("data", "network", "loss")}
-    for k, v in rest.items():
-        if not isinstance(v, dict):
-            raise RecipeError(f"[{k}] of the recipe must be a section, got {v!r}")
-    return Recipe(raw["task"], run, optimizer, **rest)
-
-
-def section(raw: Any, cls: type[T], name: str) -> T:
-    """One section of a recipe as the dataclass `cls`; unknown keys and wrong types raise RecipeError."""
-    if not isinstance(raw, dict):
-        raise RecipeError(f"[{name}] of the recipe must be a section, got {raw!r}")
-    hints = typing.get_type_hints(cls)
-    check_keys(raw, list(hints), f"section [{name}]")
-    return cls(**{k: _typed(v, hints[k], f"{name}.{k}") for k, v in raw.items()})
-
-
-def check_keys(raw: dict[str, Any], known: list[str], where: str) -> None:
-    """Raise RecipeError for the first key that is not known, naming the nearest."""
+    """Recipe from a plain dict; raises OptionError."""
+    known = [part.name for part in dataclasses.fields(Recipe)]
     for key in raw:
         if key not in known:
-            raise RecipeError(f"{where} has no key {key!r}; {nearest(key, known)}")
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    origin = typing.get_origin(hint)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        inner = typing.get_args(hint)[0]
-        return tuple(_typed(v, inner, name) for v in value)
-    if origin is dict and isinstance(value, dict):
-        return value
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    shown = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise RecipeError(f"{name} must be {shown}, got {value!r}")
+            raise RecipeError(f"the recipe has no key {key!r}; {nearest(key, known)}")
+    if not isinstance(raw.get("task"), str):
+        raise RecipeError('the recipe needs task = "NAME" at its top, such as task = "embedded"')
+    rest = {key: raw.get(key, {}) for key in ("data", "network", "loss")}
+    for key, value in rest.items():
+        if not isinstance(value, dict):
+            raise RecipeError(f"[{key}] of the recipe must be a section, got {value!r}")
+    run, optimizer = raw.get("run", {}), raw.get("optimizer", {})
+    return Recipe(raw["task"], section(run, RunConfig, "run"), section(optimizer, OptimizerConfig, "optimizer"), **rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ class BatchSource(Protocol):
 class Task(Protocol):
     """One network's training: how to build it, what it eats, what it must answer.
 
-    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate; and an attribute
-    `compiled`: names of the submodules that its loss calls, where that is not the network itself (see `run.compile`).
+    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate; an attribute
+    `compiled`: names of the submodules that its loss calls, where that is not the network itself (see `run.compile`); an
+    attribute `facts`: strings by name that go into the metadata of its weights files; and an attribute `shipped`: names in
+    weights.toml to what their tensors' names begin with, in the file and in the network (see `run.init_from`).
     """
 
     def network(self) -> nn.Module:
@@ -45,6 +47,11 @@ class Task(Protocol):
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """Metrics on the fixed sets with the averaged weights, and a sheet of pictures (H, W, 3) RGB."""
         ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A task whose network ships in another form than the run's `weights.safetensors`."""
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
         """Write the averaged network (on the CPU) as the files that ship; returns their paths."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ...core.options import Options
 from ...networks.onnx_session import open_session
-from ...options import Options
-from ...parallel import overlapped
-from ...protocols import Inpainter, Sampling, Tick, no_tick
-from ...weights import embedded
+from ...plugins.protocols import Inpainter, Progress, Sampling, no_progress
+from ...runtime.parallel import overlapped
+from ...weights.catalogue import embedded
 from ..leak import sample, weight_map
 from .schedule import CosineSteps
 
@@ -41,18 +41,20 @@ class Pocket(Inpainter):
     """A pixel-space diffusion network of 128 x 128 pixels, trained to complete objects and to fill photographs."""
 
     name: ClassVar[str] = "pocket"
-    summary: ClassVar[str] = "the embedded diffusion inpainter, 128 px; no GPU, no download, no torch"
+    summary: ClassVar[str] = (
+        "draws objects for the tuning-free method, 128 px; no GPU, no download, no torch; paints no pixels"
+    )
+    license: ClassVar[str] = "Apache-2.0"
     Options: ClassVar[type[Options]] = PocketOptions
     memory: ClassVar[str] = "about 300 MB"
     weights: ClassVar[tuple[str, ...]] = ("pocket-inpainter",)
+    paints: ClassVar[bool] = False  # grain: it was trained to get shapes right
     size = 128
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         own = self.options.weights
         self._path = Path(own) if own else embedded("pocket-inpainter")
-        self._lock = threading.Lock()
-        self._session: Any = None
         self.default_sampling = Sampling(self.options.steps)
 
     def paint(
@@ -61,7 +63,7 @@ class Pocket(Inpainter):
         areas: NDArray[np.float32],
         seeds: Sequence[int],
         sampling: Sampling,
-        tick: Tick = no_tick,
+        progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
         out = np.empty(conditions.shape, np.float32)
         steps = CosineSteps(sampling.steps, sampling.strength).steps
@@ -71,15 +73,15 @@ class Pocket(Inpainter):
         def step_done() -> None:
             nonlocal done
             done += 1
-            tick("step", done, total)
+            progress("step", done, total)
 
         for first in chunks:
             part = slice(first, first + self.options.batch)
             out[part] = self._paint(conditions[part], areas[part], seeds[part], sampling, step_done)
         return out
 
-    def _paint(self, conditions: Array, areas: Array, seeds: Sequence[int], sampling: Sampling, tick: Any) -> Array:
-        session = self._open()
+    def _paint(self, conditions: Array, areas: Array, seeds: Sequence[int], sampling: Sampling, progress: Any) -> Array:
+        session = self._session
         known = np.ascontiguousarray(np.clip(conditions, -1, 1).transpose(0, 3, 1, 2), np.float32)
         area = np.ascontiguousarray(areas[:, None], np.float32)
         noise = np.stack([np.random.default_rng(seed).standard_normal(known.shape[1:], np.float32) for seed in seeds])
@@ -92,11 +94,15 @@ class Pocket(Inpainter):
             rows = [{k: v[i : i + 1] for k, v in feed.items()} for i in range(len(latent))]
             return np.concatenate(list(overlapped(lambda row: session.run(None, row)[0], rows)))
 
-        picture = sample(predict, schedule, known, noise, weight_map(area, sampling.leak), tick)
-        return np.asarray(np.clip(picture, -1, 1).transpose(0, 2, 3, 1), np.float32)
+        def upright(picture: Array) -> Array:
+            return np.asarray(np.clip(picture, -1, 1).transpose(0, 2, 3, 1), np.float32)
 
-    def _open(self) -> Any:
-        with self._lock:
-            if self._session is None:
-                self._session = open_session(str(self._path))
-            return self._session
+        def shown(step: int, latent: Array) -> None:
+            if sampling.watch is not None:
+                sampling.watch(seeds, step, upright(latent))
+
+        return upright(sample(predict, schedule, known, noise, weight_map(area, sampling.leak), progress, shown))
+
+    @cached_property
+    def _session(self) -> Any:
+        return open_session(str(self._path))

@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...crop import Crop
-from ...image import Image
-from ...mask import Mask
-from ...networks.resnet import MEAN, STD
-from .network import normalise
+from ...core.crop import Crop
+from ...core.image import Image
+from ...core.mask import Mask
+from ...networks.resnet import MEAN, STD, normalise
 
 __all__ = ["PartialConv", "PartialConvUNet", "complete_content"]
 
@@ -107,7 +106,7 @@ class PartialConvUNet(nn.Module):
 
 
 def complete_content(
-    network: nn.Module, image: Image, visible: Mask, amodal: Mask, crop: Crop, widen: int = 5
+    network: nn.Module, image: Image, visible: Mask, amodal: Mask, crop: Crop, widen: int = 5, category: int = 1
 ) -> NDArray[np.uint8]:
     """The picture of the whole object in a crop: occluded pixels from PCNet-C, the photograph elsewhere.
 
@@ -119,6 +118,7 @@ def complete_content(
         crop: the window, with the network's size.
         widen: side of the square by which the occluded mask is dilated at the network's size, so that no rim of the
             occluder is taken for the object; 5 in the paper's demos.
+        category: value of the mask channel on the visible object.
 
     Returns:
         (side, side, 3) uint8 RGB, whose top-left pixel is the image's pixel `crop.origin`.
@@ -128,14 +128,14 @@ def complete_content(
     device = next(network.parameters()).device
     window = Crop(crop.origin, crop.side, crop.side).image(image)
     small = cv2.resize(window, (crop.size, crop.size), interpolation=cv2.INTER_CUBIC)
-    seen = cv2.resize(visible.crop(crop.box).astype(np.float32), (crop.size, crop.size)) > 0.5
-    hole = crop.bits(amodal) & ~seen
+    seen = crop.bits(visible, linear=True)
+    hole = crop.bits(amodal, linear=True) & ~seen
     if widen:
         hole = cv2.dilate(hole.astype(np.uint8), np.ones((widen, widen), np.uint8)).astype(bool)
     with torch.inference_mode():
         rgb = normalise(torch.from_numpy(small[None]).to(device))
         known = torch.from_numpy(~hole).to(device).float()[None, None]
-        given = torch.from_numpy(seen).to(device).float()[None, None]
+        given = torch.from_numpy(seen).to(device).float()[None, None] * category
         made = network(torch.cat([rgb * known, given], dim=1), known.expand(-1, 4, -1, -1))
         painted = (made[0].cpu().permute(1, 2, 0) * torch.tensor(STD) + torch.tensor(MEAN)).numpy() * 255
     filled = np.where(hole[..., None], np.clip(painted, 0, 255), small).astype(np.uint8)

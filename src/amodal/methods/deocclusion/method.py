@@ -8,18 +8,19 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import ordering
-from ...crop import Crop
-from ...devices import pick_device
-from ...errors import OptionError
-from ...image import Image
-from ...mask import Mask, SoftMask, union
-from ...options import Options
-from ...protocols import Context, Guess, Job, Method, Tick, frame_of, no_tick
-from ...scene_masks import read_scene
-from .options import AsbuOptions, DeocclusionOptions
+from ...core.crop import Crop
+from ...core.errors import MissingOptionError
+from ...core.image import Image
+from ...core.mask import Mask, union
+from ...core.options import Options
+from ...core.soft_mask import SoftMask
+from ...data.scene_masks import read_scene
+from ...pipeline import order as ordering
+from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of, no_progress
+from ...runtime.devices import pick_device
+from .options import AsbuOptions, CropOptions, DeocclusionOptions
 
-__all__ = ["Asbu", "Deocclusion", "clip_guess", "load_weights"]
+__all__ = ["Asbu", "Deocclusion", "clip_prediction", "load_weights", "mask_value"]
 
 RELEASE = "the authors' release on github.com/XiaohangZhan/deocclusion"
 
@@ -33,14 +34,16 @@ class Deocclusion(Method):
 
     name: ClassVar[str] = "deocclusion"
     summary: ClassVar[str] = "PCNet-M: completes under the named occluder or under the other objects' masks (scene=)"
+    license: ClassVar[str] = "Apache-2.0"
     Options: ClassVar[type[Options]] = DeocclusionOptions
     paper: ClassVar[str] = "Zhan et al., Self-Supervised Scene De-occlusion, CVPR 2020"
     memory: ClassVar[str] = "3.4 million parameters; runs on a CPU"
     extra: ClassVar[str] = "diffusion"
+    takes_unseen: ClassVar[bool] = True
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
-        self.network, self.digest = load_weights(self.name, self.options.weights, device)
+        self.network = load_weights(self.name, self.options.weights, device)
         self.content = None
         if self.options.content_weights:
             from ...networks.checkpoints import read_checkpoint
@@ -48,42 +51,46 @@ class Deocclusion(Method):
             from .content import PartialConvUNet
 
             _, tensors = read_checkpoint(self.options.content_weights)
+            tensors = {name: value for name, value in tensors.items() if not name.startswith("critic.")}
             widths = [len(tensors[name]) for name in sorted(tensors) if name.endswith("conv.input_conv.weight")]
             network = PartialConvUNet(widths=widths[len(widths) // 2 :]) if widths else PartialConvUNet()
             fit_state(network, tensors, self.options.content_weights)
             self.content = network.to(pick_device(device)).eval()
 
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "weights_sha256": self.digest}
-
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
         scene = read_scene(self.options.scene, frame_of(image))[1] if self.options.scene else []
         erasers = []
-        for job in jobs:
-            if job.occluder is not None or not scene:
-                erasers.append(job.occluder or Mask.from_array(np.zeros((1, 1), bool)))
+        for request in requests:
+            if request.occluder is not None or not scene:
+                erasers.append(request.occluder or Mask.from_array(np.zeros((1, 1), bool)))
                 continue
             # The object itself is usually in the scene: what mostly coincides with it is it.
-            masks = [job.visible, *(mask for mask in scene if mask.iou(job.visible) < 0.5)]
-            erasers.append(self.erasers(masks, self.order(masks, context.tick), [0])[0])
-        return [[guess] for guess in self.fill(image, [job.visible for job in jobs], erasers, context.tick)]
+            near = [request, *(Request(mask) for mask in scene if mask.iou(request.visible) < 0.5)]
+            masks = [other.visible for other in near]
+            erasers.append(self.erasers(masks, self.order(near, context.progress), [0])[0])
+        return [[prediction] for prediction in self.fill(image, requests, erasers, context.progress)]
 
     def complete_scene(
-        self, image: Image, visible: Sequence[Mask], tick: Tick = no_tick
-    ) -> tuple[ordering.Order, list[Guess]]:
-        """All objects of a picture from their visible masks alone: the recovered order, and one guess per object.
+        self, image: Image, requests: Sequence[Request], progress: Progress = no_progress
+    ) -> tuple[ordering.Order, list[Prediction]]:
+        """All objects of a picture from their visible masks alone: the recovered order, and one prediction per object.
+
+        This is how the paper evaluates: the order first, then each object under the union of everything in front of it.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            visible: non-empty, inside the frame.
-            tick: progress, by pairs and objects.
+            requests: all objects of the picture, with visible masks inside the frame; what they say of occluders is not used.
+            progress: called once per pair and per object.
         """
-        order = self.order(visible, tick)
-        return order, self.fill(image, visible, self.erasers(visible, order, range(len(visible))), tick)
+        order = self.order(requests, progress)
+        visible = [request.visible for request in requests]
+        return order, self.fill(image, requests, self.erasers(visible, order, range(len(requests))), progress)
 
-    def order(self, visible: Sequence[Mask], tick: Tick = no_tick) -> ordering.Order:
-        """Who is in front of whom, by the rule of the option `order`; see `amodal.ordering`."""
-        how = self.options
+    def order(self, requests: Sequence[Request], progress: Progress = no_progress) -> ordering.Order:
+        """Who is in front of whom, by the rule of the option `order`; see `amodal.pipeline.order`."""
+        how, visible = self.options, [request.visible for request in requests]
         if how.order == "area":
             return ordering.order_by_area(visible)
         if how.order == "y-axis":
@@ -99,7 +106,8 @@ class Deocclusion(Method):
             enlarge=how.enlarge,
             margin=how.margin,
             batch=how.batch,
-            tick=tick,
+            values=[mask_value(request, how) for request in requests],
+            progress=progress,
         )
 
     def erasers(self, visible: Sequence[Mask], order: ordering.Order, wanted: Sequence[int]) -> list[Mask]:
@@ -111,36 +119,54 @@ class Deocclusion(Method):
             chosen.append(union(visible[other] for other in others))
         return chosen
 
-    def predict(self, visible: NDArray[np.bool_], eraser: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Amodal probability of crops; (N, S, S) each. This is the `Completer` of `amodal.ordering`."""
+    def predict(self, visible: NDArray[Any], eraser: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Amodal probability of crops; (N, S, S) each. This is the `Completer` of `amodal.pipeline.order`."""
         from .network import probabilities
 
         return probabilities(self.network, "pcnet-m", visible, eraser)
 
-    def fill(self, image: Image, visible: Sequence[Mask], erasers: Sequence[Mask], tick: Tick) -> list[Guess]:
+    def fill(
+        self, image: Image, requests: Sequence[Request], erasers: Sequence[Mask], progress: Progress
+    ) -> list[Prediction]:
         """Complete visible masks under their erasers."""
         how = self.options
-        guesses: list[Guess] = []
-        for start in range(0, len(visible), how.batch):
-            masks, hides = visible[start : start + how.batch], erasers[start : start + how.batch]
-            crops = [Crop.around(mask.box, how.input_size, enlarge=how.enlarge, margin=how.margin) for mask in masks]
-            given = np.stack([crop.bits(mask) for crop, mask in zip(crops, masks, strict=True)])
-            eraser = np.stack([crop.bits(mask) for crop, mask in zip(crops, hides, strict=True)])
-            for crop, mask, hidden, values in zip(crops, masks, hides, self.predict(given, eraser), strict=True):
+        predictions: list[Prediction] = []
+        for start in range(0, len(requests), how.batch):
+            part, hides = requests[start : start + how.batch], erasers[start : start + how.batch]
+            crops = [
+                Crop.around(request.place, how.input_size, enlarge=how.enlarge, margin=how.margin) for request in part
+            ]
+            # Crops (N, S, S): what lies under the eraser is not visible, whatever the masks say (predicted ones overlap).
+            eraser = np.stack([crop.bits(mask, linear=True) for crop, mask in zip(crops, hides, strict=True)])
+            given = (
+                np.stack([crop.bits(request.visible, linear=True) for crop, request in zip(crops, part, strict=True)])
+                & ~eraser
+            )
+            value = np.array([mask_value(request, how) for request in part], np.float32)[:, None, None]
+            for crop, request, occluded, values in zip(
+                crops, part, hides, self.predict(given * value, eraser), strict=True
+            ):
                 bits = (values > how.threshold).astype(np.float32)
-                guess = Guess(crop.mask_back(bits), probability=crop.soft_back(values), occluder=hidden or None)
-                guesses.append(self.paint(image, mask, guess if how.beyond_frame else clip_guess(guess, image), crop))
-            tick("object", len(guesses), len(visible))
-        return guesses
+                prediction = Prediction(
+                    crop.mask_back(bits), probability=crop.soft_back(values), occluder=occluded or None
+                )
+                predictions.append(
+                    self.paint(
+                        image, request, prediction if how.beyond_frame else clip_prediction(prediction, image), crop
+                    )
+                )
+            progress("object", len(predictions), len(requests))
+        return predictions
 
-    def paint(self, image: Image, visible: Mask, guess: Guess, crop: Crop) -> Guess:
+    def paint(self, image: Image, request: Request, prediction: Prediction, crop: Crop) -> Prediction:
         """With PCNet-C's picture, if its weights are given."""
         if self.content is None:
-            return guess
+            return prediction
         from .content import complete_content
 
-        picture = complete_content(self.content, image, visible, guess.amodal, crop)
-        return Guess(guess.amodal, picture, crop.origin, guess.probability, guess.occluder)
+        value = mask_value(request, self.options)
+        picture = complete_content(self.content, image, request.visible, prediction.amodal, crop, category=value)
+        return Prediction(prediction.amodal, picture, crop.origin, prediction.probability, prediction.occluder)
 
 
 class Asbu(Deocclusion):
@@ -153,46 +179,60 @@ class Asbu(Deocclusion):
         "Nguyen and Todorovic, A Weakly Supervised Amodal Segmenter with Boundary Uncertainty Estimation, ICCV 2021"
     )
 
-    def predict(self, visible: NDArray[np.bool_], eraser: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def predict(self, visible: NDArray[Any], eraser: NDArray[np.bool_]) -> NDArray[np.float32]:
         """ASBU's mean; see `Deocclusion.predict`."""
         from .network import probabilities
 
         return probabilities(self.network, "asbu" if self.options.boundary else "asbu-eraser", visible, eraser)
 
 
-def load_weights(method: str, weights: str, device: str, **more: Any) -> tuple[Any, str]:
-    """A mask network of the family with its weights, ready to predict, and the SHA-256 of their file.
+def load_weights(method: str, weights: str, device: str, final_skip: bool = True) -> Any:
+    """A mask network of the family with its weights, ready to predict.
 
     Raises:
-        OptionError: no weights are named; says where there are some.
+        MissingOptionError: no weights are named; says where there are some.
         WeightsError: absent, damaged, or made for another network.
     """
     if not weights:
-        raise OptionError(
-            f"{method} needs its weights: --set weights=FILE, from {RELEASE} or from amodal train recipes/{method}.toml"
+        raise MissingOptionError(
+            f"{method} needs its weights: a file of {RELEASE}, or of amodal train recipes/{method}.toml", "weights=FILE"
         )
     from ...networks.checkpoints import read_checkpoint
+    from ...networks.picture_unet import PictureUNet, picture_unet_layout
     from ...networks.unet import MaskUNet
-    from ...weights import fit_state, sha256
+    from ...weights import fit_state
     from .network import SingleStageNet, widths_of
 
-    path, tensors = read_checkpoint(weights)
+    _, tensors = read_checkpoint(weights)
     widths = widths_of(tensors)
+    six = picture_unet_layout(tensors)
+    if method == "deocclusion-single" and six:
+        deep = PictureUNet(1, **six)
+        fit_state(deep, tensors, f"{weights} for {method}")
+        return deep.to(pick_device(device)).eval()
     if method == "deocclusion-single":
-        network: Any = SingleStageNet(**widths, **more)
+        network: Any = SingleStageNet(**widths, final_skip=final_skip)
     else:
-        network = MaskUNet(2, **{name: value for name, value in widths.items() if name == "widths"}, **more)
+        widths.pop("image_widths", None)
+        network = MaskUNet(2, **widths, final_skip=final_skip)
     fit_state(network, tensors, f"{weights} for {method}")
-    return network.to(pick_device(device)).eval(), sha256(path)
+    return network.to(pick_device(device)).eval()
 
 
-def clip_guess(guess: Guess, image: Image) -> Guess:
-    """The guess without what lies outside of the picture."""
+def mask_value(request: Request, options: CropOptions) -> int:
+    """What the mask channel holds on a visible object: the option `category`, else the object's category number, else 1."""
+    return options.category or request.category or 1
+
+
+def clip_prediction(prediction: Prediction, image: Image) -> Prediction:
+    """The prediction without what lies outside of the picture."""
     height, width = frame_of(image)
-    soft = guess.probability
+    soft = prediction.probability
     if soft is not None:
         x0, y0, x1, y1 = soft.box
         box = (max(0, x0), max(0, y0), min(width, x1), min(height, y1))
         soft = SoftMask(soft.crop(box), box[:2])
-    amodal = guess.amodal.clip((height, width))
-    return Guess(amodal, guess.picture, guess.picture_origin, soft, guess.occluder, guess.score)
+    amodal = prediction.amodal.clip((height, width))
+    return Prediction(
+        amodal, prediction.picture, prediction.picture_origin, soft, prediction.occluder, prediction.score
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,16 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...networks.resnet import MEAN, STD, ResNet18
-from ...networks.unet import MaskUNet
+from ...networks.resnet import ResNet18, normalise
+from ...networks.unet import MaskUNet, boundary, in_turn
 
 __all__ = [
     "Kind",
     "SingleStageNet",
     "asbu_parts",
-    "boundary",
     "mask_inputs",
-    "normalise",
     "probabilities",
     "single_probabilities",
     "widths_of",
@@ -53,12 +51,6 @@ class SingleStageNet(MaskUNet):
         return super().forward(x, self.image_encoder(image))
 
 
-def boundary(visible: Tensor, eraser: Tensor) -> Tensor:
-    """ASBU's occlusion boundary: where both, grown by a 5x5 square, meet. (B, 1, S, S) float of 0 and 1, as its inputs."""
-    grown = [F.max_pool2d(mask, 5, stride=1, padding=2) for mask in (visible, eraser)]
-    return grown[0] * grown[1]
-
-
 def mask_inputs(kind: Kind, visible: Tensor, eraser: Tensor) -> Tensor:
     """The network's two input channels (B, 2, S, S) from visible mask and eraser, (B, 1, S, S) float each."""
     return torch.cat([visible, boundary(visible, eraser) if kind == "asbu" else eraser], dim=1)
@@ -70,9 +62,10 @@ def asbu_parts(output: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def probabilities(
-    network: nn.Module, kind: Kind, visible: NDArray[np.bool_], eraser: NDArray[np.bool_]
+    network: nn.Module, kind: Kind, visible: NDArray[Any], eraser: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Amodal probability of crops: visible masks and erasers (N, S, S) bool to (N, S, S) float32."""
+    """Amodal probability of crops: visible masks (N, S, S), bool or with the category number on the object, and erasers
+    (N, S, S) bool to (N, S, S) float32."""
     device = next(network.parameters()).device
     given, hides = (torch.from_numpy(bits).to(device).float()[:, None] for bits in (visible, eraser))
 
@@ -81,13 +74,12 @@ def probabilities(
         made: Tensor = output.softmax(dim=1)[:, 1] if kind == "pcnet-m" else asbu_parts(output)[0]
         return made
 
-    return _in_turn(run, mask_inputs(kind, given, hides))
+    return in_turn(run, mask_inputs(kind, given, hides))
 
 
-def single_probabilities(
-    network: nn.Module, visible: NDArray[np.bool_], images: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Amodal probability of crops by a `SingleStageNet`: masks (N, S, S) bool and RGB (N, S, S, 3) uint8 to (N, S, S)."""
+def single_probabilities(network: nn.Module, visible: NDArray[Any], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Amodal probability of crops by a `SingleStageNet`: masks (N, S, S), bool or with the category number on the object,
+    and RGB (N, S, S, 3) uint8 to (N, S, S) float32."""
     device = next(network.parameters()).device
     given = torch.from_numpy(visible).to(device).float()[:, None]
 
@@ -95,25 +87,7 @@ def single_probabilities(
         made: Tensor = network(x, rgb).softmax(dim=1)[:, 1]
         return made
 
-    return _in_turn(run, given, normalise(torch.from_numpy(images).to(device)))
-
-
-def _in_turn(run: Callable[..., Tensor], *inputs: Tensor) -> NDArray[np.float32]:
-    """Run a batch: on a CPU one by one, where batches gain nothing and change the last bits of a crop's numbers."""
-    with torch.inference_mode():
-        if inputs[0].device.type == "cpu" and len(inputs[0]) > 1:
-            made = torch.cat([run(*(part[k : k + 1] for part in inputs)) for k in range(len(inputs[0]))])
-        else:
-            made = run(*inputs)
-        values: NDArray[np.float32] = made.float().cpu().numpy()
-    return values
-
-
-def normalise(images: Tensor) -> Tensor:
-    """RGB (N, S, S, 3) uint8 to (N, 3, S, S) float32 on its device, by ImageNet's mean and deviation."""
-    scaled = images.permute(0, 3, 1, 2).float() / 255
-    mean, deviation = (torch.tensor(values, device=images.device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (scaled - mean) / deviation
+    return in_turn(run, given, normalise(torch.from_numpy(images).to(device)))
 
 
 def widths_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ...options import Options
+from ...core.options import Options
 
 __all__ = ["AsbuOptions", "CropOptions", "DeocclusionOptions", "SingleStageOptions"]
 
@@ -26,6 +26,13 @@ class CropOptions(Options):
         description="least side of the crop over those of the visible box; 1.5 in the authors' demos",
     )
     batch: int = Field(8, ge=1, le=256, description="crops that pass the network together; on a CPU always one")
+    category: int | None = Field(
+        None,
+        ge=1,
+        le=32767,
+        description="value of the mask channel on the object; none: the category number where the data set tells it (KINS), "
+        "else 1 (COCO-A)",
+    )
     beyond_frame: bool = Field(
         False, description="keep what the network draws outside of the picture; the paper cuts it"
     )

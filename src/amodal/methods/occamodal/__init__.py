@@ -1,1 +1,1 @@
-"""OccAmodal (Zhan et al., section 4.1): an occluder predictor and an amodal predictor, trained and shipped by this project."""
+"""OccAmodal as published (Zhan et al., section 4.1): an occluder predictor, then an amodal predictor; for weights of one's own."""

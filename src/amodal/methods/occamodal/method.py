@@ -1,208 +1,129 @@
-"""`occamodal`: the embedded default. One compact network, trained here, finds the occluder and completes the mask."""
+"""The method of the paper: OccAmodal's two stages with weights that `amodal train` made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...image import Image
-from ...mask import Mask, SoftMask
-from ...networks.onnx_session import open_session
-from ...options import Options
-from ...parallel import overlapped
-from ...protocols import Context, Guess, Job, Method
-from ...weights import embedded
-from .inference import Look, Runner, predict
+from ...core.crop import Crop
+from ...core.errors import MissingOptionError, WeightsError
+from ...core.image import Image
+from ...core.mask import Mask
+from ...core.options import Options
+from ...plugins.protocols import Context, Method, Prediction, Request, frame_of
+from ...runtime.devices import pick_device
 
-__all__ = ["OccAmodal", "OccAmodalOptions", "amodal_mask"]
+if TYPE_CHECKING:
+    from .network import TwoStageOccAmodal
 
-WEIGHTS = "occamodal"
-NEGLIGIBLE = 0.05
-"""Less probable pixels do not count in the expected IoU."""
+__all__ = ["OccAmodal", "OccAmodalOptions", "two_stage_probabilities"]
 
 
 class OccAmodalOptions(Options):
-    """Options of OccAmodal. The defaults were chosen on the development sets; see docs/model-card.md."""
+    """Options of OccAmodal as published."""
 
-    threshold: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="amodal probability above which a pixel belongs to the object; none: chosen for each object so that "
-        "the expected IoU is largest",
+    weights: str = Field(
+        "", description="the network: weights.safetensors of a run, or a checkpoint of the same layout"
     )
-    factors: tuple[float, ...] = Field(
-        (1.7, 2.4),
-        min_length=1,
-        max_length=4,
-        description="sides of the first crops as multiples of the visible box's longer side; their answers are averaged",
+    input_size: int = Field(512, ge=32, le=2048, multiple_of=32, description="side of the crop, in pixels")
+    enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
+    margin: float = Field(1.1, ge=1.0, le=5.0, description="least side of the crop over those of the visible box")
+    threshold: float = Field(0.5, gt=0, lt=1, description="on mu, the mean of the amodal predictor")
+    batch: int = Field(8, ge=1, le=256, description="crops that pass the network together; on a CPU always one")
+    beyond_frame: bool = Field(
+        False, description="keep what the network draws outside of the picture; the paper cuts it"
     )
-    again: tuple[float, ...] = Field(
-        (1.5,), max_length=4, description="sides of further crops over the first answer's longer side; empty: one look"
-    )
-    flip: bool = Field(True, description="average with the mirrored picture: steadier, twice the time")
-    rim: float = Field(
-        0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
-    )
-    sure: float = Field(
-        0.7,
-        ge=0,
-        lt=1,
-        description="an occluded part is believed if its mean probability of being the object and of lying under "
-        "an occluder, averaged, reaches this, within the frame and beyond it apart; otherwise the object counts as whole",
-    )
-    threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
 
 
 class OccAmodal(Method):
-    """The joint compact variant of Zhan et al.'s OccAmodal: picture and visible mask to amodal mask and occluder."""
+    """Two U-Nets with ResNet-18 features: the occluder is found first, then the mask is completed behind it."""
 
     name: ClassVar[str] = "occamodal"
-    summary: ClassVar[str] = "embedded network for mask and occluder; no GPU, no download"
-    paper: ClassVar[str] = "Zhan et al.: Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.1"
-    licence: ClassVar[str] = "Apache-2.0"
-    memory: ClassVar[str] = "200 MB of main memory"
-    weights: ClassVar[tuple[str, ...]] = (WEIGHTS,)
+    summary: ClassVar[str] = "OccAmodal as published: finds the occluder, then completes the mask; your own weights"
     Options: ClassVar[type[Options]] = OccAmodalOptions
+    paper: ClassVar[str] = "Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.1"
+    license: ClassVar[str] = "code Apache-2.0; the weights are those of your own run (the authors released none)"
+    memory: ClassVar[str] = "51 million parameters; runs on a CPU"
+    extra: ClassVar[str] = "train"
+    takes_unseen: ClassVar[bool] = True
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
-        o = self.options
-        run, size, temperature = runner(o.threads)
-        look = Look(size, o.factors, o.flip, o.again)
+    def __init__(self, options: Any = None, device: str = "auto") -> None:
+        super().__init__(options, device)
+        if not self.options.weights:
+            raise MissingOptionError(
+                "the method occamodal needs the weights of a run of amodal train, since its authors released none; the one that "
+                "ships is embedded",
+                "weights=RUN/weights.safetensors",
+            )
+        from ...networks.checkpoints import read_checkpoint
+        from ...weights import fit_state
+        from .network import TwoStageOccAmodal, layout_of
 
-        def guess(job: Job) -> Guess:
-            amodal, occluder = predict(run, image, job.visible, look)
-            amodal = calibrated(amodal, temperature)
-            support = supported(amodal, occluder, image, named=bool(job.occluder))
-            mask = amodal_mask(amodal, job.visible, o.threshold, o.rim, o.sure, support, image.shape[:2])
-            return Guess(mask, probability=amodal, occluder=occluder.threshold(0.5) - job.visible)
+        path, tensors = read_checkpoint(self.options.weights)
+        layout = layout_of(tensors)
+        if not layout:
+            raise WeightsError(
+                f"{path} does not hold OccAmodal's two stages (amodal.*, occluder.*); was it made for another method?"
+            )
+        network = TwoStageOccAmodal(**layout)
+        fit_state(network, tensors, f"{self.options.weights} for {self.name}")
+        self.network = network.to(pick_device(device)).eval()
 
-        guesses = []
-        for done, answer in enumerate(overlapped(guess, jobs), 1):
-            guesses.append([answer])
-            context.tick("object", done, len(jobs))
-        return guesses
-
-
-def supported(amodal: SoftMask, occluder: SoftMask, image: Image, named: bool = False) -> SoftMask:
-    """What speaks for an occluded part at each pixel: that it is the object, and that something is in front of it.
-
-    The mean of both probabilities; outside of the picture, where nothing is in front, the first alone.
-
-    Args:
-        amodal: of belonging to the object.
-        occluder: of belonging to what hides it; on the same pixels.
-        image: (H, W, 3) uint8 RGB.
-        named: somebody said what is in front, and so knows that something is hidden: within the picture that is enough.
-    """
-    inside = np.float32(1) if named else (amodal.values + occluder.values) / 2
-    values = np.where(_within(amodal, image.shape[:2]), inside, amodal.values)
-    return SoftMask(values, amodal.origin)
-
-
-def amodal_mask(
-    probability: SoftMask,
-    visible: Mask,
-    threshold: float | None = None,
-    rim: float = 0.0,
-    sure: float = 0.0,
-    support: SoftMask | None = None,
-    frame: tuple[int, ...] | None = None,
-) -> Mask:
-    """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
-    along sharp edges. Growth that little speaks for as a whole is no growth: most objects are not occluded.
-
-    Args:
-        probability: of belonging to the object.
-        visible: the visible mask.
-        threshold: least probability; None takes 0.5 to see whether the object grows, then `best_threshold`.
-        rim: new parts thinner than this share of the visible box's longer side are dropped.
-        sure: least mean of `support` over all new pixels together, those within the frame and those beyond it apart.
-        support: see `supported`, on the same pixels as `probability`; None takes that itself.
-        frame: (H, W) of the picture; None for one without end.
-    """
-    seen = visible.crop(probability.box)
-    left, top, right, bottom = visible.box
-    radius = round(rim * max(right - left, bottom - top))
-    new = _joined(probability.values > (threshold or 0.5), seen, radius) & ~seen
-    belief = (probability if support is None else support).values
-    within = np.ones(new.shape, bool) if frame is None else _within(probability, frame)
-    doubted = np.zeros(new.shape, bool)
-    for place in (within, ~within):
-        part = new & place
-        if not part.any() or belief[part].mean() < sure:
-            doubted |= place
-    if not (new & ~doubted).any():
-        return visible
-    least = best_threshold(probability.values, seen) if threshold is None else threshold
-    whole = _joined((probability.values > least) & ~doubted, seen, radius)
-    return Mask.from_array(whole, probability.origin) | visible
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
+        how, frame = self.options, Mask.from_box((0, 0, image.shape[1], image.shape[0]))
+        predictions: list[list[Prediction]] = []
+        for start in range(0, len(requests), how.batch):
+            part = requests[start : start + how.batch]
+            crops = [Crop.around(each.place, how.input_size, enlarge=how.enlarge, margin=how.margin) for each in part]
+            given = np.stack([crop.bits(each.visible) for crop, each in zip(crops, part, strict=True)])
+            rgb = np.stack([crop.image(image, cubic=True) for crop in crops])
+            named = np.stack(
+                [
+                    crop.bits(each.occluder) if each.occluder else np.zeros_like(bits)
+                    for crop, each, bits in zip(crops, part, given, strict=True)
+                ]
+            )
+            amodal, occluder = two_stage_probabilities(self.network, given, rgb, named)
+            for crop, inside, before in zip(crops, amodal, occluder, strict=True):
+                mask = crop.mask_back((inside > how.threshold).astype(np.float32))
+                hides = crop.mask_back((before > 0.5).astype(np.float32)).clip(frame_of(image))
+                soft = crop.soft_back(inside)
+                predictions.append(
+                    [Prediction(mask if how.beyond_frame else mask & frame, probability=soft, occluder=hides or None)]
+                )
+            context.progress("object", len(predictions), len(requests))
+        return predictions
 
 
-def best_threshold(probability: NDArray[np.float32], seen: NDArray[np.bool_]) -> float:
-    """The threshold whose mask, joined with the visible one, has the largest expected IoU; at most 0.5.
-
-    The IoU's expectation is taken as that of the intersection over that of the union (Nowozin: Optimal Decisions from
-    Probabilistic Models, CVPR 2014). The less is known for sure, the more of the unsure is worth taking.
+def two_stage_probabilities(
+    network: TwoStageOccAmodal, visible: NDArray[np.bool_], images: NDArray[np.uint8], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Probabilities of amodal mask and occluder, (N, S, S) float32 each, of crops.
 
     Args:
-        probability: (H, W), of belonging to the object.
-        seen: (H, W), the visible mask, which is certain.
+        network: both stages.
+        visible: (N, S, S) bool.
+        images: RGB (N, S, S, 3) uint8.
+        known: what is known to hide the object, (N, S, S) bool; see `TwoStageOccAmodal.forward`.
     """
-    unsure = np.sort(probability[~seen & (probability > NEGLIGIBLE)].astype(np.float64))[::-1]
-    if not unsure.size:
-        return 0.5
-    inside = np.cumsum(unsure)
-    shown = np.count_nonzero(seen)
-    taken = np.arange(1, unsure.size + 1)
-    expected = (shown + inside) / (shown + taken + inside[-1] - inside)
-    least = np.float32(unsure[np.argmax(expected)])
-    return min(0.5, float(np.nextafter(least, np.float32(0))))  # itself above the threshold
+    import torch
 
+    from ...networks.resnet import normalise
+    from ...networks.unet import in_turn
 
-def _within(probability: SoftMask, frame: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Which of its pixels lie in the (H, W) frame."""
-    return Mask.from_box((0, 0, frame[1], frame[0])).crop(probability.box)
+    device = next(network.parameters()).device
+    given, named = (torch.from_numpy(bits).to(device).float()[:, None] for bits in (visible, known))
 
+    def run(mask: torch.Tensor, rgb: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        first, second = network(mask, rgb, told)
+        mean = second[:, 0].sigmoid()
+        return torch.stack([mean, torch.zeros_like(mean) if first is None else first.softmax(1)[:, 1]], 1)
 
-def _joined(likely: NDArray[np.bool_], seen: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """The visible pixels and the likely parts that touch them, opened with a disc of `radius`."""
-    import cv2
-
-    new = likely & ~seen
-    if radius >= 1 and new.any():
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        new = np.asarray(cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc)).astype(bool)
-    whole = new | seen
-    _, labels = cv2.connectedComponents(whole.astype(np.uint8), connectivity=8)
-    return whole & np.isin(labels, np.unique(labels[seen]))
-
-
-def calibrated(probability: SoftMask, temperature: float) -> SoftMask:
-    """The probability with its logit divided by the temperature that was fitted on the development composites."""
-    if temperature == 1:
-        return probability
-    p = np.clip(probability.values, 1e-6, 1 - 1e-6)
-    odds = (p / (1 - p)) ** (1 / temperature)
-    return SoftMask((odds / (1 + odds)).astype(np.float32), probability.origin)
-
-
-@cache
-def runner(threads: int = 0) -> tuple[Runner, int, float]:
-    """The embedded network, its crop size and temperature; one session a process, shared by threads.
-
-    Raises:
-        WeightsError: the file is missing from the installation or altered.
-    """
-    session = open_session(str(embedded(WEIGHTS)), threads)
-    facts = session.get_modelmeta().custom_metadata_map
-
-    def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {"crop": np.ascontiguousarray(x, np.float32)})[0], np.float32)
-
-    return run, int(facts["size"]), float(facts["temperature"])
+    made = in_turn(run, given, normalise(torch.from_numpy(images).to(device)), named)
+    return made[:, 0], made[:, 1]

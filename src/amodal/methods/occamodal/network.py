@@ -1,74 +1,65 @@
-"""OccAmodal's networks: the paper's two stages on ResNet-18 features, and the compact joint variant that is shipped.
+"""OccAmodal as published: an occluder predictor, then an amodal predictor on the boundary between the two masks.
 
-This file needs torch; the shipped method runs the exported ONNX file and never imports it.
+Zhan et al., Amodal Ground Truth and Completion in the Wild, section 4.1, figure 5 and the appendix. The authors released neither
+code nor weights of it; the U-Net is that of their released single-stage network. About 51 million parameters.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.blocks import Residual, conv
+from ...networks.picture_unet import PictureUNet, picture_unet_layout
+from ...networks.unet import boundary
+
+__all__ = ["TwoStageOccAmodal", "layout_of"]
 
 
-class CompactOccAmodal(nn.Module):
-    """Joint occluder and amodal predictor on a space-to-depth stem.
-
-    The crop is folded by `stem` (pixel unshuffle), so that the finest convolutions run at 1/stem of its size; the folded
-    pixels join again before the output, which is unfolded to full size, so outlines keep their exact place.
+class TwoStageOccAmodal(nn.Module):
+    """Stage 1 finds the occluder F, stage 2 completes the visible mask M from M and the boundary between M and F.
 
     Args:
-        widths: Channels at 1/4, 1/8, 1/16, ... of the crop.
-        depths: Residual blocks at each of these.
-        head: Channels of the last hidden layer.
-        stem: Folding factor.
+        widths, image_widths, reduced, final_skip: of both predictors, see `PictureUNet`.
+        find_occluder: False leaves stage 1 out: ASBU with its picture branch, which must be told the occluder.
     """
-
-    inputs = 5
-    """RGB in [-1, 1], visible mask, frame mask (both 0 or 1)."""
-    outputs = 2
-    """Logits of the amodal mask and of the occluder."""
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (64, 128, 192, 288),
-        depths: tuple[int, ...] = (1, 1, 2, 2),
-        head: int = 96,
-        stem: int = 4,
+        widths: Sequence[int] = (32, 64, 128, 256, 512, 512),
+        image_widths: Sequence[int] = (64, 128, 256, 512),
+        reduced: int = 256,
+        final_skip: bool = True,
+        find_occluder: bool = True,
     ) -> None:
         super().__init__()
-        self.fold = stem
-        folded = self.inputs * stem**2
-        pairs = list(pairwise(widths))
-        self.stem = conv(folded, widths[0], 1)
-        self.encoder = nn.ModuleList(
-            nn.Sequential(*(Residual(c) for _ in range(n))) for c, n in zip(widths, depths, strict=True)
-        )
-        self.down = nn.ModuleList(conv(a, b, 3, 2) for a, b in pairs)
-        self.lateral = nn.ModuleList(conv(b, a, 1) for a, b in pairs)
-        self.decoder = nn.ModuleList(Residual(c) for c in widths[:-1])
-        self.head = conv(widths[0] + folded, head)
-        self.out = nn.Conv2d(head, self.outputs * stem**2, 1)
+        self.occluder = PictureUNet(1, widths, image_widths, reduced, final_skip) if find_occluder else None
+        self.amodal = PictureUNet(2, widths, image_widths, reduced, final_skip)
 
-    @property
-    def multiple(self) -> int:
-        """The crop's side must be a multiple of this."""
-        return int(self.fold * 2 ** len(self.down))
+    def forward(self, visible: Tensor, picture: Tensor, known: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        """Both stages.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 5, S, S) to logits (B, 2, S, S): amodal, occluder."""
-        folded = F.pixel_unshuffle(x, self.fold)
-        f = self.stem(folded)
-        skips = []
-        for level, stage in enumerate(self.encoder):
-            f = stage(f)
-            if level < len(self.down):
-                skips.append(f)
-                f = self.down[level](f)
-        for level in reversed(range(len(self.down))):
-            f = F.interpolate(self.lateral[level](f), scale_factor=2.0, mode="nearest") + skips[level]
-            f = self.decoder[level](f)
-        return F.pixel_shuffle(self.out(self.head(torch.cat([f, folded], 1))), self.fold)
+        Args:
+            visible: the visible mask M, (B, 1, S, S) float of 0 and 1; S is a multiple of 32.
+            picture: normalised RGB, (B, 3, S, S).
+            known: what is known to hide the object, (B, 1, S, S) float of 0 and 1, joined with what stage 1 finds: an occluder
+                that the user names, or in training an artificial one that the picture does not show.
+
+        Returns:
+            stage 1: logits (B, 2, S, S) of "no occluder", "occluder" (None without stage 1); stage 2: (B, 2, S, S), ASBU's mean
+            (before the sigmoid) and deviation (before the softplus). Stage 2 sees the binary occluder, p > 0.5, through which
+            no gradient reaches stage 1.
+        """
+        first = None if self.occluder is None else self.occluder(visible, picture)
+        hides = torch.zeros_like(visible) if first is None else (first[:, 1:] > first[:, :1]).to(visible.dtype)
+        if known is not None:
+            hides = torch.maximum(hides, known)
+        return first, self.amodal(torch.cat([visible, boundary(visible, hides)], 1), picture)
+
+
+def layout_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of `TwoStageOccAmodal` that a checkpoint was made with; {} if it is of another network."""
+    found = picture_unet_layout(tensors, "amodal.")
+    return {**found, "find_occluder": any(name.startswith("occluder.") for name in tensors)} if found else {}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import AmodalError, WeightsError
-from ...weights import locate
-from .model import load_part
+from ...core.errors import AmodalError, WeightsError
+from ...networks.latent_diffusion.model import load_part
+from ...weights.catalogue import locate
 
 __all__ = ["Matting", "white_mask"]
 
@@ -46,8 +46,8 @@ class Matting:
             network = load_part(VitMatteForImageMatting, locate(str(folder)), torch.float32)
         except AmodalError as error:
             raise WeightsError(
-                f"cannot load the matting model: {error}; or give a folder with --set matting_model=FOLDER, "
-                "or use --set cutout=white"
+                f"cannot load the matting model: {error}; or give a folder as the option matting_model, "
+                "or use the option cutout=white"
             ) from error
         self.network = network.eval().requires_grad_(False).to(device)
         self.band = band

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import WeightsError
-from .model import Networks, load_part
-from .sampling import clip_embedding, latent_mode, to_tensor
+from ...core.errors import WeightsError
+from ...networks.latent_diffusion.model import PUBLISHED, SCHEDULE, Networks, load_part
+from ...networks.latent_diffusion.sampling import clip_embedding, latent_mode, to_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def start_networks(folder: str | Path, image_encoder: str | Path | None = None) 
     torch.nn.init.eye_(projection.weight)
     torch.nn.init.zeros_(projection.bias)
     networks = Networks(unet, vae, clip, projection)
-    networks.check(str(root))
+    networks.check(str(root), PUBLISHED)
     return networks
 
 
@@ -136,8 +136,6 @@ def noise_loss(
     """
     import torch
     from diffusers import DDPMScheduler
-
-    from .model import SCHEDULE
 
     unet, projection = unet or networks.unet, projection or networks.projection
     device = next(networks.vae.parameters()).device

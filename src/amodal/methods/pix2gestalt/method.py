@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...crop import Crop
-from ...devices import Dtype, pick_device, pick_dtype
-from ...errors import OptionError
-from ...image import Image
-from ...mask import Mask, Size, SoftMask
-from ...options import Options
-from ...protocols import Context, Guess, Job, Method, frame_of
+from ...core.crop import Crop
+from ...core.errors import OptionError, reason_of
+from ...core.image import Image
+from ...core.mask import Mask, Size
+from ...core.options import Options
+from ...core.soft_mask import SoftMask
+from ...networks.latent_diffusion.sampling import Settings, encode_pictures, join, sample
+from ...plugins.protocols import Context, Method, Prediction, Request, frame_of
+from ...runtime.devices import Dtype, pick_device, pick_dtype
 from .cutout import Matting, white_mask
-from .sampling import Settings, encode_pictures, join, sample
 
 if TYPE_CHECKING:
     import torch
 
-    from .model import Networks
+    from ...networks.latent_diffusion.model import Networks
 
 __all__ = ["Frame", "Pix2Gestalt", "Pix2GestaltOptions"]
 
@@ -102,8 +103,8 @@ class Pix2Gestalt(Method):
     summary: ClassVar[str] = "a diffusion model trained on 837,000 pairs draws the whole object; masks and colours"
     Options: ClassVar[type[Options]] = Pix2GestaltOptions
     paper: ClassVar[str] = "Ozguroglu et al., pix2gestalt: Amodal Segmentation by Synthesizing Wholes, CVPR 2024"
-    licence: ClassVar[str] = (
-        "Apache-2.0 code; the released weights have no licence text, their repository is CC BY-NC 4.0"
+    license: ClassVar[str] = (
+        "Apache-2.0 code; the released weights have no license text, their repository is CC BY-NC 4.0"
     )
     memory: ClassVar[str] = (
         "weights: 2.7 GB in bf16, 5 GB in fp32; the pictures of a batch come on top; works on a CPU, slowly"
@@ -121,8 +122,8 @@ class Pix2Gestalt(Method):
     def _load(self) -> Networks:
         import torch
 
-        from .folder import ready_folder
-        from .model import Networks
+        from ...networks.latent_diffusion.folder import ready_folder
+        from ...networks.latent_diffusion.model import Networks
 
         device = pick_device(self.device)
         networks = Networks.from_pretrained(ready_folder(self.options.model), pick_dtype(self.options.dtype, device))
@@ -139,32 +140,36 @@ class Pix2Gestalt(Method):
         window = Frame(frame_of(image), self.networks.size)
         return encode_pictures(self.networks, window.image(image)[None])
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
-        windows = [self._window(image, job) for job in jobs]
-        rows = [(index, number) for index, job in enumerate(jobs) for number in range(job.samples)]
-        condition = self._condition(embedded, image, windows, jobs).take([index for index, _ in rows])
-        seeds = [(jobs[index].seed, number) for index, number in rows]
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
+        windows = [self._window(image, request) for request in requests]
+        rows = [(index, number) for index, request in enumerate(requests) for number in range(request.samples)]
+        condition = self._condition(embedded, image, windows, requests).take([index for index, _ in rows])
+        seeds = [(requests[index].seed, number) for index, number in rows]
         drawn = self._draw(condition, seeds, context)
         soft = self._masks(drawn)
-        answers: list[list[Guess]] = [[] for _ in jobs]
+        answers: list[list[Prediction]] = [[] for _ in requests]
         for (index, _), picture, values in zip(rows, drawn, soft, strict=True):
-            answers[index].append(self._guess(windows[index], jobs[index], picture, values))
-        return [sorted(guesses, key=lambda guess: -(guess.score or 0)) for guesses in answers]
+            answers[index].append(self._prediction(windows[index], requests[index], picture, values))
+        return [sorted(predictions, key=lambda prediction: -(prediction.score or 0)) for predictions in answers]
 
-    def _window(self, image: Image, job: Job) -> Frame | Crop:
+    def _window(self, image: Image, request: Request) -> Frame | Crop:
         if self.options.crop == "object":
-            return Crop.around(job.visible.box, self.networks.size, enlarge=self.options.enlarge, margin=1.5)
+            return Crop.around(request.visible.box, self.networks.size, enlarge=self.options.enlarge, margin=1.5)
         return Frame(frame_of(image), self.networks.size)
 
-    def _condition(self, embedded: Any, image: Image, windows: Sequence[Frame | Crop], jobs: Sequence[Job]) -> Any:
-        """One row per job; one job after the other on a CPU, so that no object changes the others' rounding."""
+    def _condition(
+        self, embedded: Any, image: Image, windows: Sequence[Frame | Crop], requests: Sequence[Request]
+    ) -> Any:
+        """One row per request; one request after the other on a CPU, so that no object changes the others' rounding."""
         import torch
 
-        from .sampling import Condition
+        from ...networks.latent_diffusion.sampling import Condition
 
         rows = []
-        for window, job in zip(windows, jobs, strict=True):
-            coverage = window.mask(job.visible)
+        for window, request in zip(windows, requests, strict=True):
+            coverage = window.mask(request.visible)
             bits = coverage > 0.5
             if not bits.any():  # thinner than half a pixel at the network's size
                 bits = coverage > 0
@@ -176,14 +181,15 @@ class Pix2Gestalt(Method):
 
     def _draw(self, condition: Any, seeds: Sequence[tuple[int, int]], context: Context) -> NDArray[np.uint8]:
         if not self.options.compile:
-            return sample(self.networks, condition, seeds, self._settings(), context.tick)
+            return sample(self.networks, condition, seeds, self._settings(), context.progress)
         from torch._dynamo.exc import TorchDynamoException
 
         try:
-            return sample(self.networks, condition, seeds, self._settings(), context.tick)
+            return sample(self.networks, condition, seeds, self._settings(), context.progress)
         except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise OptionError(f"the UNet cannot be compiled here ({reason}); use --set compile=false") from error
+            raise OptionError(
+                f"the UNet cannot be compiled here ({reason_of(error)}); use the option compile=false"
+            ) from error
 
     def _settings(self) -> Settings:
         options = self.options
@@ -195,9 +201,11 @@ class Pix2Gestalt(Method):
             return [self.matting.alpha(picture[None], self.options.threshold)[0] for picture in drawn]
         return [white_mask(picture, self.options.threshold).astype(np.float32) for picture in drawn]
 
-    def _guess(self, window: Frame | Crop, job: Job, picture: Image, values: NDArray[np.float32]) -> Guess:
+    def _prediction(
+        self, window: Frame | Crop, request: Request, picture: Image, values: NDArray[np.float32]
+    ) -> Prediction:
         soft = window.soft_back(values)
         amodal = soft.threshold(0.5)
-        score = amodal.overlap(job.visible) / job.visible.area  # a whole that forgets what can be seen is wrong
+        score = amodal.overlap(request.visible) / request.visible.area  # a whole that forgets what can be seen is wrong
         probability = soft if self.matting is not None else None
-        return Guess(amodal, window.image_back(picture), window.origin, probability, score=score)
+        return Prediction(amodal, window.image_back(picture), window.origin, probability, score=score)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import OutputError
-from ...files import atomic_write
+from ...core.errors import OutputError, WeightsError
+from ...core.files import atomic_write
+from ...weights import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,14 +36,11 @@ class FeatureCache:
 
     def get(self, key: str) -> list[Tensor] | None:
         """The maps of a key, (C, h, w) fp16 on the CPU, or None if there are none; a damaged file counts as none."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         path = self.path(key)
         try:
-            tensors = load_file(path)
+            tensors = load_tensors(path)
             os.utime(path)
-        except (OSError, SafetensorError):
+        except (OSError, WeightsError):
             return None
         return [tensors[name] for name in sorted(tensors)]
 

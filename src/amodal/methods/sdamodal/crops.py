@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...mask import Box, Size
+from ...core.mask import Box, Size
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...devices import pick_device, pick_dtype
-from ...errors import AmodalError, OptionError, WeightsError
-from ...files import read_json
-from ...image import Image
-from ...protocols import Tick, no_tick
-from ...quiet import quiet
-from ...weights import locate
+from ...core.errors import AmodalError, OptionError, WeightsError, reported
+from ...core.files import open_regular, read_json
+from ...core.image import Image
+from ...plugins.protocols import Progress, no_progress
+from ...runtime.devices import pick_device, pick_dtype
+from ...runtime.quiet import quiet
+from ...weights.catalogue import locate
 from .cache import FeatureCache
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class DiffusionFeatures:
         self._parts: dict[str, Any] = {}
         self._print = ""
 
-    def __call__(self, image: Image, tick: Tick = no_tick) -> list[Tensor]:
+    def __call__(self, image: Image, progress: Progress = no_progress) -> list[Tensor]:
         """The maps of a picture (H, W, 3) uint8, one (C, h, w) fp16 per layer, on the CPU.
 
         Raises:
@@ -100,7 +100,7 @@ class DiffusionFeatures:
             found = self.cache.get(key) if self.cache else None
             if found is not None and len(found) == len(self.settings.layers):
                 return found
-            maps = self._compute(image, tick)
+            maps = self._compute(image, progress)
             if self.cache:
                 self.cache.put(key, maps)
             return maps
@@ -123,20 +123,24 @@ class DiffusionFeatures:
             self._parts = load_parts(self.folder, pick_device(self.device_name), self._dtype())
         return self._parts
 
-    def _compute(self, image: Image, tick: Tick) -> list[Tensor]:
+    def _compute(self, image: Image, progress: Progress) -> list[Tensor]:
         import torch
 
         parts, settings = self._load(), self.settings
         draws = torch.Generator().manual_seed(settings.seed)
         device, dtype = pick_device(self.device_name), self._dtype()
         with torch.inference_mode():
+            # 1. The picture's latent distribution: mean and deviation (1, 4, h, w), h = size / 8.
             posterior = parts["vae"].encode(square(image, settings.size).to(device, dtype)).latent_dist
             shape = (settings.draws, *posterior.mean.shape[1:])
+            # 2. D draws (D, 4, h, w), from the CPU's generator, so that all devices see the same noise.
             sampled = torch.randn(shape, generator=draws).to(device, dtype)
             noise = torch.randn(shape, generator=draws).to(device, dtype)
             clean = (posterior.mean + posterior.std * sampled) * parts["vae"].config.scaling_factor
+            # 3. Noise of one time step of the diffusion, on all draws.
             steps = torch.full((settings.draws,), settings.timestep, device=device)
             noisy = parts["scheduler"].add_noise(clean, noise, steps)
+            # 4. Through the UNet, `batch` draws at a time; sums (C, h, w) a layer, float32: fp16 would lose small parts.
             sums: list[Tensor] = []
             for start in range(0, settings.draws, self.batch):
                 chosen = slice(start, start + self.batch)
@@ -144,10 +148,11 @@ class DiffusionFeatures:
                     if start == 0:
                         sums.append(torch.zeros(made.shape[1:], device=device))
                     sums[number] += made.float().sum(dim=0)
-                tick("features", min(start + self.batch, settings.draws), settings.draws)
+                progress("features", min(start + self.batch, settings.draws), settings.draws)
+        # 5. The mean over the draws.
         maps = [(total / settings.draws).half().cpu() for total in sums]
         if not all(bool(torch.isfinite(value).all()) for value in maps):
-            raise AmodalError(f"the features of {self.folder} are not finite in {dtype}; use --set dtype=fp32")
+            raise AmodalError(f"the features of {self.folder} are not finite in {dtype}; use the option dtype=fp32")
         return maps
 
     def _pass(self, latents: Tensor, steps: Tensor) -> list[Tensor]:
@@ -227,16 +232,13 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[s
             return cls.from_pretrained(str(folder), subfolder=name, local_files_only=True, **how, **more)
 
     weights = {"torch_dtype": dtype, "use_safetensors": True}
-    try:
+    with reported(WeightsError, f"{folder} cannot be loaded as a Stable Diffusion model"):
         unet = part(UNet2DConditionModel, "unet", **weights).to(device).eval()
         vae = part(AutoencoderKL, "vae", **weights).to(device).eval()
         encoder = part(CLIPTextModel, "text_encoder", use_safetensors=True).to(device, dtype).eval()
         tokenizer = part(CLIPTokenizer, "tokenizer")
         scheduler = part(DDIMScheduler, "scheduler")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{folder} cannot be loaded as a Stable Diffusion model: {reason}") from error
-    text = empty_prompt(tokenizer, encoder)
+        text = empty_prompt(tokenizer, encoder)
     if text.shape[-1] != unet.config.cross_attention_dim:
         raise WeightsError(
             f"{folder} has a text encoder of width {text.shape[-1]} and a UNet that wants "
@@ -252,8 +254,8 @@ def empty_prompt(tokenizer: Any, encoder: Any) -> Tensor:
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
     tokens = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     with torch.inference_mode():
-        hidden: Tensor = encoder(tokens.input_ids.to(encoder.device))[0]
-    return hidden
+        states: Tensor = encoder(tokens.input_ids.to(encoder.device))[0]
+    return states
 
 
 def fingerprint(folder: Path) -> str:
@@ -265,7 +267,7 @@ def fingerprint(folder: Path) -> str:
                 continue
             size = path.stat().st_size
             digest.update(f"{part}/{path.name} {size}\n".encode())
-            with open(path, "rb") as file:
+            with open_regular(path, WeightsError) as file:
                 digest.update(file.read(1 << 16))
                 file.seek(max(0, size - (1 << 16)))
                 digest.update(file.read())

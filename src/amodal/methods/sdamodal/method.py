@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from ...crop import Crop
-from ...devices import pick_device
-from ...image import Image
-from ...mask import Mask, SoftMask
-from ...options import Options
-from ...protocols import Context, Guess, Job, Method, Tick, frame_of
-from ...weights import cache_folder
+from ...core.crop import Crop
+from ...core.image import Image
+from ...core.mask import Box
+from ...core.options import Options
+from ...core.paths import own_path
+from ...core.soft_mask import SoftMask
+from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of
+from ...runtime.devices import pick_device
+from ...weights.catalogue import cache_folder
 from .cache import FeatureCache
 from .crops import crop_feature
 from .features import DiffusionFeatures, FeatureSettings
@@ -81,12 +83,12 @@ class Features:
         self._lock = threading.Lock()
         self._maps: list[Tensor] | None = None
 
-    def maps(self, tick: Tick) -> list[Tensor]:
+    def maps(self, progress: Progress) -> list[Tensor]:
         """(C, h, w) float32 on the device, one per layer."""
         with self._lock:
             if self._maps is None:
                 device = pick_device(self._source.device_name)
-                self._maps = [value.to(device).float() for value in self._source(self._image, tick)]
+                self._maps = [value.to(device).float() for value in self._source(self._image, progress)]
             return self._maps
 
 
@@ -97,7 +99,7 @@ class SDAmodal(Method):
     summary: ClassVar[str] = "U-Net over the visible mask and Stable Diffusion features; any class, no occluder needed"
     Options: ClassVar[type[Options]] = SDAmodalOptions
     paper: ClassVar[str] = "Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.2"
-    licence: ClassVar[str] = (
+    license: ClassVar[str] = (
         "code Apache-2.0; the authors' weights: none stated; Stable Diffusion 2.1: CreativeML Open RAIL++-M"
     )
     memory: ClassVar[str] = (
@@ -105,46 +107,42 @@ class SDAmodal(Method):
     )
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("sdamodal", "sd21")
+    takes_unseen: ClassVar[bool] = True
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         chosen = self.options
         cache = None
         if chosen.cache is not None:
-            from pathlib import Path
-
-            folder = Path(chosen.cache).expanduser() if chosen.cache else cache_folder() / "features"
+            folder = own_path(chosen.cache) if chosen.cache else cache_folder() / "features"
             cache = FeatureCache(folder, int(chosen.cache_gb * 1e9))
         self.features = DiffusionFeatures(
             chosen.model, feature_settings(chosen), device, cache=cache, batch=chosen.draw_batch
         )
-        self.network, self.digest = load_network(chosen, self.features.channels, device)
-
-    def provenance(self) -> dict[str, Any]:
-        return {**super().provenance(), "weights_sha256": self.digest}
+        self.network = load_network(chosen, self.features.channels, device)
 
     def embed(self, image: Image) -> Features:
         """The features of the picture; shared by all its objects, computed when the first one is asked for."""
         return Features(self.features, image)
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
-        maps = embedded.maps(context.tick)
-        guesses: list[list[Guess]] = []
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
+        maps = embedded.maps(context.progress)
+        predictions: list[list[Prediction]] = []
         # On a CPU batches gain nothing, and one by one an object gets the very same numbers whatever its company.
         batch = 1 if maps[0].device.type == "cpu" else self.options.batch
-        for start in range(0, len(jobs), batch):
-            crops = [self.crop(job.visible) for job in jobs[start : start + batch]]
-            visible = [crop.bits(job.visible) for crop, job in zip(crops, jobs[start:], strict=False)]
+        for start in range(0, len(requests), batch):
+            crops = [self.crop(request.place) for request in requests[start : start + batch]]
+            visible = [crop.bits(request.visible) for crop, request in zip(crops, requests[start:], strict=False)]
             for crop, values in zip(crops, self.predict(visible, crops, maps, frame_of(image)), strict=True):
-                guesses.append([self.paste(crop, values, image)])
-            context.tick("object", len(guesses), len(jobs))
-        return guesses
+                predictions.append([self.paste(crop, values, image)])
+            context.progress("object", len(predictions), len(requests))
+        return predictions
 
-    def crop(self, visible: Mask) -> Crop:
-        """The square around a visible mask that the network sees."""
-        return Crop.around(
-            visible.box, self.options.input_size, enlarge=self.options.enlarge, margin=self.options.margin
-        )
+    def crop(self, box: Box) -> Crop:
+        """The square around the box of a visible mask that the network sees."""
+        return Crop.around(box, self.options.input_size, enlarge=self.options.enlarge, margin=self.options.margin)
 
     def predict(self, visible: list[Any], crops: list[Crop], maps: list[Tensor], size: tuple[int, int]) -> Any:
         """Probability of "object" in each crop: (N, S, S) float32."""
@@ -156,8 +154,8 @@ class SDAmodal(Method):
             features = [torch.stack([crop_feature(value, size, crop.box) for crop in crops]) for value in maps]
             return self.network(given, features).softmax(dim=1)[:, 1].cpu().numpy()
 
-    def paste(self, crop: Crop, values: Any, image: Image) -> Guess:
-        """A crop's probabilities to a guess: the more probable class, enlarged and cut at a half."""
+    def paste(self, crop: Crop, values: Any, image: Image) -> Prediction:
+        """A crop's probabilities to a prediction: the more probable class, enlarged and cut at a half."""
         amodal = crop.mask_back((values > 0.5).astype(np.float32))
         soft = crop.soft_back(values)
         if not self.options.beyond_frame:
@@ -166,7 +164,7 @@ class SDAmodal(Method):
             x0, y0, x1, y1 = soft.box
             box = (max(0, x0), max(0, y0), min(size[1], x1), min(size[0], y1))
             soft = SoftMask(soft.crop(box), box[:2])
-        return Guess(amodal, probability=soft)
+        return Prediction(amodal, probability=soft)
 
 
 def feature_settings(options: SDAmodalOptions) -> FeatureSettings:
@@ -181,18 +179,19 @@ def feature_settings(options: SDAmodalOptions) -> FeatureSettings:
     )
 
 
-def load_network(options: SDAmodalOptions, channels: Sequence[int], device: str) -> tuple[nn.Module, str]:
-    """The network with its weights, ready to predict, and the SHA-256 of their file.
+def load_network(options: SDAmodalOptions, channels: Sequence[int], device: str) -> nn.Module:
+    """The network with its weights, ready to predict.
 
     Raises:
         WeightsError: the weights are absent, damaged, or made for other layers or skips.
     """
-    from ...networks.checkpoints import read_checkpoint
-    from ...weights import fit_state, sha256
-    from .network import SDAmodalNet, widths_of
+    from ...networks.checkpoints import facts_of, read_checkpoint
+    from ...weights import fit_state
+    from .network import SDAmodalNet, aligned_corners, widths_of
 
     path, tensors = read_checkpoint(options.weights)
     widths: dict[str, Any] = widths_of(tensors)
-    network = SDAmodalNet(channels, options.layers, options.final_skip, **widths)
+    corners = aligned_corners(facts_of(path))
+    network = SDAmodalNet(channels, options.layers, options.final_skip, align_corners=corners, **widths)
     fit_state(network, tensors, f"{options.weights} for layers={options.layers}, final_skip={options.final_skip}")
-    return network.to(pick_device(device)).eval(), sha256(path)
+    return network.to(pick_device(device)).eval()

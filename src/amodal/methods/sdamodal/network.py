@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...networks.unet import Down, Head, Stem, Up, join_at, reduce_to
 
-__all__ = ["SDAmodalNet", "widths_of"]
+__all__ = ["SDAmodalNet", "aligned_corners", "widths_of"]
 
 WIDTHS = (32, 64, 128, 256, 512, 512)
 CHANNELS = (1280, 1280, 640, 320)
@@ -29,6 +29,8 @@ class SDAmodalNet(nn.Module):
         final_skip: the fifth skip, at full resolution; False for rows B and C of table 4.
         widths: channels of the six encoder levels.
         reduced: channels to which each feature is reduced.
+        align_corners: how features are resized to their site. The authors do not align corners; this project did until its
+            weights files said which rule they were trained with (`aligned_corners`).
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class SDAmodalNet(nn.Module):
         final_skip: bool = True,
         widths: Sequence[int] = WIDTHS,
         reduced: int = REDUCED,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.layers = tuple(layers)
         self.final_skip = final_skip
+        self.align_corners = align_corners
         self.inc = Stem(1, widths[0])
         for level in range(1, LEVELS):
             self.add_module(f"down{level}", Down(widths[level - 1], widths[level]))
@@ -72,13 +76,22 @@ class SDAmodalNet(nn.Module):
             levels.append(self.get_submodule(f"down{level}")(levels[-1]))
         for layer, feature in zip(self.layers, features, strict=True):
             reduced = self.get_submodule(f"reduce_dim_{layer}")(feature)
-            levels[5 - layer] = join_at(levels[5 - layer], reduced)
+            levels[5 - layer] = join_at(levels[5 - layer], reduced, self.align_corners)
         x = levels[5]
         for number in range(5):
             skip = levels[4 - number] if number < 4 or self.final_skip else None
             x = self.get_submodule(f"up{number}")(x, skip)
         out: Tensor = self.outc(x)
         return out
+
+
+def aligned_corners(facts: Mapping[str, str]) -> bool:
+    """Whether weights were trained with aligned corners, from the metadata of their file.
+
+    `align_corners` says it. Files that `amodal train` wrote before it said so were trained with aligned corners; files of the
+    authors, and those converted from them, were not.
+    """
+    return facts.get("align_corners", str(facts.get("task") == "sdamodal")).lower() == "true"
 
 
 def widths_of(tensors: Mapping[str, Tensor]) -> dict[str, object]:

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...mask import Bits, Mask
-from ..baselines import convex_hull
+from ...core.mask import Bits, Mask
+from ...core.regions import convex_hull
 
 __all__ = ["Area", "inpainting_area"]
 

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...image import Image
-from ...mask import Bits
+from ...core.image import Image
+from ...core.mask import Bits
 
 __all__ = ["Background", "condition_picture", "draw_background"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...image import Image
-from ...mask import Bits, Mask
-from ...points import spread_points
-from ...prompt import Prompt
-from ...protocols import Segmenter
+from ...core.image import Image
+from ...core.mask import Bits, Mask
+from ...core.prompt import Prompt
+from ...core.regions import spread_points
+from ...plugins.protocols import Segmenter
 from ...segmenters.grabcut import clean, cut
 
 __all__ = ["Generated", "by_grabcut", "by_segmenter", "by_threshold", "spread_points"]

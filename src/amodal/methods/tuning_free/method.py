@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ... import registry
-from ...crop import Crop
-from ...errors import UsageError
-from ...image import Image
-from ...mask import Bits, Mask
-from ...options import Options
-from ...protocols import Context, Guess, Job, Method, Sampling, Segmenter, frame_of
+from ...core.crop import Crop
+from ...core.errors import UsageError
+from ...core.files import write_bytes
+from ...core.image import Image, encode_png
+from ...core.mask import Bits, Mask, Size
+from ...core.options import Options
+from ...plugins import registry
+from ...plugins.protocols import Context, Method, Prediction, Request, Sampling, Segmenter, frame_of
 from .area import Area, inpainting_area
 from .condition import Background, condition_picture, draw_background
 from .extraction import Generated, by_grabcut, by_segmenter, by_threshold
@@ -29,6 +31,9 @@ SMALLEST_SIDE = 32
 Weight = Annotated[float, Field(ge=0, le=1)]
 EMBEDDED = ("grabcut", "pocket")
 """Segmenters that read a generated picture worse than GrabCut does, which knows the ground that was painted."""
+CHANCE = 0.2
+"""Share of M beyond the visible part that the embedded inpainter draws of objects of which nothing is hidden, half of the time;
+chosen on every third development composite (docs/tuning-free.md)."""
 BORDER = 2
 """An object within this many pixels of the frame is cut by it."""
 
@@ -78,6 +83,15 @@ class TuningFreeOptions(Options):
     context: float = Field(
         2.0, ge=1, le=10, description="side of the square window, in longer sides of the visible box"
     )
+    window: Literal["object", "frame"] = Field(
+        "object", description="the square that the inpainter sees: about the object (context), or the whole photo"
+    )
+    trace: str = Field("", description="a folder for the sampler's pictures after each step; empty: they are not kept")
+    least: Weight | None = Field(
+        None,
+        description="an object whose drawn part fills less than this share of M beyond its visible part counts as whole; none: "
+        "0, as in the paper, or 0.2 where extractor=auto takes GrabCut",
+    )
     beyond: Literal["touching", "always", "never"] = Field(
         "touching", description="where the object may leave the frame: at borders that its visible part touches"
     )
@@ -87,7 +101,7 @@ class TuningFreeOptions(Options):
 class Task:
     """One sample of one object on its way to the inpainter."""
 
-    job: Job
+    request: Request
     crop: Crop
     photo: Image
     visible: Bits
@@ -104,6 +118,7 @@ class TuningFree(Method):
     summary: ClassVar[str] = (
         "an inpainting diffusion model completes the object, a segmenter reads the mask; no training"
     )
+    license: ClassVar[str] = "Apache-2.0"
     paper: ClassVar[str] = "Lee, Benes, Yeh: Tuning-Free Amodal Segmentation, AAAI 2026 (arXiv 2503.18947)"
     Options: ClassVar[type[Options]] = TuningFreeOptions
     memory: ClassVar[str] = "that of the inpainter and the segmenter"
@@ -114,51 +129,55 @@ class TuningFree(Method):
         self._lock = threading.Lock()
         self._own: Segmenter | None = None
 
-    def complete(self, embedded: Any, image: Image, jobs: Sequence[Job], context: Context) -> list[list[Guess]]:
+    def complete(
+        self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
+    ) -> list[list[Prediction]]:
         if context.inpainter is None:
             raise UsageError("the tuning-free method needs an inpainter; see: amodal list inpainters")
         size = context.inpainter.size
-        tasks = [self.prepare(image, job, number, size) for job in jobs for number in range(job.samples)]
+        tasks = [
+            self.prepare(image, request, number, size) for request in requests for number in range(request.samples)
+        ]
         o = self.options
         painted = context.inpainter.paint(
             np.stack([task.condition for task in tasks]),
             np.stack([task.area for task in tasks]),
             [task.seed for task in tasks],
-            Sampling(o.steps, o.leak, o.strength, o.scheduler),
-            context.tick,
+            Sampling(o.steps, o.leak, o.strength, o.scheduler, keep_steps(Path(o.trace)) if o.trace else None),
+            context.progress,
         )
         found = []
         for done, (task, picture) in enumerate(zip(tasks, painted, strict=True), 1):
             found.append(self.extract(image, task, to_bytes(picture), context))
-            context.tick("mask", done, len(tasks))
-        guesses, first = [], 0
-        for job in jobs:
-            own = found[first : first + job.samples]
-            guesses.append(sorted(own, key=lambda guess: -(guess.score or 0)))
-            first += job.samples
-        return guesses
+            context.progress("mask", done, len(tasks))
+        predictions, first = [], 0
+        for request in requests:
+            own = found[first : first + request.samples]
+            predictions.append(sorted(own, key=lambda prediction: -(prediction.score or 0)))
+            first += request.samples
+        return predictions
 
-    def prepare(self, image: Image, job: Job, number: int, size: int) -> Task:
+    def prepare(self, image: Image, request: Request, number: int, size: int) -> Task:
         """Window, condition image and area of sample `number` of an object; depends on its seed alone.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            job: the object.
+            request: the object.
             number: of the sample.
             size: side of the inpainter's pictures.
         """
         o = self.options
-        seed = (job.seed * 1_000_003 + number) % 2**63
+        seed = (request.seed * 1_000_003 + number) % 2**63
         rng = np.random.default_rng(seed)
-        crop = window(job.visible, o.context, size)
-        picture, cover = crop.image(image, "edge"), crop.mask(job.visible)
+        crop = frame_window(frame_of(image), size) if o.window == "frame" else window(request.visible, o.context, size)
+        picture, cover = crop.image(image, "edge"), crop.mask(request.visible)
         visible = cover > 0.5 if (cover > 0.5).any() else cover > 0
         background = draw_background(picture, visible, o.background, rng, blur=o.blur, bins=o.bins)
         condition = condition_picture(picture, visible, background, o.object_noise, rng)
         area = inpainting_area(visible, o.area, dilate=o.dilate, soft_edge=o.soft_edge)
-        return Task(job, crop, picture, visible, background, condition, area, seed)
+        return Task(request, crop, picture, visible, background, condition, area, seed)
 
-    def extract(self, image: Image, task: Task, picture: Image, context: Context) -> Guess:
+    def extract(self, image: Image, task: Task, picture: Image, context: Context) -> Prediction:
         """The amodal mask in a generated picture (S, S, 3) uint8, back in the image."""
         o = self.options
         made = Generated(picture, task.photo, to_bytes(task.background), task.visible)
@@ -170,10 +189,16 @@ class TuningFree(Method):
             bits, score = by_threshold(made, o.difference)
         else:
             bits, score = by_grabcut(made, o.difference)
+        least = o.least
+        if least is None:
+            least = CHANCE if segmenter is None and o.extractor == "auto" else 0.0
+        free = ~task.visible
+        if (bits & free).sum() < least * ((task.area > 0.5) & free).sum():
+            bits = np.zeros_like(bits)  # the visible part joins below, to the pixel
         found = task.crop.mask_back(bits.astype(np.float32))
         allowed = Mask.from_box(self.room(image, task))
-        amodal = (found & allowed) | task.job.visible
-        return Guess(amodal, task.crop.image_back(picture), task.crop.origin, score=score)
+        amodal = (found & allowed) | task.request.visible
+        return Prediction(amodal, task.crop.image_back(picture), task.crop.origin, score=score)
 
     def segmenter(self, context: Context) -> Segmenter | None:
         """The segmenter that reads the mask, or None for GrabCut and threshold."""
@@ -195,7 +220,7 @@ class TuningFree(Method):
     def room(self, image: Image, task: Task) -> tuple[int, int, int, int]:
         """Where the object may be: the frame, and beyond it on the sides that `beyond` allows, within the window."""
         height, width = frame_of(image)
-        x0, y0, x1, y1 = task.job.visible.box
+        x0, y0, x1, y1 = task.request.visible.box
         left, top, right, bottom = task.crop.box
         how = self.options.beyond
         cut = (x0 <= BORDER, y0 <= BORDER, x1 >= width - BORDER, y1 >= height - BORDER)
@@ -213,6 +238,23 @@ def window(visible: Mask, context: float, size: int) -> Crop:
     x0, y0, x1, y1 = visible.box
     side = max(SMALLEST_SIDE, round(context * max(x1 - x0, y1 - y0)))
     return Crop(((x0 + x1 - side) // 2, (y0 + y1 - side) // 2), side, size)
+
+
+def frame_window(frame: Size, size: int) -> Crop:
+    """The square about the whole photo (H, W)."""
+    height, width = frame
+    side = max(height, width)
+    return Crop(((width - side) // 2, (height - side) // 2), side, size)
+
+
+def keep_steps(folder: Path) -> Callable[[Sequence[int], int, NDArray[np.float32]], None]:
+    """A `Sampling.watch` that writes each picture after each step: `SEED-STEP.png`, such as `0-03.png`."""
+
+    def watch(seeds: Sequence[int], step: int, pictures: NDArray[np.float32]) -> None:
+        for seed, picture in zip(seeds, pictures, strict=True):
+            write_bytes(folder / f"{seed}-{step:02d}.png", encode_png(to_bytes(picture)))
+
+    return watch
 
 
 def to_bytes(picture: NDArray[np.float32]) -> Image:

@@ -46,9 +46,9 @@ def prompt_maps(
 
 
 def next_click(
-    guess: Bits, truth: Bits, rng: np.random.Generator | None = None
+    prediction: Bits, truth: Bits, rng: np.random.Generator | None = None
 ) -> tuple[tuple[float, float], int] | None:
-    """A click where the guess errs most: inside the largest wrong component, far from its edge.
+    """A click where the prediction errs most: inside the largest wrong component, far from its edge.
 
     Args:
         rng: With it the click is well inside the component, mostly near its middle, where people click; without it at the
@@ -60,7 +60,7 @@ def next_click(
     import cv2
 
     best: tuple[int, Bits, int] | None = None
-    for wrong, label in ((truth & ~guess, 1), (guess & ~truth, 0)):
+    for wrong, label in ((truth & ~prediction, 1), (prediction & ~truth, 0)):
         if not wrong.any():
             continue
         _, labels, stats, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=4)

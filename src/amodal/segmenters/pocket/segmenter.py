@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from ...errors import PromptError
-from ...image import Image
-from ...mask import Mask
+from ...core.errors import PromptError
+from ...core.image import Image
+from ...core.mask import Mask
+from ...core.options import Options
+from ...core.prompt import Prompt
+from ...networks import image_encoder
+from ...networks.image_encoder import LEVELS
 from ...networks.onnx_session import open_session
-from ...options import Options
-from ...prompt import Prompt
-from ...protocols import Proposal, Segmenter
-from ...weights import embedded
-from ..grabcut import clean
-from .views import Decode, Encode, Floats, Scene, answer
+from ...plugins.protocols import Progress, Proposal, Segmenter, no_progress
+from ...weights.catalogue import embedded
+from .everything import everything
+from .views import Decode, Encode, Floats, Found, Scene, ambiguous, decide, seek
 
 __all__ = ["PocketSegmenter", "runners"]
 
 ENCODER, HEAD = "pocket-segmenter-encoder", "pocket-segmenter-head"
+CHOICES = 3
+"""Answers to one click."""
 
 
 class PocketSegmenterOptions(Options):
@@ -29,6 +34,9 @@ class PocketSegmenterOptions(Options):
 
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel belongs to the object")
     threads: int = Field(0, ge=0, le=64, description="threads of ONNX Runtime; 0 takes one per core")
+    weights: str | None = Field(
+        None, description="a folder of your own with the exported encoder and head, in place of the embedded ones"
+    )
 
 
 class PocketSegmenter(Segmenter):
@@ -36,43 +44,74 @@ class PocketSegmenter(Segmenter):
 
     name: ClassVar[str] = "pocket"
     summary: ClassVar[str] = "embedded network for clicks and boxes; no GPU, no download"
+    license: ClassVar[str] = "Apache-2.0"
     memory: ClassVar[str] = "200 MB of main memory"
-    weights: ClassVar[tuple[str, ...]] = (ENCODER, HEAD)
+    weights: ClassVar[tuple[str, ...]] = (image_encoder.ENCODER, ENCODER, HEAD)
     Options: ClassVar[type[Options]] = PocketSegmenterOptions
 
     def embed(self, image: Image) -> Any:
         """The picture's features, its whole frame at two sizes; closer views are added as prompts ask for them."""
-        return Scene(runners(self.options.threads)[0], image)
+        return Scene(runners(self.options.threads, self.options.weights)[0], image)
 
     def segment(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
+        return [self._proposal(embedded, prompt, 0)]
+
+    def propose(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
+        """For one click up to three answers, each seen from near; the first is that of `segment`."""
+        found = [self._proposal(embedded, prompt, 0)]
+        if ambiguous(prompt):
+            count = min(CHOICES, len(embedded.far(self._decode, prompt)))
+            found += [self._proposal(embedded, prompt, choice) for choice in range(1, count)]
+        return found
+
+    def glance(self, embedded: Any, prompt: Prompt) -> Proposal | None:
+        """What `segment` begins with, before it looks from near; remembered, so that the click itself costs less."""
+        if not ambiguous(prompt):
+            return None
+        found = embedded.far(self._decode, prompt)[0]
+        return Proposal(self._mask(embedded, found, prompt), found.score)
+
+    def segment_everything(self, image: Image, progress: Progress = no_progress) -> list[Proposal]:
+        """All objects, best first; see `everything`."""
+        scene = self.embed(image)
+        found = [
+            Proposal(self._mask(scene, one, prompt), one.score)
+            for one, prompt in everything(self._decode, scene, progress)
+        ]
+        return sorted(found, key=lambda each: -(each.score or 0.0))
+
+    @property
+    def _decode(self) -> Decode:
+        return runners(self.options.threads, self.options.weights)[1]
+
+    def _proposal(self, scene: Scene, prompt: Prompt, choice: int) -> Proposal:
         if prompt.text is not None:
-            raise PromptError("pocket does not understand words; give a point or a box, or use --segmenter sam3")
-        decode = runners(self.options.threads)[1]
-        probability = answer(decode, embedded, prompt)
+            raise PromptError("pocket does not understand words; give a point or a box, or use the segmenter sam3")
+        found, score = seek(self._decode, scene, prompt, choice)
+        return Proposal(self._mask(scene, found, prompt), score)
+
+    def _mask(self, scene: Scene, found: Found, prompt: Prompt) -> Mask:
         on = [(int(x), int(y)) for (x, y), label in zip(prompt.points, prompt.labels, strict=True) if label]
-        bits = probability > self.options.threshold
-        for x, y in on:
-            bits[y, x] = True
-        if not bits.any():
-            bits = probability >= probability.max()
-        mask = clean(Mask.from_array(bits), on)
-        inside = probability[mask.to_array((bits.shape[0], bits.shape[1]))]
-        return [Proposal(mask, float(inside.mean()))]
+        frame = (scene.image.shape[0], scene.image.shape[1])
+        return decide(found.logits, found.view, frame, on, self.options.threshold)
 
 
 @cache
-def runners(threads: int = 0) -> tuple[Encode, Decode]:
-    """Encoder and head as NumPy functions; one session each a process, shared by threads.
+def runners(threads: int = 0, weights: str | None = None) -> tuple[Encode, Decode]:
+    """Encoder and head as NumPy functions, the embedded ones or those of a folder; one session each a process.
 
     Raises:
-        WeightsError: the files are missing from the installation or altered.
+        WeightsError: the files are missing or altered.
     """
-    encoder, head = (open_session(str(embedded(name)), threads) for name in (ENCODER, HEAD))
+    paths = [Path(weights) / f"{name}.onnx" if weights else embedded(name) for name in (ENCODER, HEAD)]
+    encoder, head = (open_session(str(path), threads) for path in paths)
 
     def encode(x: Floats) -> Floats:
-        return np.asarray(encoder.run(None, {"picture": x})[0], np.float32)
+        seen = dict(zip(LEVELS, image_encoder.encode(x[:, :3], threads), strict=True))
+        return np.asarray(encoder.run(None, {"picture": x, **seen})[0], np.float32)
 
-    def decode(features: Floats, prompts: Floats) -> Floats:
-        return np.asarray(head.run(None, {"features": features, "prompts": prompts})[0], np.float32)
+    def decode(features: Floats, prompts: Floats) -> tuple[Floats, Floats]:
+        logits, scores = head.run(["logits", "scores"], {"features": features, "prompts": prompts})
+        return np.asarray(logits, np.float32), np.asarray(1 / (1 + np.exp(-scores)), np.float32)
 
     return encode, decode

@@ -10,19 +10,21 @@ let token = null;
 export function takeToken() {
   const found = new URLSearchParams(location.hash.slice(1)).get("token");
   if (found) { token = found; history.replaceState(null, "", location.pathname); }
+  return Boolean(found);
 }
 
 export function setToken(text) { token = text; }
 
-async function ask(verb, path, body, type) {
-  const headers = {};
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
+const GONE = "The service does not answer. Is it still running?";
+const headers = (type) => ({ ...(token && { Authorization: `Bearer ${token}` }), ...(type && { "Content-Type": type }) });
+
+async function ask(verb, path, body, signal) {
   let answer;
   try {
-    answer = await fetch(path, { method: verb, headers, body: body === undefined || type ? body : JSON.stringify(body) });
-  } catch {
-    throw new Refusal("The service does not answer. Is it still running?", 0);
+    answer = await fetch(path, { method: verb, signal, headers: headers(body && "application/json"), body: body && JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(GONE, 0);
   }
   if (answer.ok) return answer;
   let text = `The service answered ${answer.status}.`;
@@ -33,22 +35,34 @@ async function ask(verb, path, body, type) {
 const json = async (...request) => (await ask(...request)).json();
 
 export const about = () => json("GET", "/api/about");
-export const openScene = (blob, name) =>
-  json("POST", `/api/scenes?name=${encodeURIComponent(name.slice(0, 150))}`, blob, blob.type.startsWith("image/") ? blob.type : "application/octet-stream");
 export const visible = (scene, body) => json("POST", `/api/scenes/${scene}/visible`, body);
-export const start = (scene, what, body) => json("POST", `/api/scenes/${scene}/${what}`, body);
+export const start = (scene, what, body, signal) => json("POST", `/api/scenes/${scene}/${what}`, body, signal);
 export const cancel = (job) => json("DELETE", `/api/jobs/${job}`);
-export const result = (job) => json("GET", `/api/jobs/${job}/result`);
-export const fileUrl = (job, name) => `/api/jobs/${job}/files/${name}`;
+export const closeScene = (scene) => ask("DELETE", `/api/scenes/${scene}`);
+export const result = (job, signal) => json("GET", `/api/jobs/${job}/result`, undefined, signal);
+export const file = async (job, name, signal) => (await ask("GET", `/api/jobs/${job}/files/${name}`, undefined, signal)).blob();
+export const photo = async (scene) => (await ask("GET", `/api/scenes/${scene}/photo.png`)).blob();
+export const sample = async (name) => (await ask("GET", `/samples/${name}`)).blob();
 
-export async function picture(path) {
-  const blob = await (await ask("GET", path)).blob();
-  return createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-}
+/** Upload a photo; `tell` gets the share that is sent. */
+export const openScene = (blob, name, tell) => new Promise((done, fail) => {
+  const line = new XMLHttpRequest();
+  line.open("POST", `/api/scenes?name=${encodeURIComponent(name.slice(0, 150).toWellFormed?.() ?? name.slice(0, 150))}`);
+  for (const [key, value] of Object.entries(headers(blob.type.startsWith("image/") ? blob.type : "application/octet-stream"))) line.setRequestHeader(key, value);
+  line.upload.onprogress = ({ loaded, total }) => tell(loaded / total);
+  line.onerror = () => fail(new Refusal(GONE, 0));
+  line.onload = () => {
+    let answer = {};
+    try { answer = JSON.parse(line.responseText); } catch { /* no JSON: the status must do */ }
+    if (line.status === 201) done(answer);
+    else fail(new Refusal(answer.error ?? `The service answered ${line.status}.`, line.status));
+  };
+  line.send(blob);
+});
 
 /** Follow a job to its end; `show` gets every state. */
-export async function follow(job, show) {
-  const reader = (await ask("GET", `/api/jobs/${job}/events`)).body.pipeThrough(new TextDecoderStream()).getReader();
+export async function follow(job, show, signal) {
+  const reader = (await ask("GET", `/api/jobs/${job}/events`, undefined, signal)).body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "", state = null;
   for (;;) {
     const { value, done } = await reader.read();
@@ -59,5 +73,5 @@ export async function follow(job, show) {
       if (part.startsWith("data: ")) { state = JSON.parse(part.slice(6)); show(state); }
     }
   }
-  return state ?? { state: "failed", error: "The service ended." };
+  return state ?? { state: "failed", error: "the service ended" };
 }

@@ -1,15 +1,9 @@
 // Method, inpainter and segmenter with their options, as a form made from the JSON schema of the options.
 
-import { state } from "./store.js";
+import { node } from "./dom.js";
+import { dispatch, now } from "./store.js";
 
-const PARTS = [["method", "options"], ["inpainter", "inpainter_options"], ["segmenter", "segmenter_options"]];
-
-const node = (name, attributes = {}, ...children) => {
-  const out = document.createElement(name);
-  Object.assign(out, attributes);
-  out.append(...children);
-  return out;
-};
+const PARTS = [["method", "options", "Method"], ["inpainter", "inpainter_options", "Paints what is hidden"], ["segmenter", "segmenter_options", "Finds what is clicked"]];
 
 /** One schema, without the null of an optional value. */
 const kindOf = (schema) => schema.anyOf?.find((option) => option.type !== "null") ?? schema;
@@ -36,54 +30,61 @@ function field(schema, value, set) {
     return out;
   }
   const out = node("input", { type: "text", value: Array.isArray(value) ? value.join(", ") : value ?? "" });
-  out.onchange = () => set(kind.type === "array" ? out.value.split(",").map((part) => Number(part)) : out.value);
+  out.onchange = () => {
+    const parts = out.value.split(",").map(Number);
+    if (kind.type === "array" && parts.some(Number.isNaN)) { out.setCustomValidity("numbers with commas"); out.reportValidity(); return; }
+    out.setCustomValidity("");
+    set(kind.type === "array" ? parts : out.value);
+  };
   return out;
 }
 
-function options(part, key, redraw) {
-  const list = state.about[`${part}s`];
-  const { choices, default: usual } = state.about.methods;
-  const method = choices.find((choice) => choice.name === (state.choice.method ?? usual));
+function options(state, part, key, title, again) {
+  const { about, settings: { choice } } = state, list = about[`${part}s`];
+  const method = about.methods.choices.find(({ name }) => name === (choice.method ?? about.methods.default));
   const standard = part === "inpainter" && method ? method.inpainter : list.default;
-  const chosen = state.choice[part] ?? standard;
-  const select = node("select", { id: `choice-${part}` }, ...list.choices.map((choice) =>
-    node("option", { value: choice.name, textContent: choice.name, selected: choice.name === chosen })));
-  select.setAttribute("aria-label", part);
+  const chosen = choice[part] ?? standard;
+  const select = node("select", { id: `choice-${part}`, aria: { "aria-label": part } }, ...list.choices.map(({ name, ready, do: mend }) =>
+    node("option", { value: name, textContent: ready ? name : `${name} (not here)`, selected: name === chosen, disabled: !ready && name !== chosen, title: mend })));
+  const change = (patch) => dispatch({ type: "settings", patch: { choice: Object.fromEntries(Object.entries({ ...now().settings.choice, ...patch }).filter(([, value]) => value !== undefined)) } });
   select.onchange = () => {
-    delete state.choice[key];
-    if (part === "method" && !state.choice.inpainter) delete state.choice.inpainter_options; // another one's, maybe
-    if (select.value === standard) delete state.choice[part];
-    else state.choice[part] = select.value;
-    redraw(part, true);
+    const other = part === "method" && !choice.inpainter ? { inpainter_options: undefined } : {}; // another one's, maybe
+    change({ [key]: undefined, ...other, [part]: select.value === standard ? undefined : select.value });
+    again();
   };
-  const found = list.choices.find((choice) => choice.name === chosen);
-  const about = node("p", { className: "quiet", textContent: found ? `${found.summary} (${found.licence})` : "" });
+  const found = list.choices.find(({ name }) => name === chosen);
+  const absent = list.choices.filter(({ ready }) => !ready);
   const rows = Object.entries(found?.schema.properties ?? {}).map(([name, schema]) => {
-    const value = state.choice[key]?.[name] ?? schema.default;
     const set = (next) => {
-      const others = { ...state.choice[key] };
+      const others = { ...now().settings.choice[key] };
       if (JSON.stringify(next) === JSON.stringify(schema.default)) delete others[name];
       else others[name] = next;
-      if (Object.keys(others).length) state.choice[key] = others;
-      else delete state.choice[key];
-      redraw(part, false);
+      change({ [key]: Object.keys(others).length ? others : undefined });
     };
-    return node("label", { title: schema.description ?? "" }, name.replaceAll("_", " "), field(schema, value, set));
+    const label = name.replaceAll("_", " ");
+    const what = schema.description ? [node("span", { className: "what", textContent: schema.description })] : [];
+    return node("label", {}, label[0].toUpperCase() + label.slice(1), ...what, field(schema, choice[key]?.[name] ?? schema.default, set));
   });
-  return node("fieldset", {}, node("legend", { textContent: part }), select, about, ...rows);
+  const folded = (text, ...children) => (children.length ? [node("details", {}, node("summary", { className: "quiet", textContent: text }), ...children)] : []);
+  return node("fieldset", {}, node("legend", { textContent: title }), select,
+    node("p", { className: "quiet", textContent: found ? `${found.summary} (${found.license ?? ""})` : "" }),
+    ...folded(`Options of ${chosen}`, ...rows),
+    ...folded(`${absent.length} more that this machine does not have`, ...absent.map(({ name, do: mend }) => node("p", { className: "quiet" }, `${name}: `, node("code", { textContent: mend })))));
 }
 
-/** Fill `place`; `redraw(part, anew)` is called after a change; `anew` if the form itself must change. */
-export function drawForm(place, redraw) {
+/** Fill `place` from the state. */
+export function drawForm(place) {
+  const state = now();
   if (!state.about) return;
+  const open = [...place.querySelectorAll("details")].map((part) => part.open), held = document.activeElement?.id;
   const number = (text, name, low, high) => {
-    const input = node("input", { type: "number", min: low, max: high, step: 1, value: state[name], id: `set-${name}` });
-    input.onchange = () => { if (input.reportValidity()) { state[name] = Number(input.value); redraw("common", false); } };
+    const input = node("input", { type: "number", min: low, max: high, step: 1, value: state.settings[name], id: `set-${name}` });
+    input.onchange = () => { if (input.reportValidity()) dispatch({ type: "settings", patch: { [name]: Number(input.value) } }); };
     return node("label", {}, text, input);
   };
-  place.replaceChildren(
-    number("samples (guesses)", "samples", 1, state.about.limits.samples),
-    number("seed", "seed", 0, 2147483647),
-    ...PARTS.map(([part, key]) => options(part, key, redraw)),
-  );
+  const again = () => drawForm(place);
+  place.replaceChildren(number("Samples to choose from", "samples", 1, state.about.limits.samples), number("Seed: same seed, same answer", "seed", 0, 2147483647),
+    ...PARTS.map(([part, key, title]) => options(state, part, key, title, again)));
+  [...place.querySelectorAll("details")].forEach((part, k) => { part.open = open[k] ?? false; });
+  if (held && place.querySelector(`#${held}`)) place.querySelector(`#${held}`).focus();
 }

@@ -1,91 +1,71 @@
-// A scene taken apart: objects that can be dragged; what was behind them comes forward.
+// A scene taken apart: objects that can be moved, hidden, deleted and put in another order; what was behind them comes forward.
 
-import * as api from "./api.js";
-import { Mask, tint } from "./mask.js";
-import { state } from "./store.js";
+export const moved = ({ dx, dy, shown }) => Boolean(dx || dy || !shown);
+export const changed = (layers) => layers.items.some(moved) || layers.items.some(({ index }, place) => index !== place);
 
-export async function load(job) {
-  const record = await api.result(job);
-  const count = record.objects.length;
-  const [background, rest, ...pictures] = await Promise.all([
-    api.picture(api.fileUrl(job, "background.png")),
-    api.picture(api.fileUrl(job, "rest.png")),
-    ...record.objects.map((_, k) => api.picture(api.fileUrl(job, `object-${k + 1}.png`))),
-  ]);
-  const objects = record.objects.map((object, k) => ({
-    name: k === count - 1 ? "nearest" : k === 0 ? "farthest" : `layer ${k + 1}`,
-    picture: pictures[k], x: object.amodal_box[0], y: object.amodal_box[1], dx: 0, dy: 0, shown: true,
-    visible: Mask.decode(object.visible), rate: object.occlusion_rate,
-  }));
-  return { job, background, rest, objects, picked: -1 };
+/** Layers on each other: background first if `first`, what lies before all objects last if `last`. */
+function laid(layers, items, photo, pictureOf, share, { first, last }) {
+  const out = new OffscreenCanvas(Math.round(photo.width * share), Math.round(photo.height * share)), pen = out.getContext("2d");
+  pen.scale(share, share);
+  if (first) pen.drawImage(pictureOf(layers.background), 0, 0);
+  for (const { index, dx, dy, shown } of items) {
+    const { picture, x, y } = layers.objects[index];
+    if (shown) pen.drawImage(pictureOf(picture), x + dx, y + dy);
+  }
+  if (last) pen.drawImage(pictureOf(layers.rest), 0, 0);
+  return out;
 }
 
-/** The rest without the rim of the objects that were moved or hidden: their edges bleed into it. */
-function restNow(layers) {
-  const moved = layers.objects.filter((object) => object.dx || object.dy || !object.shown);
-  const key = moved.map((object) => layers.objects.indexOf(object)).join();
-  if (layers.restKey !== key) {
-    const out = new OffscreenCanvas(layers.rest.width, layers.rest.height);
-    const pen = out.getContext("2d");
-    pen.drawImage(layers.rest, 0, 0);
-    pen.globalCompositeOperation = "destination-out";
-    const reach = Math.max(3, Math.round(Math.max(out.width, out.height) / 160));
-    for (const object of moved) {
-      object.stamp ??= tint(object.visible, [0, 0, 0, 255]);
-      for (let step = 0; step < 64; step++) {
-        const radius = (reach + 1.5) * (step % 2 ? 1 : 0.5), angle = (step * Math.PI) / 32;
-        const [x, y] = [Math.cos(angle) * radius, Math.sin(angle) * radius];
-        pen.drawImage(object.stamp, Math.round(object.visible.x + x), Math.round(object.visible.y + y));
-      }
-    }
-    layers.restKey = key;
-    layers.restCanvas = out;
+let cache = {};
+/** Draw the scene; what is dragged lies between what is below and what is above it. False while its pictures are not decoded. */
+export function layered(pen, layers, photo, pictureOf, draft) {
+  const blobs = [layers.background, layers.rest, ...layers.objects.map(({ picture }) => picture)];
+  if (blobs.map((blob) => pictureOf(blob)).includes(null)) return false;
+  const place = draft.drag ? draft.drag.place : layers.items.length;
+  if (cache.items !== layers.items || cache.place !== place || cache.layers !== layers.objects) {
+    const share = Math.min(1, Math.sqrt(2e6 / (photo.width * photo.height)));
+    const { items } = layers;
+    cache = { items, place, layers: layers.objects, below: laid(layers, items.slice(0, place), photo, pictureOf, share, { first: true, last: place === items.length }) };
+    if (place < items.length) cache.above = laid(layers, items.slice(place + 1), photo, pictureOf, share, { last: true });
   }
-  return layers.restCanvas;
-}
-
-/** Everything that lies where it was, at the photo's own size: scaled as one picture, no seams show between the layers. */
-function still(layers, photo) {
-  const key = layers.objects.map((object) => (object.shown ? (object.dx || object.dy ? 2 : 1) : 0)).join();
-  if (layers.stillKey !== key) {
-    const out = new OffscreenCanvas(photo.width, photo.height);
-    const pen = out.getContext("2d");
-    pen.drawImage(layers.background, 0, 0);
-    for (const object of layers.objects) if (object.shown && !object.dx && !object.dy) pen.drawImage(object.picture, object.x, object.y);
-    pen.drawImage(restNow(layers), 0, 0);
-    layers.stillKey = key;
-    layers.stillCanvas = out;
+  pen.drawImage(cache.below, 0, 0, photo.width, photo.height);
+  const one = layers.items[place];
+  if (one) {
+    const { picture, x, y } = layers.objects[one.index];
+    pen.drawImage(pictureOf(picture), x + one.dx + draft.drag.dx, y + one.dy + draft.drag.dy);
+    pen.drawImage(cache.above, 0, 0, photo.width, photo.height);
   }
-  return layers.stillCanvas;
-}
-
-export function drawLayers(pen, scale) {
-  const { layers, photo } = state;
-  pen.drawImage(still(layers, photo), 0, 0);
-  for (const object of layers.objects) {
-    if (!object.shown || (!object.dx && !object.dy)) continue;
-    pen.shadowColor = "#000a";
-    pen.shadowBlur = 16;
-    pen.drawImage(object.picture, object.x + object.dx, object.y + object.dy);
-    pen.shadowColor = "transparent";
-  }
-  const picked = layers.objects[layers.picked];
-  if (picked?.shown) {
+  const marked = layers.items[draft.hover >= 0 ? draft.hover : layers.picked];
+  if (marked?.shown) {
+    const { x, y, width, height } = layers.objects[marked.index], { dx = 0, dy = 0 } = marked === one ? draft.drag : {};
     pen.strokeStyle = "#ffb020";
-    pen.lineWidth = 2 / scale;
-    pen.strokeRect(picked.x + picked.dx, picked.y + picked.dy, picked.picture.width, picked.picture.height);
+    pen.lineWidth = Math.max(2, photo.width / 500);
+    pen.strokeRect(x + marked.dx + dx, y + marked.dy + dy, width, height);
   }
+  return true;
 }
 
-/** The topmost object at a point: moved ones first, then by what is visible there. */
-export function pick(x, y) {
-  const { objects } = state.layers;
-  for (let k = objects.length - 1; k >= 0; k--) {
-    const object = objects[k];
-    const moved = object.dx || object.dy;
-    if (!object.shown || !moved) continue;
-    const [left, top] = [x - object.x - object.dx, y - object.y - object.dy];
-    if (left >= 0 && top >= 0 && left < object.picture.width && top < object.picture.height) return k;
+/** The place in the order of the topmost object at a point: moved ones by their box, others by what is visible there; or -1. */
+export function pick(layers, x, y) {
+  for (let place = layers.items.length - 1; place >= 0; place--) {
+    const item = layers.items[place], object = layers.objects[item.index];
+    if (!item.shown) continue;
+    const [left, top] = [x - object.x - item.dx, y - object.y - item.dy];
+    if (moved(item) ? left >= 0 && top >= 0 && left < object.width && top < object.height : object.visible.get(Math.floor(x), Math.floor(y))) return place;
   }
-  return objects.findIndex((object) => object.shown && object.visible.get(Math.floor(x), Math.floor(y)));
+  return -1;
+}
+
+/** The rearranged picture at the photo's size, and its layers from below, each { name, canvas, x, y }. */
+export async function rearranged(layers, photo) {
+  const pictures = new Map();
+  const load = async (blob) => pictures.set(blob, await createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" }));
+  await Promise.all([layers.background, layers.rest, ...layers.objects.map(({ picture }) => picture)].map(load));
+  const get = (blob) => pictures.get(blob);
+  const whole = laid(layers, layers.items, photo, get, 1, { first: true, last: true });
+  const parts = layers.items.filter(({ shown }) => shown).map(({ index, dx, dy }) => {
+    const { name, picture, x, y } = layers.objects[index];
+    return { name, blob: picture, x: x + dx, y: y + dy };
+  });
+  return { whole, parts: [{ name: "background", blob: layers.background, x: 0, y: 0 }, ...parts, { name: "rest", blob: layers.rest, x: 0, y: 0 }] };
 }

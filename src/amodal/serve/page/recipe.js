@@ -1,15 +1,13 @@
 // "Copy as command" and "copy as Python": what was done here, as text that does it again with the same bytes.
 
-import { state, stem } from "./store.js";
-
 const quote = (text) => (/^[\w./:,=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 /** Names of the three parts and the options that differ from their defaults. */
-function parts(provenance) {
+function parts(provenance, about) {
   const out = [];
   for (const part of ["method", "inpainter", "segmenter"]) {
     const { name, options } = provenance[part];
-    const known = state.about[`${part}s`].choices.find((choice) => choice.name === name);
+    const known = about[`${part}s`].choices.find((choice) => choice.name === name);
     const changed = Object.entries(options).filter(
       ([key, value]) => JSON.stringify(value) !== JSON.stringify(known?.schema.properties[key]?.default ?? value));
     out.push({ part, name, changed });
@@ -19,24 +17,26 @@ function parts(provenance) {
 
 const plain = (value) => (Array.isArray(value) ? value.join(",") : String(value));
 
-export function command(result, photo) {
-  const { provenance } = result;
-  const { points = [], labels = [], box, mask } = provenance.prompt;
+/** `name` is what the object's files are called. */
+export function command({ provenance }, photo, about, name) {
+  const { points = [], labels = [], box, mask, text } = provenance.prompt;
   const words = ["amodal", "segment", photo.name];
   const nothing = provenance.occluder && !provenance.occluder.size[0];
   if (mask || (provenance.occluder && !nothing) || provenance.repainted) {
-    const needs = `${stem()}.json`;
+    const needs = `${name}.json`;
     return `# needs ${needs}, the JSON download\n${[...words, "--like", needs].map(quote).join(" ")}`;
   }
   points.forEach(([x, y], k) => words.push("--point", `${x},${y}${labels[k] ? "" : ",0"}`));
   if (box) words.push("--box", box.join(","));
+  if (text) words.push("--text", text);
   if (nothing) words.push("--occluder", "none");
-  for (const { part, name, changed } of parts(provenance)) {
-    words.push(`--${part}`, name);
+  for (const { part, name: chosen, changed } of parts(provenance, about)) {
+    words.push(`--${part}`, chosen);
     for (const [key, value] of changed) words.push("--set", `${part === "method" ? "" : `${part}.`}${key}=${plain(value)}`);
   }
   words.push("--samples", String(provenance.samples), "--seed", String(provenance.seed));
-  return words.map(quote).join(" ");
+  const scaled = photo.scaled ? `# the photo scaled from ${photo.scaled.join(" x ")} to ${photo.width} x ${photo.height}\n` : "";
+  return scaled + words.map(quote).join(" ");
 }
 
 const python = (value) =>
@@ -44,15 +44,14 @@ const python = (value) =>
     (found, text) => text ?? { true: "True", false: "False", null: "None" }[found]);
 const maskOf = (record) => `amodal.Mask.from_dict(${python(record)})`;
 
-export function code(result, photo) {
-  const { provenance } = result;
-  const chosen = parts(provenance);
+export function code({ provenance }, photo, about) {
+  const chosen = parts(provenance, about);
   const load = [python(chosen[0].name), ...chosen.slice(1).map(({ part, name }) => `${part}=${python(name)}`)];
   for (const { part, changed } of chosen) {
     if (changed.length) load.push(`${part === "method" ? "" : `${part}_`}options=${python(Object.fromEntries(changed))}`);
   }
   const lines = ["import amodal", "", `model = amodal.load(${load.join(", ")})`, `image = amodal.read(${python(photo.name)})`];
-  const { points, labels, box, mask } = provenance.prompt;
+  const { points, labels, box, mask, text } = provenance.prompt;
   if (provenance.repainted) {
     lines.push(`visible = ${maskOf(mask)}`, `whole = ${maskOf(provenance.repainted)}`,
       `result = model.open(image).repaint(visible, whole, seed=${provenance.seed})`);
@@ -60,6 +59,7 @@ export function code(result, photo) {
     const call = [];
     if (points) call.push(`points=${python(points)}`, `labels=${python(labels)}`);
     if (box) call.push(`box=${python(box)}`);
+    if (text) call.push(`text=${python(text)}`);
     if (mask) { lines.push(`visible = ${maskOf(mask)}`); call.push("mask=visible"); }
     if (provenance.occluder) { lines.push(`occluder = ${maskOf(provenance.occluder)}`); call.push("occluder=occluder"); }
     call.push(`samples=${provenance.samples}`, `seed=${provenance.seed}`);
@@ -68,5 +68,3 @@ export function code(result, photo) {
   lines.push('result.save("amodal-out")');
   return `${lines.join("\n")}\n`;
 }
-
-

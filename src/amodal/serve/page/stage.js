@@ -1,48 +1,84 @@
-// The canvas: photo, masks, tools under the pointer, zoom.
+// The stage: three canvases on each other. The photo and pictures change with the view; masks with the state; marks with every
+// move of the pointer. Only what has changed is drawn.
 
-import { Mask, outline, tint } from "./mask.js";
-import { active, state } from "./store.js";
-import { drawLayers } from "./layers.js";
-
-const VISIBLE = [10, 150, 255], OCCLUDED = [255, 122, 0];
-const COLOURS = [[10, 150, 255], [33, 181, 115], [192, 92, 255], [229, 183, 0], [255, 92, 138], [23, 184, 196]];
+import { layered } from "./layers.js";
+import { COLOURS, heatOf, Sheet } from "./paint.js";
+import { active, amodalOf, layersShown, outdated, photoOf, visibleOf } from "./select.js";
+import { now, onChange } from "./store.js";
+import { bitmapOf, drawn, onMedia } from "./work.js";
 
 export const canvas = document.getElementById("canvas");
-const pen = canvas.getContext("2d");
+const base = document.getElementById("base"), masks = document.getElementById("masks"), ring = document.getElementById("ring");
+const [basePen, maskPen, pen] = [base, masks, canvas].map((element) => element.getContext("2d"));
 export const view = { scale: 1, x: 0, y: 0, fitted: true };
-export const cursor = { x: 0, y: 0, shown: false };
-export const draft = { box: null, over: null, comparing: false };
-const cache = new WeakMap();
+/** What the pointer and the keyboard are at: not in the state, because it is no one's work. */
+export const draft = { box: null, over: null, comparing: false, stroke: null, cross: null, hover: -1, drag: null, preview: null };
+
+// --- pictures of blobs ------------------------------------------------------------------------------------------------------
+
+const pictures = new WeakMap();
+/** The picture in a blob; null until it is decoded, then the stage is drawn again. */
+export function pictureOf(blob, make = async (found) => createImageBitmap(found, { premultiplyAlpha: "none", colorSpaceConversion: "none" })) {
+  if (!blob) return null;
+  if (!pictures.has(blob)) {
+    pictures.set(blob, null);
+    make(blob).then((picture) => { pictures.set(blob, picture); drawn(); }, (error) => console.error(error));
+  }
+  return pictures.get(blob);
+}
+const heatMap = (blob) => pictureOf(blob, async (found) => heatOf(await createImageBitmap(found)));
+
+const small = new WeakMap();
+/** The photo at about the screen's size where that is enough: a phone's photo has ten times more pixels. */
+function photoFor(bitmap, scale) {
+  if (bitmap.width * bitmap.height < 3e6) return bitmap;
+  if (!small.has(bitmap)) {
+    small.set(bitmap, bitmap);
+    const share = Math.sqrt(2e6 / (bitmap.width * bitmap.height));
+    createImageBitmap(bitmap, { resizeWidth: Math.round(bitmap.width * share), resizeHeight: Math.round(bitmap.height * share), resizeQuality: "medium" })
+      .then((picture) => { small.set(bitmap, picture); last.base = null; draw(); }, () => {}); // the photo was closed meanwhile
+  }
+  const less = small.get(bitmap);
+  return scale * bitmap.width <= less.width ? less : bitmap;
+}
+
+// --- view -------------------------------------------------------------------------------------------------------------------
 
 /** The box that is shown when fitted: the photo and what leaves it. */
-function extent() {
-  const { width, height } = state.photo;
-  let [x0, y0, x1, y1] = [0, 0, width, height];
-  if (!state.layers) {
-    for (const object of state.objects) {
-      if (!object.result) continue;
-      const [a, b, c, d] = object.result.amodal_box;
-      [x0, y0, x1, y1] = [Math.min(x0, a), Math.min(y0, b), Math.max(x1, c), Math.max(y1, d)];
-    }
+export function extent(state) {
+  const photo = photoOf(state);
+  let box = [0, 0, photo.width, photo.height];
+  if (layersShown(state)) return box;
+  for (const { result } of photo.objects) {
+    if (!result) continue;
+    const [a, b, c, d] = result.amodal.box;
+    box = [Math.min(box[0], a), Math.min(box[1], b), Math.max(box[2], c), Math.max(box[3], d)];
   }
-  return [x0, y0, x1, y1];
+  return box;
 }
 
 export function fit() {
   view.fitted = true;
-  if (!state.photo) return;
-  const [x0, y0, x1, y1] = extent();
-  const pad = 14, width = canvas.clientWidth - 2 * pad, height = canvas.clientHeight - 2 * pad;
-  view.scale = Math.min(width / (x1 - x0), height / (y1 - y0), 8);
+  if (!photoOf(now())?.width) return;
+  const [x0, y0, x1, y1] = extent(now());
+  const pad = canvas.clientWidth < 600 ? 4 : 14, width = canvas.clientWidth - 2 * pad, height = canvas.clientHeight - 2 * pad;
+  view.scale = Math.max(0.01, Math.min(width / (x1 - x0), height / (y1 - y0), 8));
   view.x = pad + (width - (x1 - x0) * view.scale) / 2 - x0 * view.scale;
   view.y = pad + (height - (y1 - y0) * view.scale) / 2 - y0 * view.scale;
 }
 
 export function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
-  const scale = Math.min(32, Math.max(0.05, view.scale * factor));
+  const scale = Math.min(32, Math.max(0.02, view.scale * factor));
   view.x = x - ((x - view.x) * scale) / view.scale;
   view.y = y - ((y - view.y) * scale) / view.scale;
   view.scale = scale;
+  view.fitted = false;
+  draw();
+}
+
+export function pan(dx, dy) {
+  view.x += dx;
+  view.y += dy;
   view.fitted = false;
   draw();
 }
@@ -52,103 +88,102 @@ export const toPhoto = (event) => {
   return [(event.clientX - frame.left - view.x) / view.scale, (event.clientY - frame.top - view.y) / view.scale];
 };
 
-function cached(key, name, make) {
-  if (!cache.has(key)) cache.set(key, {});
-  const entry = cache.get(key);
-  return (entry[name] ??= make());
-}
+// --- the photo --------------------------------------------------------------------------------------------------------------
 
-const tinted = (mask, colour, alpha) => cached(mask, `tint ${colour} ${alpha}`, () => tint(mask, [...colour, alpha]));
-const lined = (mask) => cached(mask, "line", () => outline(mask));
-
-/** The amodal mask that is shown: corrected by hand, the chosen sample's, or the vote. */
-export function shownAmodal(object) {
-  if (object.edited) return object.edited;
-  const { result } = object;
-  if (!result) return null;
-  return object.sample >= 0 ? result.sampleMasks[object.sample] : result.amodalMask;
-}
-
-function stroke(path, colour, width) {
-  pen.strokeStyle = colour;
-  pen.lineWidth = width / view.scale;
-  pen.stroke(path);
-}
-
-function line(mask) {
-  stroke(lined(mask), "#000c", 4);
-  stroke(lined(mask), "#fff", 1.8);
-}
-
-function board(x, y, width, height) {
-  const cell = 10 / view.scale;
-  pen.save();
-  pen.beginPath();
-  pen.rect(x, y, width, height);
-  pen.clip();
-  pen.fillStyle = "#fff";
-  pen.fillRect(x, y, width, height);
-  pen.fillStyle = "#ccc";
-  pen.beginPath();
+export function board(target, x, y, width, height, cell) {
+  target.fillStyle = "#fff";
+  target.fillRect(x, y, width, height);
+  target.fillStyle = "#ccc";
   for (let row = 0; row * cell < height; row++) {
-    for (let column = row % 2; column * cell < width; column += 2) pen.rect(x + column * cell, y + row * cell, cell, cell);
-  }
-  pen.fill();
-  pen.restore();
-}
-
-function drawCutout(object) {
-  const picture = object.sample >= 0 ? object.result.samplePictures[object.sample] : object.result.cutout;
-  const mask = object.sample >= 0 ? object.result.sampleMasks[object.sample] : null;
-  if (!picture) return null;
-  const [x, y] = mask ? [mask.x, mask.y] : object.result.amodal_box;
-  pen.drawImage(picture, x, y);
-  return [x, y, picture.width, picture.height];
-}
-
-function drawOverlay(object, index) {
-  const amodal = shownAmodal(object);
-  const current = index === state.active;
-  if (object.result && amodal) {
-    pen.globalAlpha = object.edited ? 0.35 : 1;
-    drawCutout(object);
-    pen.globalAlpha = 1;
-  }
-  if (amodal && current) {
-    const occluded = cached(amodal, "occluded", () => {
-      const out = new Mask(amodal.x, amodal.y, amodal.width, amodal.height, amodal.data.slice());
-      const seen = object.visible.on(amodal.x, amodal.y, amodal.width, amodal.height);
-      for (let k = 0; k < out.data.length; k++) if (seen.data[k]) out.data[k] = 0;
-      return out;
-    });
-    pen.drawImage(tinted(occluded, OCCLUDED, 84), occluded.x, occluded.y);
-  }
-  if (object.visible) {
-    const colour = current ? VISIBLE : COLOURS[index % COLOURS.length];
-    pen.drawImage(tinted(object.visible, colour, current ? 88 : 60), object.visible.x, object.visible.y);
-    line(amodal ?? object.visible);
-  }
-  if (current && object.occluder.mask) {
-    const hides = object.occluder.mask;
-    pen.drawImage(tinted(hides, [160, 40, 200], 80), hides.x, hides.y);
-    pen.setLineDash([5 / view.scale, 4 / view.scale]);
-    stroke(lined(hides), "#e6b3ff", 1.5);
-    pen.setLineDash([]);
+    for (let column = row % 2; column * cell < width; column += 2) {
+      target.fillRect(x + column * cell, y + row * cell, Math.min(cell, width - column * cell), Math.min(cell, height - row * cell));
+    }
   }
 }
 
-function drawCertainty(object) {
-  const { width, height } = state.photo;
-  pen.fillStyle = "#000a";
-  pen.fillRect(0, 0, width, height);
-  const [x, y] = object.result.probability_box;
-  pen.drawImage(object.result.heat, x, y);
-  line(object.result.amodalMask);
+/** The chosen cut-out and its place. */
+export function cutoutOf(object) {
+  const { result, sample } = object, mask = sample >= 0 ? result.samples[sample] : result.amodal;
+  return { blob: sample >= 0 ? result.files.samples[sample] : result.files.cutout, x: mask.x, y: mask.y };
 }
 
-function drawMarks(object) {
-  const size = 6.5 / view.scale;
-  for (const { x, y, label } of object.points) {
+function drawBase(state, ratio) {
+  const photo = photoOf(state), bitmap = bitmapOf(photo), object = active(state);
+  basePen.setTransform(1, 0, 0, 1, 0, 0);
+  basePen.clearRect(0, 0, base.width, base.height);
+  if (!bitmap || !photo.width) return;
+  basePen.setTransform(ratio * view.scale, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
+  basePen.imageSmoothingEnabled = view.scale < 3;
+  const layers = layersShown(state), [x0, y0, x1, y1] = extent(state);
+  if (layers && !draft.comparing && layered(basePen, layers, photo, pictureOf, draft)) return;
+  if (state.view === "cutout" && object?.result && !layers && !draft.comparing) {
+    board(basePen, x0, y0, x1 - x0, y1 - y0, 10 / view.scale);
+    const { blob, x, y } = cutoutOf(object), picture = pictureOf(blob);
+    if (picture) basePen.drawImage(picture, x, y);
+    return;
+  }
+  basePen.fillStyle = "#808080";
+  basePen.fillRect(x0, y0, x1 - x0, y1 - y0);
+  basePen.drawImage(photoFor(bitmap, ratio * view.scale), 0, 0, photo.width, photo.height);
+}
+
+// --- masks ------------------------------------------------------------------------------------------------------------------
+
+let sheet = new Sheet(1, 1);
+
+function layObject(state, photo, object, index, place, line) {
+  const current = object === active(state), colour = COLOURS[index % COLOURS.length];
+  const amodal = amodalOf(object), seen = visibleOf(object, photo), old = outdated(state, object) !== "";
+  if (amodal && current && !old) sheet.lay(amodal, place, colour, { fill: 102, hatch: 200, without: object.result.visible });
+  if (seen) sheet.lay(seen, place, colour, { fill: current ? 64 : 50, line: amodal ? 0 : line, white: current });
+  if (amodal) sheet.lay(amodal, place, old ? [150, 150, 150] : colour, { line: current ? line : Math.max(1, line - 1), white: current && !old });
+  if (current && object.occluder.mask) sheet.lay(object.occluder.mask, place, [160, 40, 200], { fill: 60, hatch: 120, line: 1 });
+}
+
+function drawMasks(state, ratio) {
+  const photo = photoOf(state), object = active(state);
+  maskPen.setTransform(1, 0, 0, 1, 0, 0);
+  maskPen.clearRect(0, 0, masks.width, masks.height);
+  if (!photo?.width || draft.comparing || state.view === "photo" || state.view === "cutout" || layersShown(state)) return;
+  const place = { scale: ratio * view.scale, x: ratio * view.x, y: ratio * view.y }, line = Math.max(2, Math.round(1.6 * ratio));
+  if (sheet.canvas.width !== masks.width || sheet.canvas.height !== masks.height) sheet = new Sheet(masks.width, masks.height);
+  sheet.clear();
+  if (state.view === "certainty" && object?.result) {
+    maskPen.setTransform(place.scale, 0, 0, place.scale, place.x, place.y);
+    maskPen.fillStyle = "#000a";
+    maskPen.fillRect(0, 0, photo.width, photo.height);
+    const picture = heatMap(object.result.files.probability), [x0, y0, x1, y1] = object.result.record.probability_box;
+    if (picture) maskPen.drawImage(picture, x0, y0, x1 - x0, y1 - y0);
+    maskPen.setTransform(1, 0, 0, 1, 0, 0);
+    sheet.lay(amodalOf(object), place, [255, 255, 255], { line, white: true });
+  } else {
+    photo.objects.forEach((other, index) => { if (other !== object) layObject(state, photo, other, index, place, line); });
+    const chosen = photo.objects.indexOf(object);
+    if (object) layObject(state, photo, object, chosen, place, line);
+    if (draft.preview) sheet.lay(draft.preview.mask, place, COLOURS[chosen % COLOURS.length], { fill: 56, line: 1 });
+  }
+  maskPen.drawImage(sheet.done(), 0, 0);
+}
+
+// --- marks ------------------------------------------------------------------------------------------------------------------
+
+function outlined(path, dark, light) {
+  for (const [colour, width] of [["#000b", dark], ["#fff", light]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width / view.scale;
+    pen.stroke(path);
+  }
+}
+
+function drawMarks(state, ratio) {
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  const object = active(state);
+  if (!object || layersShown(state) || draft.comparing || !["overlay", "certainty"].includes(state.view)) return;
+  pen.setTransform(ratio * view.scale, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
+  const size = 6.5 / view.scale, { prompt } = object;
+  const clicks = [...prompt.points, ...prompt.steps.flatMap((step) => (step.kind === "click" ? [step] : step.points && step.kind === "mask" ? step.points : []))];
+  for (const { x, y, label } of clicks) {
     pen.beginPath();
     pen.arc(x, y, size, 0, 7);
     pen.fillStyle = label ? "#12a150" : "#d92d20";
@@ -161,94 +196,76 @@ function drawMarks(object) {
     if (label) { pen.moveTo(x, y - size / 2); pen.lineTo(x, y + size / 2); }
     pen.stroke();
   }
-  const box = draft.box ?? object.box;
+  const box = draft.box ?? prompt.box;
   if (box) {
     const path = new Path2D();
     path.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
-    stroke(path, "#000a", 3.5);
-    stroke(path, "#fff", 1.6);
+    outlined(path, 3.5, 1.6);
+  }
+  if (draft.cross) {
+    const arm = 12 / view.scale, path = new Path2D(), { x, y } = draft.cross;
+    path.moveTo(x - arm, y); path.lineTo(x + arm, y); path.moveTo(x, y - arm); path.lineTo(x, y + arm);
+    outlined(path, 5, 2);
   }
 }
 
-function drawPointer() {
-  if (cursor.shown) {
-    const arm = 12 / view.scale, path = new Path2D();
-    path.moveTo(cursor.x - arm, cursor.y); path.lineTo(cursor.x + arm, cursor.y);
-    path.moveTo(cursor.x, cursor.y - arm); path.lineTo(cursor.x, cursor.y + arm);
-    stroke(path, "#000", 4);
-    stroke(path, "#ffb020", 2);
-  }
-  if (draft.over && ["brush", "eraser", "grow", "shrink"].includes(state.tool)) {
-    const path = new Path2D();
-    path.arc(draft.over[0], draft.over[1], state.brush / view.scale, 0, 7);
-    stroke(path, "#000a", 3);
-    stroke(path, "#fff", 1.4);
-  }
+/** A piece of the stroke that is being painted: nothing else is drawn, so that it costs the same on any photo. */
+export function ink([x0, y0], [x1, y1], { radius, value }) {
+  const ratio = window.devicePixelRatio || 1;
+  pen.setTransform(ratio * view.scale, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
+  pen.strokeStyle = value ? "rgb(10 150 255)" : "rgb(217 45 32)";
+  pen.lineCap = "round";
+  pen.lineWidth = 2 * radius;
+  pen.beginPath();
+  pen.moveTo(x0, y0);
+  pen.lineTo(x1 + 1e-3, y1);
+  pen.stroke();
 }
 
-let waiting = false;
-/** Draw at the next frame. */
+/** The ring of the brush, as an element that is only moved. */
+export function moveRing() {
+  const state = now(), painting = ["brush", "eraser", "grow", "shrink"].includes(state.tool) && draft.over && !layersShown(state);
+  ring.hidden = !painting;
+  if (!painting) return;
+  const side = 2 * state.brush;
+  ring.style.width = ring.style.height = `${side}px`;
+  ring.style.transform = `translate(${view.x + draft.over[0] * view.scale - state.brush}px, ${view.y + draft.over[1] * view.scale - state.brush}px)`;
+}
+
+let waiting = false, last = {};
+/** Draw at the next frame what has changed. */
 export function draw() {
   if (waiting) return;
   waiting = true;
-  requestAnimationFrame(() => { waiting = false; paint(); });
+  requestAnimationFrame(() => { waiting = false; paint(now()); });
 }
 
-function paint() {
-  const ratio = window.devicePixelRatio || 1;
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
+const differ = (name, values) => {
+  const before = last[name];
+  last[name] = values;
+  return !before || values.some((value, k) => value !== before[k]);
+};
+
+function paint(state) {
+  const ratio = window.devicePixelRatio || 1, [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) {
+    for (const element of [base, masks, canvas]) Object.assign(element, { width, height });
+    last = {};
   }
   if (view.fitted) fit();
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
-  if (!state.photo) return;
-  pen.setTransform(ratio * view.scale, 0, 0, ratio * view.scale, ratio * view.x, ratio * view.y);
-  pen.imageSmoothingEnabled = view.scale < 3;
-  const object = active();
-  const plain = draft.comparing || state.view === "photo";
-  if (state.layers && !draft.comparing) {
-    drawLayers(pen, view.scale);
-    return;
-  }
-  if (!plain && state.view === "cutout" && object?.result) {
-    const [x0, y0, x1, y1] = extent();
-    board(x0, y0, x1 - x0, y1 - y0);
-    drawCutout(object);
-    return;
-  }
-  const [x0, y0, x1, y1] = extent();
-  pen.fillStyle = "#808080";
-  pen.fillRect(x0, y0, x1 - x0, y1 - y0);
-  pen.drawImage(state.photo.bitmap, 0, 0);
-  if (plain) return;
-  if (state.view === "certainty" && object?.result) {
-    drawCertainty(object);
-    return;
-  }
-  state.objects.forEach((other, index) => { if (index !== state.active) drawOverlay(other, index); });
-  if (object) { drawOverlay(object, state.active); drawMarks(object); }
-  drawPointer();
-}
-
-/** Grey levels of certainty as a heat map: transparent at 0, through violet and orange, to yellow at 1. */
-export function heatOf(bitmap) {
-  const out = new OffscreenCanvas(bitmap.width, bitmap.height);
-  const brush = out.getContext("2d");
-  brush.drawImage(bitmap, 0, 0);
-  const picture = brush.getImageData(0, 0, out.width, out.height);
-  const { data } = picture;
-  for (let k = 0; k < data.length; k += 4) {
-    const p = data[k] / 255;
-    data[k] = 255 * Math.min(1, 0.35 + 0.8 * p);
-    data[k + 1] = 255 * Math.max(0, 1.45 * p - 0.45);
-    data[k + 2] = 255 * Math.max(0, 0.75 - 1.1 * p);
-    data[k + 3] = 240 * Math.min(1, 2.5 * p); // unlikely pixels fade out instead of ending in an edge
-  }
-  brush.putImageData(picture, 0, 0);
-  return out;
+  const photo = photoOf(state), object = active(state);
+  const place = [width, height, view.scale, view.x, view.y, state.current, state.view, draft.comparing, state.layersOpen, photo?.width];
+  const cut = state.view === "cutout" && object?.result ? cutoutOf(object).blob : null;
+  const shown = state.layersOpen ? photo?.layers : null;
+  const restless = shown ? [shown.items, shown.picked, draft.hover, draft.drag?.dx, draft.drag?.dy, pictureOf(shown.rest), ...shown.objects.map(({ picture }) => pictureOf(picture))] : [];
+  if (differ("base", [...place, bitmapOf(photo), cut, cut && pictureOf(cut), ...restless])) drawBase(state, ratio);
+  const certain = state.view === "certainty" && object?.result ? heatMap(object.result.files.probability) : null;
+  if (differ("masks", [...place, photo?.objects, photo?.active, state.settings, certain, draft.preview])) drawMasks(state, ratio);
+  if (!draft.stroke) drawMarks(state, ratio);
+  moveRing();
+  document.getElementById("zoom-text").textContent = photo?.width ? `${Math.round(100 * view.scale)} %` : "";
 }
 
 new ResizeObserver(draw).observe(canvas);
+onChange((state, before) => { if (state.current !== before.current) view.fitted = true; draw(); });
+onMedia(draw);

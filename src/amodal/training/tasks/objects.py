@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, partial
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
 
-from ...crop import Crop
+from ...core.config import Count, Natural, Positive, Share, Weight, config
+from ...core.crop import Crop
+from ...core.mask import Mask
 from ...data import Dataset, Sample, dataset
 from ...data.crops import Augmentation, random_crop
-from ...mask import Mask
-from ..recipe import RecipeError, section
+from ..recipe import RecipeError
 
-__all__ = ["CropConfig", "Mixture", "ObjectBatches", "SetConfig", "fixed_samples", "open_sets"]
-
+T = TypeVar("T", bound=np.generic)
 Arrays = tuple[NDArray[Any], ...]
+Side = Annotated[int, Field(ge=8, le=4096)]
+"""Side of a square crop in pixels."""
+Sizes = Annotated[tuple[tuple[Natural, Side], ...], Field(min_length=1)]
+"""(first batch, side) pairs, ascending: a run may start on small crops."""
 
 
-@dataclass(frozen=True)
+@config
 class SetConfig:
     """One data set of a mixture.
 
@@ -35,24 +45,42 @@ class SetConfig:
     name: str = "folder"
     root: str = ""
     split: str = ""
-    share: float = 1.0
+    share: Weight = 1.0
     options: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@config
 class CropConfig:
     """How crops vary; see `amodal.data.crops.Augmentation`."""
 
-    shift: float = 0.2
-    scale: tuple[float, ...] = (0.8, 1.2)
-    flip: float = 0.5
-    enlarge: float = 3.0
-    margin: float = 1.1
+    shift: Share = 0.2
+    scale: tuple[Positive, Positive] = (0.8, 1.2)
+    flip: Share = 0.5
+    enlarge: Positive = 3.0
+    margin: Positive = 1.1
 
     def augmentation(self) -> Augmentation:
         """As the cropping functions take it."""
-        low, high = self.scale
-        return Augmentation(self.shift, (low, high), self.flip, self.enlarge, self.margin)
+        return Augmentation(self.shift, self.scale, self.flip, self.enlarge, self.margin)
+
+
+@config
+class ObjectsConfig:
+    """What crops are made of.
+
+    Attributes:
+        sets: data sets with their shares; see `SetConfig`.
+        validation: data sets to validate on, with amodal truth.
+        validation_limit: objects of each of them.
+        size: side of the crops.
+        crop: how crops vary; see `CropConfig`.
+    """
+
+    sets: tuple[SetConfig, ...] = ()
+    validation: tuple[SetConfig, ...] = ()
+    validation_limit: Count = 200
+    size: Side = 256
+    crop: CropConfig = CropConfig()
 
 
 @dataclass(frozen=True)
@@ -63,17 +91,43 @@ class OpenSet:
     share: float
 
 
-def open_sets(sets: tuple[dict[str, object], ...], where: str) -> list[OpenSet]:
+def open_sets(sets: tuple[SetConfig, ...], where: str) -> list[OpenSet]:
     """The data sets of a recipe's list.
 
     Raises:
-        RecipeError: an unknown key, or no set at all.
+        RecipeError: no set at all.
         DataError, UsageError: a set cannot be opened.
     """
-    configs = [section(entry, SetConfig, where) for entry in sets]
-    if not configs:
+    if not sets:
         raise RecipeError(f'{where} names no data set; give [[{where}]] name = "cocoa", root = "FOLDER"')
-    return [OpenSet(dataset(c.name, c.root, c.split or None, options=c.options), c.share) for c in configs]
+    return [OpenSet(dataset(c.name, c.root, c.split or None, options=c.options), c.share) for c in sets]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An object drawn by chance: the set that it is from (which knows the other objects of its picture), and its crop."""
+
+    data: Dataset
+    sample: Sample
+    crop: Crop
+    flip: bool
+
+    def mask(self, mask: Mask) -> NDArray[np.bool_]:
+        """A mask of the object's picture in the crop, (S, S) bool."""
+        return self.mirrored(self.crop.bits(mask))
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The picture in the crop, (S, S, 3) uint8."""
+        return self.mirrored(self.crop.image(self.sample.image, cubic=True))
+
+    def mirrored(self, values: NDArray[T]) -> NDArray[T]:
+        """Values of the crop (S, S, ...), mirrored if the crop is."""
+        return values[:, ::-1].copy() if self.flip else values
+
+
+def mixture_of(sets: tuple[SetConfig, ...], where: str) -> Mixture:
+    """The mixture of a recipe's list; a function of plain values, so that data processes can call it."""
+    return Mixture(open_sets(sets, where))
 
 
 class Mixture:
@@ -84,24 +138,22 @@ class Mixture:
         shares = np.array([one.share for one in sets], np.float64)
         self.odds = shares / shares.sum()
 
-    def draw(self, rng: np.random.Generator) -> Sample:
-        """One object with a visible part."""
+    def draw(self, rng: np.random.Generator) -> tuple[Dataset, Sample]:
+        """One object with a visible part, and the set that it is from."""
         for _ in range(1000):
             data = self.sets[rng.choice(len(self.sets), p=self.odds)].data
             sample = data[int(rng.integers(len(data)))]
             if sample.visible:
-                return sample
+                return data, sample
         raise RecipeError("a thousand objects in a row have no visible pixel; look at the data with amodal data check")
 
-    def crop(
-        self, rng: np.random.Generator, size: int, augmentation: Augmentation, *, shift: bool = True
-    ) -> tuple[Sample, Crop, bool]:
-        """An object large enough to train on, the crop around it, and whether that is mirrored."""
+    def crop(self, rng: np.random.Generator, size: int, augmentation: Augmentation, *, shift: bool = True) -> Drawn:
+        """An object large enough to train on, in a crop around it."""
         for _ in range(1000):
-            sample = self.draw(rng)
+            data, sample = self.draw(rng)
             made = random_crop(sample.visible.box, size, rng, augmentation, shift=shift)
             if made is not None:
-                return sample, *made
+                return Drawn(data, sample, *made)
         raise RecipeError(
             "a thousand objects in a row are smaller than 5 pixels; look at the data with amodal data stats"
         )
@@ -136,33 +188,47 @@ class ObjectBatches:
         return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
 
-def fixed_samples(sets: tuple[dict[str, object], ...], limit: int) -> list[Sample]:
-    """The first `limit` objects of each set of `data.validation` that have a visible part: what a run is validated on."""
-    chosen: list[Sample] = []
-    for one in open_sets(sets, "data.validation") if sets else []:
-        count = 0
-        for sample in one.data:
-            if sample.visible and count < limit:
-                chosen.append(sample)
-                count += 1
-            elif count >= limit:
-                break
-    return chosen
+class ObjectTask(ABC):
+    """What tasks that learn to complete objects from their crops share: batches of chance, and validation on whole objects."""
 
+    data: ObjectsConfig
+    threshold: float = 0.5
+    """What is at least so probable is in the mask."""
 
-def crop_scores(rows: list[tuple[Mask, Mask, Mask]]) -> dict[str, float]:
-    """Mean IoU, and mean IoU of the occluded region over objects more than 5 % occluded, in percent.
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """What a run is validated on: the first objects of each set of `data.validation` that have a visible part."""
+        limit, sets = self.data.validation_limit, self.data.validation
+        return [
+            sample
+            for one in (open_sets(sets, "data.validation") if sets else ())
+            for sample in itertools.islice((each for each in one.data if each.visible), limit)
+        ]
 
-    Args:
-        rows: predicted amodal, visible and true amodal masks; the visible mask is added to the prediction, as the
-            pipeline does.
-    """
-    every, hidden = [], []
-    for predicted, visible, amodal in rows:
-        made = predicted | visible
-        every.append(made.iou(amodal))
-        truth = amodal - visible
-        if truth.area > 0.05 * amodal.area:
-            hidden.append((made - visible).iou(truth))
-    scores = {"iou": every, "occluded_iou": hidden}
-    return {name: 100 * float(np.mean(values)) for name, values in scores.items() if values}
+    def batches(self, make: Callable[[Mixture, np.random.Generator], Arrays], seed: int, batch: int) -> ObjectBatches:
+        """Batches of samples that `make` makes. Errors of the data show now, not in a data process or at the first validation."""
+        sets = partial(mixture_of, self.data.sets, "data.sets")
+        sets()
+        _ = self.samples
+        return ObjectBatches(sets, make, seed, batch)
+
+    @abstractmethod
+    def values(self, network: nn.Module, sample: Sample, crop: Crop, device: torch.device) -> NDArray[np.float32]:
+        """The amodal mask's probability (S, S) in the crop around a sample."""
+
+    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+        """Mean IoU of whole objects, and mean IoU of the occluded region of those more than 5 % occluded, in per cent.
+
+        The visible mask is added to the prediction, as the pipeline does.
+        """
+        network.eval()
+        scores: dict[str, list[float]] = {"iou": [], "occluded_iou": []}
+        how = self.data.crop
+        for sample in self.samples:
+            crop = Crop.around(sample.visible.box, self.data.size, enlarge=how.enlarge, margin=how.margin)
+            values = self.values(network, sample, crop, device)
+            made = crop.mask_back((values > self.threshold).astype(np.float32)) | sample.visible
+            scores["iou"].append(made.iou(sample.amodal))
+            if sample.occluded.area > 0.05 * sample.amodal.area:
+                scores["occluded_iou"].append((made - sample.visible).iou(sample.occluded))
+        return {name: 100 * float(np.mean(values)) for name, values in scores.items() if values}, None

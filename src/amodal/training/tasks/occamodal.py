@@ -1,9 +1,8 @@
-"""Training of the OccAmodal networks on composites and rendered rooms."""
+"""Training of OccAmodal as published: both stages on amodal truth with occlusion relations, with artificial occlusion."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,198 +10,133 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...data.composites import stream as crops
-from ...data.composites.build import LibraryConfig, open_library, open_rooms
-from ...mask import Mask
-from ...methods.occamodal.inference import Look, predict
-from ...methods.occamodal.network import CompactOccAmodal
-from ...methods.occamodal.paper import TwoStageOccAmodal
-from ...networks.onnx_export import export
-from ..recipe import Recipe, RecipeError, section
-from . import sets
+from ...core.config import Share, Weight, Width, Widths, config, section
+from ...core.crop import Crop
+from ...core.mask import Mask, union
+from ...data import Dataset, Sample
+from ...methods.deocclusion.erasers import place_eraser
+from ...methods.deocclusion.losses import uncertainty_loss
+from ...methods.occamodal.method import two_stage_probabilities
+from ...methods.occamodal.network import TwoStageOccAmodal
+from ...networks.resnet import normalise
+from ...weights import load_tensors, locate
+from ..recipe import Recipe, RecipeError
+from .objects import Arrays, Mixture, ObjectBatches, ObjectsConfig, ObjectTask, Side
+
+__all__ = ["OccAmodalTask", "known_occluder"]
 
 
-@dataclass(frozen=True)
-class DataConfig:
-    """Where pictures come from and what crops are made of.
+@config
+class DataConfig(ObjectsConfig):
+    """What crops are made of. The paper's sets (table 6 B): 0.9 COCO-A, 0.1 MP3D-Amodal.
 
     Attributes:
-        library: Folders; see `LibraryConfig`.
-        sizes: (first step, crop side) pairs, ascending: a run may start on small crops.
-        targets, kinds, factor, shift, mask_noise, within, plain: See `StreamConfig`.
-        validation: Folder of the fixed sets.
+        erased: share of the samples of which another object's shape hides a part, as in deocclusion (appendix; the share is not
+            published).
     """
 
-    library: dict[str, object] = field(default_factory=dict)
-    sizes: tuple[tuple[int, ...], ...] = ((0, 160),)
-    targets: dict[str, float] = field(default_factory=lambda: dict(crops.DEFAULT_TARGETS))
-    kinds: dict[str, float] = field(default_factory=lambda: dict(crops.DEFAULT_KINDS))
-    factor: tuple[float, ...] = (1.3, 2.8)
-    shift: float = 0.12
-    mask_noise: float = 0.3
-    within: bool = False
-    plain: float = 0.0
-    validation: str = ""
+    size: Side = 512
+    erased: Share = 0.5
 
 
-@dataclass(frozen=True)
+@config
 class NetworkConfig:
-    """Which network, and its widths.
+    """Channels of the U-Nets and ResNets, and what table 3 leaves out; see `TwoStageOccAmodal`.
 
     Attributes:
-        variant: "compact" (see `CompactOccAmodal`) or "paper" (see `TwoStageOccAmodal`; `widths` has six levels then).
+        image_weights: ResNet-18 weights with torchvision's names to start the picture's encoders from; "" starts from scratch.
     """
 
-    variant: str = "compact"
-    widths: tuple[int, ...] = (64, 128, 192, 288)
-    depths: tuple[int, ...] = (1, 1, 2, 2)
-    head: int = 96
+    widths: Widths = (32, 64, 128, 256, 512, 512)
+    image_widths: Widths = (64, 128, 256, 512)
+    reduced: Width = 256
+    final_skip: bool = True
+    find_occluder: bool = True
+    image_weights: str = ""
 
 
-@dataclass(frozen=True)
+@config
 class LossConfig:
     """Weights of the loss.
 
     Attributes:
-        occluder_weight: Weight of a pixel under the occluder, others weigh 1 (fact: 5 in PCNet-M).
-        rim_weight: Weight of background pixels within 3 pixels of the given mask, where false growth begins.
-        outside_weight: Weight of pixels outside the picture's frame.
-        unknown_weight: Weight of pixels whose truth is not known (counted as background).
-        dice: Soft Dice of the whole amodal mask.
-        hidden: Soft Dice of the occluded region, over samples that have one.
-        occluder: Cross-entropy of the occluder head.
-        temperature: Of the logits, fitted after training; written into the exported file.
+        occluder: of stage 1, plain cross-entropy; that of stage 2 is 1.
+        inside: of a pixel under the artificial occluder in stage 2; others weigh 1.
     """
 
-    occluder_weight: float = 4.0
-    rim_weight: float = 3.0
-    outside_weight: float = 0.5
-    unknown_weight: float = 0.1
-    dice: float = 0.5
-    hidden: float = 0.5
-    occluder: float = 0.3
-    temperature: float = 1.0
+    occluder: Weight = 1.0
+    inside: Weight = 5.0
 
 
-class CropBatches:
-    """Batches of crops by number; the library is loaded when the first is asked for."""
-
-    def __init__(self, config: DataConfig, seed: int, batch: int) -> None:
-        self.config, self.seed, self.count = config, seed, batch
-        self._stream: crops.CropStream | None = None
-
-    def open(self) -> crops.CropStream:
-        """The stream; its library is loaded once."""
-        if self._stream is None:
-            c = self.config
-            low, high = c.factor
-            made = crops.StreamConfig(160, c.targets, c.kinds, (low, high), c.shift, c.mask_noise, c.within, c.plain)
-            library = section(c.library, LibraryConfig, "data.library")
-            self._stream = crops.CropStream(open_library(library), made, self.seed, open_rooms(library))
-        return self._stream
-
-    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        size = [s for first, s in self.config.sizes if first <= number][-1]
-        return self.open().batch(number, self.count, size)
+def known_occluder(sample: Sample, data: Dataset) -> Mask | None:
+    """The union of the visible masks of everything that hides an object, empty if nothing does; None if that is not annotated."""
+    if sample.occluder is not None:
+        return sample.occluder
+    if sample.occluders:
+        return union(other.visible for other in data.by_ids(sample.occluders).values())
+    # An order without relations says that nothing is in front; no order at all (MP3D-Amodal) says nothing.
+    return Mask.from_array(np.zeros((1, 1), bool)) if sample.order is not None and not sample.occluded else None
 
 
-def inputs(image: Tensor, truth: Tensor) -> Tensor:
-    """(B, S, S, 3) and (B, S, S) uint8 to the network's (B, 5, S, S), channels last."""
-    rgb = image.permute(0, 3, 1, 2).float() / 127.5 - 1
-    inside = (truth & crops.INSIDE).bool().unsqueeze(1)
-    given = (truth & crops.GIVEN).bool().unsqueeze(1)
-    return torch.cat([rgb * inside, given.float(), inside.float()], 1).contiguous(memory_format=torch.channels_last)
+def two_stage_sample(data: DataConfig, mixture: Mixture, rng: np.random.Generator) -> Arrays:
+    """One sample: visible mask as given, amodal mask, true occluder and artificial one, (S, S) uint8 each; 1 where the true
+    occluder is known, () uint8; and the picture (S, S, 3) uint8. All mirrored or none."""
+    augmentation = data.crop.augmentation()
+    found = mixture.crop(rng, data.size, augmentation)
+    visible, amodal = (found.mask(mask) for mask in (found.sample.visible, found.sample.amodal))
+    occluder = known_occluder(found.sample, found.data)
+    hides = found.mask(occluder) if occluder else np.zeros_like(visible)
+    erased = np.zeros_like(visible)
+    if rng.random() < data.erased and visible.any():
+        other = mixture.crop(rng, data.size, augmentation, shift=False)
+        erased = place_eraser(visible, other.mask(other.sample.visible), rng)
+    planes = [plane.astype(np.uint8) for plane in (visible & ~erased, amodal, hides, erased)]
+    return (*planes, np.asarray(occluder is not None, np.uint8), found.picture())
 
 
-class OccAmodalTask:
-    """See `amodal.training.task.Task`."""
+class OccAmodalTask(ObjectTask):
+    """OccAmodal (`task = "occamodal"`): see `amodal.training.task.Task`."""
+
+    data: DataConfig
 
     def __init__(self, recipe: Recipe) -> None:
         self.data = section(recipe.data, DataConfig, "data")
-        self.network_config = section(recipe.network, NetworkConfig, "network")
+        self.config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
-        variants = {"compact", "paper"}
-        if self.network_config.variant not in variants:
-            raise RecipeError(f"network.variant must be one of {sorted(variants)}, got {self.network_config.variant!r}")
+        if self.data.size % 32:
+            raise RecipeError(f"data.size is {self.data.size}; with five levels it is a multiple of 32")
 
     def network(self) -> nn.Module:
-        c = self.network_config
-        if c.variant == "paper":
-            return TwoStageOccAmodal(c.widths)
-        return CompactOccAmodal(c.widths, c.depths, c.head)
+        how = self.config
+        made = TwoStageOccAmodal(how.widths, how.image_widths, how.reduced, how.final_skip, how.find_occluder)
+        if how.image_weights:
+            tensors = load_tensors(locate(how.image_weights))
+            for stage in (made.occluder, made.amodal):
+                if stage is not None:  # ImageNet's classifier (fc.*) has no place here
+                    known = stage.image_encoder.state_dict()
+                    stage.image_encoder.load_state_dict({name: tensors[name] for name in known})
+        return made
 
-    def source(self, seed: int, batch: int) -> CropBatches:
-        if self.data.validation:
-            self.groups()  # errors of the fixed sets before the first step, not at the first validation
-        return CropBatches(self.data, seed, batch)
+    def source(self, seed: int, batch: int) -> ObjectBatches:
+        return self.batches(partial(two_stage_sample, self.data), seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted cross-entropy and soft Dice; facts 3.5 (weights in the eraser) and 3.8."""
-        image, truth = batch
-        logits = network(inputs(image, truth)).float()
-        w = self.weights
+        """Stage 1: cross-entropy with the true occluder, over the samples that have one. Stage 2: ASBU's uncertainty weighted
+        segmentation loss with the amodal mask (section 4.3)."""
+        visible, amodal, hides, erased, known, rgb = batch
+        eraser = erased.float()
+        first, second = network(visible.float()[:, None], normalise(rgb), eraser[:, None])
+        total = uncertainty_loss(second.float(), amodal, eraser, inside=self.weights.inside)
+        parts = {"amodal": total.detach()}
+        if first is not None:
+            each = F.cross_entropy(first.float(), hides.long(), reduction="none").mean((1, 2))  # (B,)
+            stage = (each * known).sum() / known.sum().clamp(min=1)
+            total, parts["occluder"] = total + self.weights.occluder * stage, stage.detach()
+        return total, parts
 
-        def plane(bit: int) -> Tensor:
-            return (truth & bit).bool()
-
-        amodal, occluder, inside = plane(crops.AMODAL), plane(crops.OCCLUDER), plane(crops.INSIDE)
-        known, given = plane(crops.KNOWN), plane(crops.GIVEN)
-        weight = 1 + (w.occluder_weight - 1) * occluder.float()
-        near = F.max_pool2d(given.float().unsqueeze(1), 7, 1, 3).squeeze(1).bool()
-        weight = torch.where(near & ~given & ~amodal, w.rim_weight, weight)
-        weight = torch.where(inside, weight, w.outside_weight)
-        weight = torch.where(known, weight, w.unknown_weight * weight)
-        a, o = logits[:, 0], logits[:, 1]
-        bce = (F.binary_cross_entropy_with_logits(a, amodal.float(), reduction="none") * weight).mean()
-        occ = F.binary_cross_entropy_with_logits(o, occluder.float(), reduction="none")
-        occ = (occ * (known & inside)).mean()
-        p = torch.sigmoid(a) * weight.clamp(max=1)
-        t = amodal.float() * weight.clamp(max=1)
-        dice = 1 - (2 * (p * t).sum((1, 2)) + 20) / (p.square().sum((1, 2)) + t.square().sum((1, 2)) + 20)
-        free = (~given & inside & known).float()
-        ph, th = p * free, t * free
-        some = (th.sum((1, 2)) > 20).float()
-        hidden = 1 - (2 * (ph * th).sum((1, 2)) + 5) / (ph.square().sum((1, 2)) + th.square().sum((1, 2)) + 5)
-        hidden_mean = (hidden * some).sum() / some.sum().clamp(min=1)
-        total = bce + w.dice * dice.mean() + w.hidden * hidden_mean + w.occluder * occ
-        return total, {"bce": bce, "dice": dice.mean(), "hidden": hidden_mean, "occ": occ}
-
-    def groups(self) -> dict[str, tuple[sets.Item, ...]]:
-        """What is validated on."""
-        root = Path(self.data.validation)
-        return {
-            "composites": sets.fixed_set(root / "composites_dev")[::2],
-            "bookstore": sets.fixed_set(root / "bookstore_dev"),
-            "whole": sets.whole_photos(root / "photos")[:100],
-        }
-
-    def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
-        size = self.data.sizes[-1][1]
-
-        @torch.inference_mode()
-        def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
-            t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
-                return np.asarray(network(t).float().cpu(), np.float32)
-
-        def guess(item: sets.Item) -> NDArray[np.bool_]:
-            amodal, _ = predict(run, item.image, Mask.from_array(item.visible), Look(size))
-            return amodal.threshold().to_array((item.visible.shape[0], item.visible.shape[1]))
-
-        metrics: dict[str, float] = {}
-        groups = self.groups()
-        for name, items in groups.items():
-            metrics |= {f"{name}_{k}": v for k, v in sets.score(items, guess).items()}
-        hidden = [i for i in groups["composites"] if (i.amodal & ~i.visible).any()]
-        shown = hidden[:20] + list(groups["bookstore"][:20])
-        return metrics, sets.picture(shown, [guess(i) for i in shown])
-
-    def export(self, network: nn.Module, folder: Path) -> list[Path]:
-        size = self.data.sizes[-1][1]
-        example = torch.zeros(2, CompactOccAmodal.inputs, size, size)
-        example[:, :3] = torch.linspace(-1, 1, size)
-        example[1, 3:, size // 4 : size // 2] = 1
-        path = folder / "occamodal.onnx"
-        facts = {"size": str(size), "temperature": str(self.weights.temperature)}
-        export(network.eval(), [example], ["crop"], "logits", path, facts)
-        return [path]
+    def values(self, network: nn.Module, sample: Sample, crop: Crop, device: torch.device) -> NDArray[np.float32]:
+        """No occluder is given."""
+        assert isinstance(network, TwoStageOccAmodal)
+        given, rgb = crop.bits(sample.visible)[None], crop.image(sample.image, cubic=True)
+        values, _ = two_stage_probabilities(network, given, rgb[None], np.zeros_like(given))
+        return np.asarray(values[0])

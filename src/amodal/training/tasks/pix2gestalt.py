@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,21 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...data.pairs.reader import Pairs
+from ...core.config import Count, config, section
+from ...core.errors import DataError
+from ...core.image import Image, read
+from ...core.paths import own_path
+from ...data.pairs import Pairs
 from ...data.sample import Sample
-from ...errors import DataError
-from ...image import Image, read
 from ...methods.pix2gestalt.cutout import white_mask
 from ...methods.pix2gestalt.learn import draw, noise_loss, start_networks
-from ...methods.pix2gestalt.model import Networks
-from ...methods.pix2gestalt.sampling import Settings, encode, sample
-from ...weights import locate
-from ..recipe import Recipe, RecipeError, section
+from ...networks.latent_diffusion.model import Networks
+from ...networks.latent_diffusion.sampling import Settings, encode, sample
+from ...weights.catalogue import locate
+from ..recipe import Recipe, RecipeError
 
 __all__ = ["Pix2GestaltTask"]
 
 
-@dataclass(frozen=True)
+@config
 class NetworkConfig:
     """Where the weights start.
 
@@ -42,7 +43,7 @@ class NetworkConfig:
     checkpointing: bool = True
 
 
-@dataclass(frozen=True)
+@config
 class DataConfig:
     """Pairs in the release layout.
 
@@ -53,11 +54,11 @@ class DataConfig:
     """
 
     pairs: str = ""
-    validate: int = 16
-    steps: int = 20
+    validate: Count = 16
+    steps: Count = 20
 
 
-@dataclass(frozen=True)
+@config
 class LossConfig:
     """The loss has no settings: the mean squared error of the noise; conditions are dropped as the paper's code does."""
 
@@ -138,7 +139,7 @@ class Pix2GestaltTask:
         return learner.requires_grad_(True)
 
     def source(self, seed: int, batch: int) -> PairBatches:
-        root = Path(self.data.pairs).expanduser()
+        root = own_path(self.data.pairs)
         open_pairs(root, "train")  # errors of the data before the first step, not in a data process
         return PairBatches(root, self.networks.size, seed, batch)
 
@@ -154,7 +155,7 @@ class Pix2GestaltTask:
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """The loss, the IoU of the drawn masks and the error of the drawn colours on pairs that do not train."""
         self._move(device)
-        data = open_pairs(Path(self.data.pairs).expanduser(), "val")
+        data = open_pairs(own_path(self.data.pairs), "val")
         rows = [load_pair(data[k], self.networks.size) for k in range(min(len(data), self.data.validate))]
         occlusion, whole, visible = (np.stack(column) for column in zip(*rows, strict=True))
         trained = Networks(network.unet, self.networks.vae, self.networks.image_encoder, network.projection)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,21 +12,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...data.composites.build import LibraryConfig, open_library
-from ...data.composites.library import Library
-from ...data.composites.pairs import Pair, PairConfig, PairStream
+from ...core.config import Depths, Positive, Share, Weight, Widths, config, levels_agree, section
 from ...inpainters.leak import sample
 from ...inpainters.pocket.network import LEAST, PocketInpainter
 from ...inpainters.pocket.schedule import LAST, CosineSteps, levels
 from ...networks.onnx_export import export
-from ..recipe import Recipe, section
+from ...synthesis.composites.build import LibraryConfig, open_library
+from ...synthesis.composites.library import Library
+from ...synthesis.composites.pairs import Pair, PairConfig, PairStream
+from ..recipe import Recipe
+from .objects import Sizes
 
 Array = NDArray[np.float32]
 LEAK = 0.8
 """Largest share of the condition in a noisy picture it leaks into; that of repeated leaks of 0.3 stays below."""
 
 
-@dataclass(frozen=True)
+@config
 class DataConfig:
     """Where pictures come from and what pairs are made of.
 
@@ -36,22 +39,25 @@ class DataConfig:
         objects, noise: See `PairConfig`.
     """
 
-    library: dict[str, object] = field(default_factory=dict)
-    validation: dict[str, object] = field(default_factory=dict)
-    sizes: tuple[tuple[int, ...], ...] = ((0, 128),)
-    objects: float = 0.65
-    noise: float = 0.4
+    library: LibraryConfig = LibraryConfig()
+    validation: LibraryConfig | None = None
+    sizes: Sizes = ((0, 128),)
+    objects: Share = 0.65
+    noise: Share = 0.4
 
 
-@dataclass(frozen=True)
+@config
 class NetworkConfig:
     """See `PocketInpainter`."""
 
-    widths: tuple[int, ...] = (128, 192, 288)
-    depths: tuple[int, ...] = (1, 2, 2)
+    widths: Widths = (128, 192, 288)
+    depths: Depths = (1, 2, 2)
+
+    def __post_init__(self) -> None:
+        levels_agree(self.widths, self.depths)
 
 
-@dataclass(frozen=True)
+@config
 class LossConfig:
     """Weights of the loss.
 
@@ -59,26 +65,26 @@ class LossConfig:
         late: Times are drawn as uniform numbers to this power: below 1 they crowd where noise is strong and content decided;
             much below, so few are left where it is weak that pictures stay grainy.
         leaked: Share of the pairs whose noisy picture the condition leaks into.
-        own: Share of the pairs whose noisy picture holds the network's own first guess in place of the target.
+        own: Share of the pairs whose noisy picture holds the network's own first prediction in place of the target.
         shape: Weight of the cross entropy of where the object is; that of v is 1.
     """
 
-    late: float = 0.4
-    leaked: float = 0.5
-    own: float = 0.5
-    shape: float = 1.0
+    late: Positive = 0.4
+    leaked: Share = 0.5
+    own: Share = 0.5
+    shape: Weight = 1.0
 
 
 class PairBatches:
     """Batches of pairs by number; the library is loaded when the first is asked for."""
 
-    def __init__(self, library: dict[str, object], config: DataConfig, seed: int, batch: int) -> None:
+    def __init__(self, library: LibraryConfig, config: DataConfig, seed: int, batch: int) -> None:
         self.folders, self.config, self.seed, self.count = library, config, seed, batch
         self._library: Library | None = None
 
     def __getitem__(self, number: int) -> Pair:
         if self._library is None:
-            self._library = open_library(section(self.folders, LibraryConfig, "data.library"))
+            self._library = open_library(self.folders)
         size = [side for first, side in self.config.sizes if first <= number][-1]
         pairs = PairConfig(size, self.config.objects, self.config.noise)
         return PairStream(self._library, pairs, self.seed).batch(number, self.count)
@@ -86,6 +92,8 @@ class PairBatches:
 
 class PocketInpainterTask:
     """See `amodal.training.task.Task`."""
+
+    shipped: ClassVar[dict[str, tuple[str, str]]] = {"pocket-inpainter": ("network.", "")}
 
     def __init__(self, recipe: Recipe) -> None:
         self.data = section(recipe.data, DataConfig, "data")
@@ -106,7 +114,7 @@ class PocketInpainterTask:
         """Mean squared error of v at random times, weighted as the pairs say; see `PairStream`.
 
         In some pairs the condition has leaked into the noisy picture inside the area, as the tuning-free method lets it
-        (equation 7); in some it is not the target that was noised but the network's own first guess, as in sampling, where it
+        (equation 7); in some it is not the target that was noised but the network's own first prediction, as in sampling, where it
         would lose what it first believed if it trusted whatever it sees. Wanted is the v that leads to the clean target;
         such pairs' error is that of the picture, sin^2 of v's.
         Colours alone would leave the outline blurred: where the object is has a loss of its own.
@@ -124,7 +132,7 @@ class PocketInpainterTask:
         start = target.clone()
         guessed = round(self.weights.own * len(target))
         if guessed:
-            start[:guessed] = self.guess(network, condition[:guessed], area[:guessed], noise[:guessed].flip(0))
+            start[:guessed] = self.predict(network, condition[:guessed], area[:guessed], noise[:guessed].flip(0))
         leak = (draw() < self.weights.leaked) * draw() * LEAK
         change = start - target + leak * area * (condition - start)
         noisy = angle.cos() * (target + change) + angle.sin() * noise
@@ -144,7 +152,7 @@ class PocketInpainterTask:
         }
 
     @torch.no_grad()
-    def guess(self, network: nn.Module, condition: Tensor, area: Tensor, noise: Tensor) -> Tensor:
+    def predict(self, network: nn.Module, condition: Tensor, area: Tensor, noise: Tensor) -> Tensor:
         """The pictures (B, 3, S, S) that the network sees in noise alone."""
         alpha, sigma = levels(LAST)
         noisy = alpha * condition + sigma * noise
@@ -173,14 +181,13 @@ class PocketInpainterTask:
         return scores, np.hstack(columns)
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
-        """`pocket-inpainter.onnx`: noisy, area, condition and time in, v out."""
+        """`pocket-inpainter.onnx`, in 8 bits: noisy, area, condition and time in, v out."""
         side = self.data.sizes[-1][1]
         ramp = torch.linspace(-1, 1, side).expand(2, 3, side, side)
         examples = [ramp, torch.ones(2, 1, side, side), -ramp, torch.tensor([0.3, 0.9])]
+        names = ["noisy", "area", "condition", "time"]
         path = folder / "pocket-inpainter.onnx"
-        export(
-            Velocity(network).eval(), examples, ["noisy", "area", "condition", "time"], "v", path, {"size": str(side)}
-        )
+        export(Velocity(network).eval(), examples, names, ["v"], path, {"size": str(side)}, tolerance=0.2, bits=8)
         return [path]
 
 

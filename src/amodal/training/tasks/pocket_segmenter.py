@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,30 +11,37 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...data.composites import stream as crops
-from ...mask import Mask
+from ...core.config import Batch, Depths, Share, Weight, Widths, config, levels_agree, section
+from ...core.mask import Mask
+from ...core.prompt import Prompt
+from ...networks.image_encoder import LEVELS
+from ...networks.lite import Frozen
 from ...networks.onnx_export import export
-from ...prompt import Prompt
-from ...segmenters.pocket.network import PocketNetwork
+from ...segmenters.pocket.network import FOLD, PocketNetwork
 from ...segmenters.pocket.prompts import next_click, prompt_maps
+from ...segmenters.pocket.segmenter import CHOICES, ENCODER, HEAD
 from ...segmenters.pocket.views import Decode, Encode, Scene, answer
-from ..recipe import Recipe, section
+from ...synthesis.composites import stream as crops
+from ..recipe import Recipe
 from . import sets
-from .occamodal import CropBatches, DataConfig
+from .embedded import CropBatches, DataConfig
 
 TARGETS = {"person": 0.1, "thing": 0.17, "photo": 0.26, "scene": 0.3, "shape": 0.03, "render": 0.04, "room": 0.1}
 
 
-@dataclass(frozen=True)
+@config
 class NetworkConfig:
     """See `PocketNetwork`."""
 
-    widths: tuple[int, ...] = (48, 80, 128, 176)
-    depths: tuple[int, ...] = (1, 1, 2, 1)
-    head: tuple[int, ...] = (32, 64, 96, 128)
+    widths: Widths = (48, 80, 128, 176)
+    depths: Depths = (1, 1, 2, 1)
+    head: Widths = (32, 64, 96, 128)
+
+    def __post_init__(self) -> None:
+        levels_agree(self.widths, self.depths)
 
 
-@dataclass(frozen=True)
+@config
 class LossConfig:
     """Weights of the loss and of the simulation.
 
@@ -42,19 +49,28 @@ class LossConfig:
         dice: Weight of the soft Dice.
         box: Share of samples prompted by a box at first.
         rounds: Largest number of clicks after the first prompt.
-        first: Weight of the answer to the first prompt; the last answer's is 1.
+        first: Weight of the answers to the first prompt; the last answer's is 1.
+        among: Weight of the best of the other answers to a single click, beside the first answer.
+        every: Weight of all the other answers, so that none is forgotten.
+        judged: Weight of the expected IoUs.
+        chosen: Share of single clicks that go on from the best answer, the rest from the first.
     """
 
-    dice: float = 1.0
-    box: float = 0.25
-    rounds: int = 4
-    first: float = 1.0
+    dice: Weight = 1.0
+    box: Share = 0.25
+    rounds: Batch = 4
+    first: Weight = 1.0
+    among: Weight = 1.0
+    every: Weight = 0.05
+    judged: Weight = 0.3
+    chosen: Share = 0.6
 
 
 class PocketSegmenterTask:
     """See `amodal.training.task.Task`."""
 
     compiled = ("encoder", "head")
+    shipped: ClassVar[dict[str, tuple[str, str]]] = {ENCODER: ("", "encoder."), HEAD: ("", "head.")}
 
     def __init__(self, recipe: Recipe) -> None:
         data = {
@@ -69,6 +85,7 @@ class PocketSegmenterTask:
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
         self.seed = recipe.run.seed
+        self.image = Frozen()
 
     def network(self) -> nn.Module:
         return PocketNetwork(self.network_config.widths, self.network_config.depths, self.network_config.head)
@@ -79,49 +96,49 @@ class PocketSegmenterTask:
         return CropBatches(self.data, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """First prompt and the last of a few clicks are both graded; the clicks between are simulated without gradient."""
+        """The answers to the first prompt and to the last of a few clicks are graded; the clicks between are simulated without
+        gradient. Of the answers to a single click the best one learns, and each learns what IoU it has (Kirillov et al.)."""
         assert isinstance(network, PocketNetwork)
         image, truth = batch
         rng = np.random.default_rng([self.seed, 991, number])
         visible = (truth & crops.VISIBLE).bool()
-        goal = visible.cpu().numpy()
-        features = network.encoder(views(image, truth))
-        size = image.shape[1]
-        sessions = [Session(rng, g, self.weights.box) for g in goal]
-
-        def ask(f: Tensor) -> Tensor:
-            maps = torch.from_numpy(np.stack([s.maps(size) for s in sessions])).to(
-                f.device, memory_format=torch.channels_last
-            )
-            out: Tensor = network.head(f, maps)
-            return out.float()
-
-        first = ask(features)
-        early, parts = self._grade(first, visible)
-        extra = int(rng.integers(1, self.weights.rounds + 1))
-        logits = first.detach()
+        x = views(image, truth)
+        features = network.encoder(x, *self.image(x[:, :3]))
+        sessions = [Session(rng, goal, self.weights.box) for goal in visible.cpu().numpy()]
+        first, scores = ask(network, features, sessions)
+        grades = self._grades(first, visible)  # (B, MASKS)
+        single = torch.tensor([s.box is None for s in sessions], device=x.device)
+        best = grades[:, 1:].detach().argmin(1) + 1  # (B,), of the answers that are for a single click
+        among = grades.gather(1, best[:, None])[:, 0] * single
+        w = self.weights
+        early = grades[:, 0].mean() + w.among * among.mean() + w.every * grades[:, 1:].mean()
+        judged = judge(first, scores, visible)
+        chosen = single & torch.from_numpy(rng.random(len(sessions)) < w.chosen).to(x.device)
+        picked = torch.where(chosen, best, 0)
+        guess = first.detach()[torch.arange(len(picked), device=x.device), picked]  # (B, S, S)
         network.eval()
-        frozen = features.detach()
-        for r in range(extra):
+        for r in range(int(rng.integers(1, w.rounds + 1))):
             if r:
                 with torch.no_grad():
-                    logits = ask(frozen)
-            probability = torch.sigmoid(logits[:, 0]).cpu().numpy()
-            for s, p in zip(sessions, probability, strict=True):
+                    guess = ask(network, features.detach(), sessions)[0][:, 0]
+            for s, p in zip(sessions, torch.sigmoid(guess).cpu().numpy(), strict=True):
                 s.click(rng, p)
         network.train()
-        last, after = self._grade(ask(features), visible)
-        return self.weights.first * early + last, {"first": parts, "after": after}
+        last, scores = ask(network, features, sessions)
+        late = self._grades(last[:, :1], visible).mean()
+        judged = judged + judge(last[:, :1], scores[:, :1], visible)
+        parts = {"first": grades[:, 0].mean(), "best": among.mean(), "after": late, "judged": judged}
+        return w.first * early + late + w.judged * judged, {k: v.detach() for k, v in parts.items()}
 
-    def _grade(self, logits: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        t = visible.float()
-        x = logits[:, 0]
-        bce = F.binary_cross_entropy_with_logits(x, t, reduction="none").mean((1, 2))
+    def _grades(self, logits: Tensor, visible: Tensor) -> Tensor:
+        """The loss of each answer: (B, M, S, S) logits and (B, S, S) truth to (B, M)."""
+        t = visible.float().unsqueeze(1)
+        bce = F.binary_cross_entropy_with_logits(logits, t.expand_as(logits), reduction="none").mean((2, 3))
         # Small objects count as much as large ones.
-        bce = (bce / t.mean((1, 2)).clamp(min=0.03).sqrt()).mean()
-        p = torch.sigmoid(x)
-        dice = 1 - (2 * (p * t).sum((1, 2)) + 5) / (p.square().sum((1, 2)) + t.sum((1, 2)) + 5)
-        return bce + self.weights.dice * dice.mean(), dice.mean().detach()
+        bce = bce / t.mean((2, 3)).clamp(min=0.03).sqrt()
+        p = torch.sigmoid(logits)
+        dice = 1 - (2 * (p * t).sum((2, 3)) + 5) / (p.square().sum((2, 3)) + t.sum((2, 3)) + 5)
+        return bce + self.weights.dice * dice
 
     def items(self) -> tuple[sets.Item, ...]:
         """What is validated on."""
@@ -130,29 +147,50 @@ class PocketSegmenterTask:
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """IoU of the visible mask after 1, 3 and 5 clicks and from a box, on every sixth composite."""
         assert isinstance(network, PocketNetwork)
-        encode, decode = runners(network, device)
+        encode, decode = self.runners(network, device)
         items = self.items()
-        guesses: list[NDArray[np.bool_]] = []
+        predictions: list[NDArray[np.bool_]] = []
         shown = items[:40]
-        scores: dict[str, list[float]] = {k: [] for k in ("click1", "click3", "click5", "box")}
+        scores: dict[str, list[float]] = {k: [] for k in ("click1", "click3", "click5", "box", "best3")}
         for item in items:
             scene = Scene(encode, item.image)
             points: list[tuple[float, float]] = []
             labels: list[int] = []
-            guess = np.zeros_like(item.visible)
+            prediction = np.zeros_like(item.visible)
             for k in range(1, 6):
-                click = next_click(guess, item.visible)
+                click = next_click(prediction, item.visible)
                 if click is not None:
                     points.append(click[0])
                     labels.append(click[1])
-                    guess = answer(decode, scene, Prompt(tuple(points), tuple(labels))) > 0.5
+                    prediction = answer(decode, scene, Prompt(tuple(points), tuple(labels)))[0] > 0.5
                 if k in (1, 3, 5):
-                    scores[f"click{k}"].append(_iou(guess, item.visible))
-                if k == 1 and len(guesses) < len(shown):
-                    guesses.append(guess)
+                    scores[f"click{k}"].append(_iou(prediction, item.visible))
+                if k == 1 and len(predictions) < len(shown):
+                    predictions.append(prediction)
             box = Prompt(box=Mask.from_array(item.visible).box)
-            scores["box"].append(_iou(answer(decode, scene, box) > 0.5, item.visible))
-        return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, guesses)
+            scores["box"].append(_iou(answer(decode, scene, box)[0] > 0.5, item.visible))
+            once = Prompt(tuple(points[:1]), (1,))
+            count = min(CHOICES, len(scene.far(decode, once)))
+            choices = [answer(decode, scene, once, n)[0] > 0.5 for n in range(count)]
+            scores["best3"].append(max(_iou(choice, item.visible) for choice in choices))
+        return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, predictions)
+
+    def runners(self, network: PocketNetwork, device: torch.device) -> tuple[Encode, Decode]:
+        """The network as two NumPy functions."""
+
+        @torch.inference_mode()
+        def encode(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                return np.asarray(network.encoder(t, *self.image(t[:, :3])).float().cpu(), np.float32)
+
+        @torch.inference_mode()
+        def decode(f: NDArray[np.float32], x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            with torch.autocast(device.type, torch.bfloat16):
+                logits, scores = network.head(torch.from_numpy(f).to(device), torch.from_numpy(x).to(device))
+            return np.asarray(logits.float().cpu()), np.asarray(torch.sigmoid(scores.float()).cpu())
+
+        return encode, decode
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
         assert isinstance(network, PocketNetwork)
@@ -160,11 +198,12 @@ class PocketSegmenterTask:
         prompts = torch.zeros(1, 4, 224, 224)
         prompts[0, 0, 100:110, 100:110] = 1
         network.eval()
-        with torch.inference_mode():
-            features = network.encoder(picture)
-        paths = [folder / f"pocket-segmenter-{part}.onnx" for part in ("encoder", "head")]
-        export(network.encoder, [picture], ["picture"], "features", paths[0], {})
-        export(network.head, [features.clone(), prompts], ["features", "prompts"], "logits", paths[1], {})
+        with torch.no_grad():
+            seen = self.image(picture[:, :3])
+            features = network.encoder(picture, *seen)
+        paths = [folder / f"{name}.onnx" for name in (ENCODER, HEAD)]
+        export(network.encoder, [picture, *seen], ["picture", *LEVELS], ["features"], paths[0], {})
+        export(network.head, [features, prompts], ["features", "prompts"], ["logits", "scores"], paths[1], {})
         return paths
 
 
@@ -211,22 +250,19 @@ def views(image: Tensor, truth: Tensor) -> Tensor:
     return torch.cat([rgb * inside, inside.float()], 1).contiguous(memory_format=torch.channels_last)
 
 
-def runners(network: PocketNetwork, device: torch.device) -> tuple[Encode, Decode]:
-    """The network as two NumPy functions."""
+def ask(network: PocketNetwork, features: Tensor, sessions: list[Session]) -> tuple[Tensor, Tensor]:
+    """All sessions' prompts at once: logits (B, MASKS, S, S) and logits of the expected IoUs (B, MASKS), fp32."""
+    size = FOLD * features.shape[2]
+    maps = torch.from_numpy(np.stack([s.maps(size) for s in sessions]))
+    logits, scores = network.head(features, maps.to(features.device, memory_format=torch.channels_last))
+    return logits.float(), scores.float()
 
-    @torch.inference_mode()
-    def encode(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
-            return np.asarray(network.encoder(t).float().cpu(), np.float32)
 
-    @torch.inference_mode()
-    def decode(f: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.autocast(device.type, torch.bfloat16):
-            out = network.head(torch.from_numpy(f).to(device), torch.from_numpy(x).to(device))
-        return np.asarray(out.float().cpu(), np.float32)
-
-    return encode, decode
+def judge(logits: Tensor, scores: Tensor, visible: Tensor) -> Tensor:
+    """Cross-entropy of the expected IoUs (logits, (B, M)) with those of the answers (B, M, S, S)."""
+    t, on = visible.unsqueeze(1), logits.detach() > 0
+    iou = (on & t).sum((2, 3)) / (on | t).sum((2, 3)).clamp(min=1)
+    return F.binary_cross_entropy_with_logits(scores, iou)
 
 
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.composites.library import picture_file, read_mask, read_rgb
-from ...errors import DataError
-from ...files import read_json
-from ...mask import Mask
+from ...core.errors import DataError
+from ...core.files import read_json
+from ...core.image import read, read_soft
+from ...core.mask import Mask
+from ...synthesis.composites.library import PHOTO, checked, picture_file
 
 Bits = NDArray[np.bool_]
 
@@ -34,9 +35,9 @@ def fixed_set(folder: Path) -> tuple[Item, ...]:
     """A set in the project's layout: `rows.json`, `images/`, `visible/`, `amodal/`."""
     rows = read_json(folder / "rows.json", DataError)
     items = []
-    for row in rows:
-        image = read_rgb(picture_file(folder / "images", row["id"]))
-        masks = [read_mask(folder / part / f"{row['id']}.png") > 0 for part in ("visible", "amodal")]
+    for row in checked(rows, {"id": str}, folder / "rows.json"):
+        image = read(picture_file(folder / "images", row["id"]))
+        masks = [read_soft(folder / part / f"{row['id']}.png") > 0.5 for part in ("visible", "amodal")]
         items.append(Item(row["id"], image, masks[0], masks[1]))
     return tuple(items)
 
@@ -45,24 +46,24 @@ def fixed_set(folder: Path) -> tuple[Item, ...]:
 def whole_photos(root: Path, split: str = "dev") -> tuple[Item, ...]:
     """Photographs whose object is whole and in one piece: amodal and visible are the same."""
     items = []
-    for row in read_json(root / "index.json", DataError):
+    for row in checked(read_json(root / "index.json", DataError), PHOTO, root / "index.json"):
         if row["split"] == split and row["components"] == 1 and not row["touches_border"]:
             folder = root / row["set"]
-            mask = read_mask(picture_file(folder / "masks", row["name"])) > 0
-            items.append(Item(row["name"], read_rgb(picture_file(folder / "images", row["name"])), mask, mask))
+            mask = read_soft(picture_file(folder / "masks", row["name"])) > 0.5
+            items.append(Item(row["name"], read(picture_file(folder / "images", row["name"])), mask, mask))
     return tuple(items)
 
 
-def picture(items: Sequence[Item], guesses: Sequence[Bits], side: int = 192, columns: int = 8) -> NDArray[np.uint8]:
-    """A sheet of objects, (rows * side, columns * side, 3) RGB: visible green, truth red, guess yellow outlines."""
+def picture(items: Sequence[Item], predictions: Sequence[Bits], side: int = 192, columns: int = 8) -> NDArray[np.uint8]:
+    """A sheet of objects, (rows * side, columns * side, 3) RGB: visible green, truth red, prediction yellow outlines."""
     tiles = []
-    for item, guess in zip(items, guesses, strict=True):
-        x0, y0, x1, y1 = Mask.from_array(item.amodal | guess).box
+    for item, prediction in zip(items, predictions, strict=True):
+        x0, y0, x1, y1 = Mask.from_array(item.amodal | prediction).box
         reach = 1.3 * max(x1 - x0, y1 - y0)
         s = side / reach
         view = np.array([[s, 0, side / 2 - s * (x0 + x1) / 2], [0, s, side / 2 - s * (y0 + y1) / 2]])
         tile = np.ascontiguousarray(cv2.warpAffine(item.image, view, (side, side), flags=cv2.INTER_LINEAR))
-        for mask, colour in ((item.amodal, (255, 0, 0)), (guess, (255, 230, 0)), (item.visible, (0, 220, 0))):
+        for mask, colour in ((item.amodal, (255, 0, 0)), (prediction, (255, 230, 0)), (item.visible, (0, 220, 0))):
             small = cv2.warpAffine(mask.astype(np.uint8), view, (side, side), flags=cv2.INTER_NEAREST)
             outlines, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(tile, outlines, -1, colour, 1)
@@ -78,15 +79,15 @@ def score(items: Iterable[Item], predict: Callable[[Item], Bits]) -> dict[str, f
     The prediction is joined with the visible mask first, as the pipeline does. Values are percentages; a mean over
     no objects is left out.
     """
-    every, hidden, clear = [], [], []
+    every, occluded, clear = [], [], []
     for item in items:
         amodal = predict(item) | item.visible
-        whole = (amodal & item.amodal).sum() / (amodal | item.amodal).sum()
-        every.append(whole)
-        truth, guess = item.amodal & ~item.visible, amodal & ~item.visible
+        iou = (amodal & item.amodal).sum() / (amodal | item.amodal).sum()
+        every.append(iou)
+        truth, prediction = item.amodal & ~item.visible, amodal & ~item.visible
         if truth.sum() > 0.05 * item.amodal.sum():
-            hidden.append((truth & guess).sum() / (truth | guess).sum())
+            occluded.append((truth & prediction).sum() / (truth | prediction).sum())
         elif not truth.any():
-            clear.append(whole)
-    names = (("iou", every), ("hidden", hidden), ("clear", clear))
+            clear.append(iou)
+    names = (("iou", every), ("occluded", occluded), ("clear", clear))
     return {k: 100 * float(np.mean(v)) for k, v in names if v}

@@ -1,0 +1,1 @@
+"""A template of a package that adds a method to amodal."""

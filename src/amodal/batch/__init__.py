@@ -1,0 +1,1 @@
+"""All objects of many photographs: plan, complete, export."""

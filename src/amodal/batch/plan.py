@@ -1,0 +1,299 @@
+"""What a batch consists of: a folder of photos, a list of prompts (JSONL) or a COCO file, as rows, one per photo.
+
+Sources are gone through once, to find where each photo's prompts lie. A row is made when it is asked for, and nothing is decoded
+before its photo's turn, so that a million photos are planned as a hundred are. What is wrong with a prompt or annotation is kept
+beside it and becomes a failed record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from abc import abstractmethod
+from array import array
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from ..core.errors import MALFORMED, AmodalError, DataError
+from ..core.files import file_sha256, open_regular, parse_json
+from ..core.image import is_picture
+from ..data.coco import CocoFile, category_names, framed, is_crowd, picture_names, visible_shape
+from ..engine.worker import Row
+
+__all__ = ["Plan", "read_plan"]
+
+LINE = 1 << 26
+"""Bytes that a line of prompts may have."""
+
+
+class Plan(Sequence[Row]):
+    """The rows of a batch, in an order that does not depend on the file system.
+
+    Attributes:
+        root: the folder that image names start from.
+        digest: SHA-256 of the source.
+        passed: what was passed over, by kind.
+        coco: the source, if it is a COCO file.
+    """
+
+    coco: CocoFile | None = None
+
+    def __init__(self, root: Path, limit: int | None) -> None:
+        self.root, self.limit = root, limit
+        self.digest = ""
+        self.passed: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return min(self.total(), self.limit or self.total())
+
+    @overload
+    def __getitem__(self, number: int) -> Row: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Row]: ...
+    def __getitem__(self, number: int | slice) -> Row | Sequence[Row]:
+        if isinstance(number, slice):
+            return [self.row(each) for each in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self.row(number)
+
+    @abstractmethod
+    def total(self) -> int:
+        """How many rows there are without the limit."""
+
+    @abstractmethod
+    def row(self, number: int) -> Row:
+        """One row."""
+
+
+def read_plan(source: Path, images: Path | None = None, boxes: bool = False, limit: int | None = None) -> Plan:
+    """The rows of a batch.
+
+    Args:
+        source: a folder of photos (searched with its subfolders); a `.jsonl` with one prompt a line; or a COCO `.json` with
+            visible masks or boxes.
+        images: the folder that image names start from; the folder of `source` by default.
+        boxes: take the boxes of a COCO file even where it has masks.
+        limit: only the first so many photos.
+
+    Raises:
+        DataError: nothing there, or a file that is none of these.
+    """
+    if source.is_dir():
+        return Photos(source, limit)
+    if not source.is_file():
+        raise DataError(
+            f"there is no folder or file {source}; give a folder of photos, a PROMPTS.jsonl or a COCO .json"
+        )
+    root = images or source.parent
+    if source.suffix == ".json":
+        return Annotations(source, root, limit, boxes)
+    if source.suffix in (".jsonl", ".ndjson"):
+        return Lines(source, root, limit)
+    raise DataError(f"{source} is neither a folder of photos nor a .jsonl of prompts nor a COCO .json")
+
+
+class Photos(Plan):
+    """A folder: all objects of each photo."""
+
+    def __init__(self, folder: Path, limit: int | None) -> None:
+        super().__init__(folder, limit)
+        self.names: list[str] = []
+        for where, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                path = os.path.join(where, name)  # noqa: PTH118  faster than Path a million times
+                if is_picture(name) and os.path.isfile(path):  # noqa: PTH113  pipes and devices are never opened
+                    self.names.append(os.path.relpath(path, folder).replace(os.sep, "/"))
+                elif not name.startswith("."):
+                    self.passed[Path(name).suffix.lower() or "no ending"] += 1
+        if not self.names:
+            raise DataError(f"there is no photo in {folder}{told(self.passed)}")
+        self.names.sort()
+        total = hashlib.sha256()
+        for name in self.names:
+            total.update(os.fsencode(name) + b"\0")
+        self.digest = total.hexdigest()
+
+    def total(self) -> int:
+        return len(self.names)
+
+    def row(self, number: int) -> Row:
+        return Row(self.names[number], {"image": self.names[number]})
+
+
+class Grouped(Plan):
+    """Records (lines or annotations) by photo, photos in the order in which they first appear."""
+
+    def __init__(self, path: Path, root: Path, limit: int | None) -> None:
+        super().__init__(root, limit)
+        self.digest = file_sha256(path, DataError)
+        self._rows: dict[Hashable, int] = {}
+        self._owner, self._place = array("q"), array("q")
+        self._ids: set[int] = set()
+        self._again: set[int] = set()
+
+    def note(self, key: Hashable, place: int, ids: Sequence[str]) -> None:
+        """A record at a place in the file belongs to a photo; `ids` are the ids it gives itself."""
+        self._owner.append(self._rows.setdefault(key, len(self._rows)))
+        self._place.append(place)
+        for identity in map(hash, ids):
+            if identity in self._ids:
+                self._again.add(place)
+            self._ids.add(identity)
+
+    @cached_property
+    def _groups(self) -> tuple[Any, Any]:
+        """The places, photo by photo, and where each photo's begin."""
+        owner = np.frombuffer(self._owner, np.int64)
+        order = np.argsort(owner, kind="stable")
+        return np.frombuffer(self._place, np.int64)[order], np.searchsorted(owner[order], np.arange(self.total() + 1))
+
+    def total(self) -> int:
+        return len(self._rows)
+
+    def row(self, number: int) -> Row:
+        places, starts = self._groups
+        things: list[dict[str, Any]] = []
+        image: Any = None
+        for place in places[starts[number] : starts[number + 1]].tolist():
+            for thing in self.things(place, len(things)):
+                image = thing.pop("image", image)
+                if place in self._again:
+                    thing = {"id": thing["id"], "error": f"the id {thing['id']!r} occurs twice"}
+                things.append(thing)
+        return Row(str(number), {"image": image, "objects": things}, tuple(thing["id"] for thing in things))
+
+    @abstractmethod
+    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
+        """The objects of the record at a place: `id`, `image`, and `given` (a prompt as a line has it) or `error`.
+
+        Args:
+            place: as it was noted.
+            before: how many objects the photo has already.
+        """
+
+
+class Lines(Grouped):
+    """A `.jsonl`: one prompt a line."""
+
+    def __init__(self, path: Path, root: Path, limit: int | None) -> None:
+        super().__init__(path, root, limit)
+        self.path = path
+        self.numbers: dict[int, int] = {}
+        with open_regular(path, DataError) as file:
+            at = 3 if file.read(3) == b"\xef\xbb\xbf" else 0
+            file.seek(at)
+            number = 0
+            while line := file.readline(LINE):
+                number += 1
+                if line.strip():
+                    record, wrong = _line(line)
+                    if wrong or not isinstance(record.get("image"), str):
+                        self.numbers[at] = number
+                        self.note(("line", number), at, ())
+                    else:
+                        self.note(record["image"], at, [] if record.get("id") is None else [str(record["id"])])
+                at += len(line)
+        if not self._rows:
+            raise DataError(f"the list of prompts {path} is empty")
+        with open_regular(path, DataError) as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
+        end = self._bytes.find(b"\n", place)
+        record, wrong = _line(self._bytes[place : end if end >= 0 else len(self._bytes)])
+        if place in self.numbers:
+            wrong = wrong or 'the field "image" must name a picture'
+            identity = f"{self.path.name}, line {self.numbers[place]}"
+            yield {"id": identity, "image": None, "error": f"{identity}: {wrong}"}
+            return
+        image = record.pop("image")
+        identity = record.pop("id", None)
+        thing = {"id": f"{image}#{before}" if identity is None else str(identity), "image": image}
+        category = record.pop("category", None)
+        yield {**thing, "category": None if category is None else str(category), "given": record}
+
+
+class Annotations(Grouped):
+    """A COCO file: one object an annotation; of COCO-A's, one a region. Crowd regions are not objects."""
+
+    def __init__(self, path: Path, root: Path, limit: int | None, boxes: bool) -> None:
+        super().__init__(path, root, limit)
+        self.boxes = boxes
+        self.coco = CocoFile(path)
+        self.categories, self.nameless = category_names(self.coco.rest)
+        for place, entry in self.coco.annotations():
+            if is_crowd(entry):
+                self.passed["crowd region"] += 1
+                continue
+            usable = isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)
+            ids = [str(entry["id"])] if usable and isinstance(entry.get("id"), int | str) else []
+            self.note(entry["image_id"] if usable else ("annotation", place), place, ids)
+        if not self._rows:
+            raise DataError(f"{path} has no annotations of objects{told(self.passed)}")
+
+    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
+        assert self.coco is not None
+        thing: dict[str, Any] = {"id": f"annotation at byte {place}", "image": None}
+        try:
+            entry = self.coco.record(place)
+            if not isinstance(entry, dict):
+                raise DataError("an annotation is a record with image_id and a mask or box")
+            if isinstance(entry.get("id"), int | str):
+                thing["id"] = str(entry["id"])
+            picture = self.coco.image(entry.get("image_id"))
+            names = picture_names(picture)
+            if not names:
+                raise DataError(f"its image {entry['image_id']!r} has no file_name that is text")
+            there = (name for name in names if os.path.isfile(os.path.join(self.root, name)))  # noqa: PTH113, PTH118
+            thing |= {"image": next(there, names[-1]), "header": framed(picture)}
+            regions = entry.get("regions")
+            for number, part in enumerate(regions if isinstance(regions, list) else [entry], 1):
+                one = {**thing, "id": f"{thing['id']}/{number}"} if isinstance(regions, list) else dict(thing)
+                yield self._object(one, part, entry)
+        except AmodalError as error:
+            yield {**thing, "error": f"annotation {thing['id']}: {error}"}
+
+    def _object(self, thing: dict[str, Any], part: Any, entry: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(part, dict):
+            return {**thing, "error": f"annotation {thing['id']}: a region is a record with a mask"}
+        number = entry.get("category_id")
+        name = self.categories.get(number) if isinstance(number, int | str) else None
+        if name is None and number is not None and number in self.nameless:
+            return {**thing, "error": f"annotation {thing['id']}: its category {number} has a name that is not text"}
+        thing["category"] = name
+        thing["coco"] = {key: entry.get(key) for key in ("id", "image_id", "category_id")}
+        shape, box = visible_shape(part), part.get("bbox")
+        if shape and not self.boxes:
+            return {**thing, "given": {"mask": shape}}
+        if isinstance(shape, list) and not shape and part.get("segmentation"):
+            return {
+                **thing,
+                "error": f"annotation {thing['id']}: no pixel of it is visible, so that nothing prompts it",
+            }
+        try:
+            x, y, width, height = (float(value) for value in box)  # type: ignore[union-attr]
+        except MALFORMED:
+            return {**thing, "error": f"annotation {thing['id']}: it has neither a mask nor a box x, y, width, height"}
+        return {**thing, "given": {"box": [x, y, x + width, y + height]}}
+
+
+def told(passed: Counter[str]) -> str:
+    """What was passed over, in words; empty if nothing was."""
+    return f"; passed over: {', '.join(f'{count} {kind}' for kind, count in passed.most_common())}" if passed else ""
+
+
+def _line(line: bytes) -> tuple[dict[str, Any], str]:
+    """The record of a line, or what is wrong with it."""
+    try:
+        record = parse_json(line, "the line", finite=False)
+    except AmodalError as error:
+        return {}, f"it is not JSON: {error}"
+    return (record, "") if isinstance(record, dict) else ({}, "a line is one JSON object")

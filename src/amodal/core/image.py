@@ -1,0 +1,331 @@
+"""Reading, checking and writing pictures: the only place where pixels change form.
+
+Inside amodal an image is one thing: (H, W, 3) uint8 RGB, upright. EXIF rotation, alpha, 16 bit, CMYK, palettes, grey and
+animation are dealt with here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import AmodalError, ImageError, MaskError
+from .mask import Mask, Size, check_frame, check_reach
+from .picture import (
+    MAX_PIXELS,
+    SUFFIXES,
+    WIDE,
+    Source,
+    is_picture,
+    load_upright,
+    name_of,
+    open_picture,
+    orientation,
+    split_colours,
+    upright_size,
+)
+from .png import encode_png
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Image",
+    "as_image",
+    "as_mask",
+    "encode_png",
+    "framed_mask",
+    "is_half_turned",
+    "is_picture",
+    "picture_size",
+    "read",
+    "read_labels",
+    "read_mask",
+    "read_rgba",
+    "read_soft",
+    "to_numpy",
+]
+
+Image = NDArray[np.uint8]
+MAX_LABEL = 20
+"""Whole numbers up to it are labels where they could be a brightness too."""
+
+
+def as_image(value: Any) -> Image:
+    """A picture given in Python as (H, W, 3) uint8 RGB: such an array or tensor, a PIL image, or a path to read.
+
+    Raises:
+        ImageError: anything else, with what to do about it.
+    """
+    if isinstance(value, str | os.PathLike | bytes):
+        return read(value)
+    if _is_pil(value):
+        return _on_white(*split_colours(load_upright(value, "the image"), "the image"))
+    array = to_numpy(value, ImageError, "image")
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        if array.shape[0] * array.shape[1] > MAX_PIXELS:
+            raise ImageError(f"image has {array.shape[0] * array.shape[1]:,} pixels, above the limit of {MAX_PIXELS:,}")
+        return np.ascontiguousarray(array)
+    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[2] == 3:
+        advice = "convert it first: (image * 255).round().astype(np.uint8) if it is in 0..1"
+    elif array.ndim == 3 and array.shape[0] == 3:
+        advice = "move the channels last: image.transpose(1, 2, 0)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        advice = "drop the alpha channel: image[..., :3]"
+    elif array.ndim == 2:
+        advice = "repeat the grey channel: np.repeat(image[..., None], 3, axis=2)"
+    else:
+        advice = "read files with amodal.read(path)"
+    raise ImageError(f"image must be (H, W, 3) uint8 RGB, got {array.shape} {array.dtype}; {advice}")
+
+
+def to_numpy(value: Any, error: type[AmodalError], what: str) -> NDArray[Any]:
+    """A list, array or torch tensor (on any device) as a NumPy array of numbers.
+
+    Raises:
+        error: ragged, of text or objects, complex, or not an array at all; `what` names it.
+    """
+    try:
+        if hasattr(value, "detach"):  # a torch tensor
+            value = value.detach().cpu()
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        array = np.asarray(value)
+    except Exception as reason:
+        raise error(f"{what} must be an array of numbers, got {type(value).__name__} ({reason})") from reason
+    if array.dtype.kind not in "buif":
+        raise error(f"{what} must be an array of numbers, got {type(value).__name__} of {array.dtype}")
+    return array
+
+
+def _is_pil(value: object) -> bool:
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(value, pil.Image)
+
+
+def read(source: Source) -> Image:
+    """Read a picture as (H, W, 3) uint8 sRGB, upright.
+
+    EXIF orientation is applied; an embedded colour profile is converted to sRGB; transparency is laid on white; 16-bit pictures
+    are scaled to 8 bits by their full range (65535); CMYK, Lab, palette and grey are converted; of an animation the first frame
+    is taken, with a warning.
+
+    Args:
+        source: a path, the file's bytes or an open binary file. Formats: `picture.FORMATS`.
+
+    Raises:
+        ImageError: absent, empty, truncated, not a picture, or above `MAX_PIXELS`.
+    """
+    name = name_of(source)
+    with open_picture(source) as picture:
+        return _on_white(*split_colours(load_upright(picture, name), name))
+
+
+def read_rgba(source: Source) -> Image:
+    """Read a picture as (H, W, 4) uint8 sRGB with straight alpha, upright; alpha is 255 where the file has none.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    name = name_of(source)
+    with open_picture(source) as picture:
+        rgb, alpha = split_colours(load_upright(picture, name), name)
+    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha])
+
+
+def picture_size(source: Source) -> Size:
+    """(H, W) of a picture as `read` returns it, from its header alone.
+
+    Raises:
+        ImageError: as `read`, but for damage beyond the header.
+    """
+    with open_picture(source) as picture:
+        return upright_size(picture, name_of(source))
+
+
+def is_half_turned(source: Source) -> bool:
+    """Whether EXIF turns or mirrors a picture without changing its size. Raises ImageError as `picture_size`."""
+    with open_picture(source) as picture:
+        return orientation(picture, name_of(source)) in (2, 3, 4)
+
+
+def _on_white(rgb: Image, alpha: Image | None) -> Image:
+    if alpha is not None:
+        rows = max(1, (1 << 22) // rgb.shape[1])
+        for top in range(0, len(rgb), rows):
+            part = alpha[top : top + rows, :, None].astype(np.uint16)
+            laid = rgb[top : top + rows] * part + 255 * (255 - part) + 127
+            rgb[top : top + rows] = laid // 255
+    return rgb
+
+
+def read_soft(source: Source) -> NDArray[np.float32]:
+    """Read a mask picture as (H, W) float32 in [0, 1]; where what it means is a guess, a warning says so.
+
+    - Transparency: alpha, where it is not the same everywhere.
+    - A palette of greys: brightness. A palette of colours: a label map, of which every label but 0 is the object.
+    - Whole numbers of at most 20 (0 and 1, say): labels as well, in 8 or 16 bits.
+    - Anything else: brightness.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    name = name_of(source)
+    with open_picture(source) as picture:
+        return _soft(load_upright(picture, name), name, lossless=picture.format not in ("JPEG", "MPO"))
+
+
+def _soft(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArray[np.float32]:
+    if picture.has_transparency_data:
+        rgb, alpha = split_colours(picture, name)
+        if alpha is not None and alpha.min() < alpha.max():
+            seen = rgb[alpha > 127].max(axis=1, initial=0) > 127
+            if seen.any() and not seen.all():
+                _told(f"mask {name} has both transparency and brightness; what is opaque is taken for the object")
+            return np.asarray(alpha / np.float32(255), np.float32)
+        picture = picture.convert("RGB")
+    if (labels := _palette_labels(picture)) is not None:
+        return _labelled(labels, name)
+    values = np.asarray(picture if picture.mode in WIDE else picture.convert("L"))
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise ImageError(f"mask {name} holds values that are no finite numbers; it must be in 0..1")
+    elif lossless and 0 < values.max() <= MAX_LABEL and values.min() >= 0:
+        return _labelled(values, name)
+    low, high = float(values.min()), float(values.max())
+    top = next((top for top in (1, 255, 65535) if high <= top and (top > 1 or values.dtype.kind == "f")), None)
+    if low < 0 or top is None:
+        raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")
+    return np.asarray(values / np.float32(top), np.float32)
+
+
+def _palette_labels(picture: PILImage.Image) -> NDArray[np.uint8] | None:
+    """The indices of a picture whose palette holds colours; None for palettes of greys and pictures without one."""
+    if picture.mode != "P" or picture.palette is None:
+        return None
+    indices = np.asarray(picture)
+    colours = np.zeros((256, 3), np.int16)
+    listed = np.asarray(picture.getpalette("RGB") or [], np.int16).reshape(-1, 3)[:256]
+    colours[: len(listed)] = listed
+    used = colours[np.unique(indices)]
+    return indices if np.ptp(used, axis=1).max() > 16 else None
+
+
+def _labelled(labels: NDArray[Any], name: str) -> NDArray[np.float32]:
+    count = int(np.count_nonzero(np.bincount(labels.ravel())[1:])) if labels.max() else 0
+    if count > 1:
+        _told(f"mask {name} holds {count} labels; every one but 0 is taken for the object")
+    return (labels > 0).astype(np.float32)
+
+
+def _told(text: str) -> None:
+    warnings.warn(text, stacklevel=5)
+
+
+def read_labels(source: Source) -> NDArray[np.int64] | None:
+    """The values of a label map (H, W), upright: the indices of a colour palette, a 16- or 32-bit picture's whole numbers, or
+    those of a grey picture that holds several, none above 20. None for any other picture, which `read_mask` reads.
+
+    Raises:
+        ImageError: as `read`.
+    """
+    name = name_of(source)
+    with open_picture(source) as picture:
+        if picture.mode in WIDE and picture.mode != "F":
+            return np.asarray(load_upright(picture, name)).astype(np.int64)
+        if picture.mode not in ("P", "L") or picture.format in ("JPEG", "MPO"):
+            return None
+        whole = load_upright(picture, name)
+    labels = _palette_labels(whole)
+    if labels is None:
+        labels = np.asarray(whole.convert("L"))
+        if labels.max() > MAX_LABEL or np.count_nonzero(np.bincount(labels.ravel())[1:]) < 2:
+            return None
+    return labels.astype(np.int64)
+
+
+def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
+    """A mask given in Python or JSON, and the (H, W) of the picture that it was drawn on, None if that is not known.
+
+    Args:
+        value: a `Mask`; an array, list or tensor (H, W), whose pixels that are not 0 (for floats: > 0.5) are the object; a PIL
+            image or the path of a mask picture, see `read_soft`; a COCO RLE `{"size", "counts"}`; or what `Mask.to_dict` returns
+            (an RLE of a crop with its `origin`, whose frame is not known).
+        what: what to call it in errors.
+
+    Raises:
+        MaskError: none of these.
+        ImageError: a path that cannot be read.
+    """
+    if isinstance(value, Mask):
+        return value, None
+    if isinstance(value, Mapping):
+        mask = Mask.from_dict(value)
+        return mask, None if "origin" in value else (int(value["size"][0]), int(value["size"][1]))
+    if isinstance(value, str | os.PathLike | bytes):
+        bits = read_soft(value) > 0.5
+    elif _is_pil(value):
+        bits = _soft(load_upright(value, f"the {what}"), f"the {what}") > 0.5
+    else:
+        bits = to_numpy(value, MaskError, what)
+        if bits.ndim != 2:
+            raise MaskError(f"{what} must be an array (H, W), got shape {bits.shape}; of an RGB mask take one channel")
+    return Mask.from_array(bits), (bits.shape[0], bits.shape[1])
+
+
+def as_mask(value: Any, size: Size, what: str = "mask") -> Mask:
+    """A mask given in Python or JSON for a picture of `size` (H, W): the one door by which masks enter.
+
+    Args:
+        value: as in `framed_mask`.
+        size: the picture's (H, W). An array, a mask picture and an RLE must have it. A `Mask`, and an RLE with an `origin`, may
+            leave the frame as far as `check_reach` allows.
+        what: what to call it in errors.
+
+    Raises:
+        MaskError: no mask, of another size (tells both), or too far beyond the frame.
+        ImageError: a path that cannot be read.
+    """
+    mask, frame = framed_mask(value, what)
+    if frame is not None:
+        check_frame(frame, size, what)
+    check_reach(mask, size, what)
+    return mask
+
+
+def read_mask(source: Source, size: Size | None = None, *, invert: bool = False) -> Mask:
+    """Read a mask picture: white (or opaque, or labelled; see `read_soft`) marks the object; the threshold is half.
+
+    Args:
+        source: a path, bytes or an open binary file.
+        size: the (H, W) that the mask must have.
+        invert: white marks the background.
+
+    Raises:
+        MaskError: of another size than `size`, or empty.
+        ImageError: as `read`.
+    """
+    name = name_of(source)
+    soft = read_soft(source)
+    if size is not None:
+        check_frame(soft.shape, size, f"mask {name}")
+    bits = soft > 0.5
+    if invert:
+        bits = ~bits
+    mask = Mask.from_array(bits)
+    if not mask:
+        raise MaskError(f"mask {name} marks no pixel; white (or opaque) pixels must mark the visible object")
+    share = mask.area / bits.size
+    if share > 0.9 and not invert:
+        warnings.warn(
+            f"mask {name} is {share:.0%} white; white marks the visible object. If white is the background, invert the mask",
+            stacklevel=2,
+        )
+    return mask

@@ -1,0 +1,36 @@
+"""`batch`: what `amodal batch` wrote, as a data set: its completed objects in the place of truth, to look at and to compare with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from ..core.options import Options
+from ..core.paths import own_path
+from .coco_like import CocoLike
+
+__all__ = ["BatchFolder", "BatchOptions"]
+
+
+class BatchOptions(Options):
+    """Where the photos are, which a batch folder does not hold."""
+
+    photos: Path = Field(Path(), description="folder that the batch's image names start from")
+
+
+class BatchFolder(CocoLike):
+    """A batch's `coco.json`. The amodal masks are a method's answers, cut at the frame."""
+
+    name: ClassVar[str] = "batch"
+    summary: ClassVar[str] = "a folder of amodal batch: a method's answers, to look at (photos: --set photos=DIR)"
+    extras: ClassVar[tuple[str, ...]] = ("occlude_rate", "score", "amodal_id")
+    Options: ClassVar[type[Options]] = BatchOptions
+    folders: ClassVar[tuple[str, ...]] = (".",)
+
+    def files(self) -> list[Path]:
+        return [self.root / "coco.json"]
+
+    def picture_root(self) -> Path:
+        return own_path(self.options.photos)

@@ -1,0 +1,197 @@
+"""The visible masks of all objects of one picture: from mask pictures, a folder of them, a label picture, or a JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import image
+from ..core.errors import MALFORMED, AmodalError, ImageError, MaskError
+from ..core.files import read_json
+from ..core.image import is_picture, read_mask
+from ..core.mask import Mask, Size
+from ..core.paths import own_path
+from .coco import VISIBLE_FIELDS, is_crowd, picture_names
+
+__all__ = ["read_json_masks", "read_labels", "read_scene"]
+
+
+MOST = 2000
+"""Objects of a picture: of more, the order of all pairs takes too long."""
+
+
+def read_scene(
+    sources: str | Path | Sequence[str | Path], size: Size, picture: str = ""
+) -> tuple[list[str], list[Mask]]:
+    """Names and visible masks of the objects of a picture.
+
+    Args:
+        sources: mask pictures (white marks the object), folders of mask pictures (by name), label pictures (palette or
+            16-bit ones, whose values 1, 2, ... mark one object each), or `.json` files, see `read_json_masks`.
+        size: (H, W) of the picture.
+        picture: its file name, to find it in a JSON file that has several pictures.
+
+    Returns:
+        one name per object (the file's stem; with the value, for a label picture), all different, and its mask, never empty.
+
+    Raises:
+        MaskError: nothing there, an empty mask, or one of another size.
+        ImageError: a file that is not a picture.
+    """
+    paths: list[Path] = []
+    for source in [sources] if isinstance(sources, str | Path) else sources:
+        path = own_path(source)
+        if (path / "plan.json").is_file():  # what `amodal batch` wrote
+            paths += sorted((path / "shards").glob("*.jsonl"))
+        elif path.is_dir():
+            found = sorted(file for file in path.iterdir() if is_picture(file))
+            if not found:
+                raise MaskError(f"the folder {path} holds no mask pictures (PNG, one object a file)")
+            paths += found
+        else:
+            paths.append(path)
+    names: list[str] = []
+    masks: list[Mask] = []
+    for path in paths:
+        if path.suffix.lower() in (".json", ".jsonl"):
+            for name, mask in read_json_masks(path, size, picture):
+                names.append(name)
+                masks.append(mask)
+            continue
+        labels = read_labels(path, size)
+        if labels is None:
+            names.append(path.stem)
+            masks.append(read_mask(path, size))
+            continue
+        values = [int(value) for value in np.unique(labels) if value]
+        if len(values) > MOST:
+            raise MaskError(
+                f"{path} has {len(values):,} values; a label picture has one an object, and at most {MOST:,} are read"
+            )
+        names += [f"{path.stem}:{value}" for value in values]
+        masks += [Mask.from_array(labels == value) for value in values]
+    if not masks:
+        raise MaskError(
+            "no object is marked; give one mask, label value above 0 or JSON record with visible pixels each"
+        )
+    if len(masks) > MOST:
+        raise MaskError(f"{len(masks):,} objects are marked; at most {MOST:,} are read for one picture")
+    return unique(names), masks
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names that occur twice get a number."""
+    times: dict[str, int] = {}
+    out = []
+    for name in names:
+        times[name] = times.get(name, 0) + 1
+        out.append(name if times[name] == 1 else f"{name}-{times[name]}")
+    return out
+
+
+def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str, Mask]]:
+    """Names and visible masks of one picture's objects in a JSON file; objects of which nothing can be seen are left out.
+
+    Args:
+        path: COCO's layout (also the project's own data sets, KINS, D2SA), COCO-A's (the whole file, or one annotation entry),
+            what `amodal segment` and `amodal batch` write, or a list of masks or records with a mask. Masks are RLEs or polygons.
+        size: (H, W) of the picture.
+        picture: its file name, needed where the file has several.
+
+    Raises:
+        MaskError: none of these layouts, the picture is not in it, or a malformed mask, named by its place.
+    """
+    from .annotations import decode
+
+    found: list[tuple[str, Mask]] = []
+    for number, (name, shape) in enumerate(records(path, picture), 1):
+        try:
+            mask = Mask.from_dict(shape) if isinstance(shape, dict) and "origin" in shape else decode(shape, size)
+        except (AmodalError, *MALFORMED) as error:
+            raise MaskError(f"{path}: object {number} ({name}): {error}") from error
+        if mask.clip(size):
+            found.append((name, mask.clip(size)))
+    return found
+
+
+def records(path: Path, picture: str) -> Iterator[tuple[str, Any]]:
+    """Name and encoded visible mask of each object of the picture in a JSON file."""
+    content = batch_objects(path, picture) if path.suffix == ".jsonl" else read_json(path, MaskError)
+    names: dict[Any, str] = {}
+    if isinstance(content, dict):
+        if "images" in content and "annotations" in content:
+            names = {
+                row.get("id"): str(row.get("name")) for row in content.get("categories", []) if isinstance(row, dict)
+            }
+            content = of_picture(path, content, picture)
+        else:
+            content = next((content[key] for key in ("regions", "objects", "annotations") if key in content), [content])
+    if not isinstance(content, list):
+        raise MaskError(f"{path} is no list of masks, nor in the layout of COCO or COCO-A")
+    for number, row in enumerate(content, 1):
+        if is_crowd(row):
+            continue
+        if isinstance(row, Mapping) and "counts" not in row:
+            key = next((key for key in VISIBLE_FIELDS if row.get(key) is not None), None)
+            if key is None:
+                raise MaskError(f"{path}: object {number} has no mask; it needs one of {', '.join(VISIBLE_FIELDS)}")
+            title = (
+                str(row.get("name") or "").strip()
+                or names.get(row.get("category_id"))
+                or row.get("id")
+                or f"object-{number}"
+            )
+            if row[key]:  # an empty list: nothing can be seen
+                yield str(title), row[key]
+        else:
+            yield f"object-{number}", row
+
+
+def batch_objects(path: Path, picture: str) -> list[dict[str, Any]]:
+    """The records of the picture in a shard of a batch that are completed objects."""
+    from ..engine.output import read_records
+
+    name = Path(picture).name
+    return [
+        record
+        for record in read_records(path)
+        if record.get("status") == "done" and (not name or Path(str(record.get("image"))).name == name)
+    ]
+
+
+def of_picture(path: Path, content: Mapping[str, Any], picture: str) -> list[Any]:
+    """The annotations of a COCO file (regions, for COCO-A's) that belong to the picture of this file name, or to the only one."""
+    images = [row for row in content["images"] if isinstance(row, dict)]
+    mine = [row for row in images if Path(picture).name in [Path(name).name for name in picture_names(row)]]
+    if len(mine) != 1 and len(images) != 1:
+        raise MaskError(
+            f"{path} has {len(images)} pictures, {len(mine) or 'none'} of them named {Path(picture).name or '(no name)'!r}; "
+            "the picture's file name must be in it"
+        )
+    number = (mine or images)[0].get("id")
+    rows = [row for row in content["annotations"] if isinstance(row, dict) and row.get("image_id") == number]
+    return [region for row in rows for region in row.get("regions", [row])]
+
+
+def read_labels(path: Path, size: Size) -> NDArray[np.int64] | None:
+    """The values of a label picture (H, W), or None for any other picture (also one that cannot be read).
+
+    Raises:
+        MaskError: a label picture of another size than `size`.
+    """
+    try:
+        labels = image.read_labels(path)
+    except ImageError:
+        return None
+    if labels is None:
+        return None
+    if labels.shape != tuple(size):
+        raise MaskError(
+            f"label picture {path} is {labels.shape[1]} x {labels.shape[0]} pixels, the image {size[1]} x {size[0]}; "
+            "they must be equal"
+        )
+    return labels

@@ -1,0 +1,1 @@
+"""What an occluded object is: CLIP and its labels."""

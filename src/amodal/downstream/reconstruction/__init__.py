@@ -1,0 +1,1 @@
+"""Completed objects in three dimensions: lifters and their evaluation."""

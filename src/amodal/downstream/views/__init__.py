@@ -1,0 +1,1 @@
+"""What a completed object looks like from elsewhere: novel views."""

@@ -1,0 +1,138 @@
+"""BOP data sets (YCB-Video and others): object models with a pose in each picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import MALFORMED, DataError
+from ...core.files import read_json
+from ...core.mask import Size
+from ..camera import Camera
+from ..cameras import photograph_size, with_photograph
+from ..mesh import Floats, Mesh, join
+from ..scene import Instance, SceneGeometry, assemble
+from . import ReaderOptions, Source
+from .ply import read_ply
+
+__all__ = ["read"]
+
+MILLIMETRE = 0.001
+
+
+@dataclass
+class Models:
+    """The models folder; meshes are read once, when first needed."""
+
+    folder: Path
+    known: dict[int, Mesh] = field(default_factory=dict)
+
+    def get(self, number: int) -> Mesh:
+        """The mesh of an object, in millimetres."""
+        if number not in self.known:
+            file = self.folder / f"obj_{number:06d}.ply"
+            if not file.is_file():
+                raise DataError(f"there is no model {file}")
+            self.known[number] = read_ply(file).mesh
+        return self.known[number]
+
+
+def read(path: Path, name: str, options: ReaderOptions) -> Source:
+    """A scene folder (`.../test/000048` with scene_gt.json); the models lie in `models*` above it. The world is the camera."""
+    truth, cameras = path / "scene_gt.json", path / "scene_camera.json"
+    if not truth.is_file() or not cameras.is_file():
+        raise DataError(f"{path} needs scene_gt.json and scene_camera.json; give the folder of one BOP scene")
+    candidates = [base / title for base in path.parents[:2] for title in ("models", "models_eval", "models_cad")]
+    folder = next((each for each in candidates if each.is_dir()), None)
+    if folder is None:
+        raise DataError(f"no models folder beside {path.parent}; BOP keeps the object models there")
+    poses, matrices = (read_json(file, DataError, finite=False) for file in (truth, cameras))
+    models = Models(folder)
+    views, failures = list[Camera](), list[str]()
+    for key in sorted(poses, key=int):
+        try:
+            views.append(view(path, key, matrices))
+        except DataError as error:
+            failures.append(str(error))
+        except MALFORMED as error:
+            failures.append(f"{cameras}: view {key} is malformed ({error})")
+    geometry = partial(posed, models, poses, name, options)
+    return Source(name, tuple(views), geometry, tuple(failures), static=False)
+
+
+def view(path: Path, key: str, matrices: dict[str, Any]) -> Camera:
+    """One picture's camera; BOP's calibrations put (0, 0) at the first pixel's centre."""
+    matrix = np.array(matrices[key]["cam_K"], np.float64).reshape(3, 3)
+    matrix[:2, 2] += 0.5
+    stem = f"{int(key):06d}"
+    candidates = [path / kind / f"{stem}{end}" for kind in ("rgb", "gray") for end in (".png", ".jpg", ".tif")]
+    picture = next((file for file in candidates if file.is_file()), None)
+    size = photograph_size(picture) if picture is not None else (480, 640)
+    stated = stated_size(path)
+    camera = Camera.make(stem, stated or size, matrix, np.eye(4))
+    if stated is None and not (0 < matrix[0, 2] < size[1] and 0 < matrix[1, 2] < size[0]):
+        raise DataError(
+            f"view {stem}: cam_K has its middle at ({matrix[0, 2]:g}, {matrix[1, 2]:g}), the picture {size[1]} x {size[0]} "
+            "pixels; they must belong together; left out"
+        )
+    return with_photograph(camera, picture)
+
+
+def stated_size(path: Path) -> Size | None:
+    """(H, W) that the data set's `camera.json`, two folders above the scene, states for all pictures; None without one."""
+    file = path.parent.parent / "camera.json"
+    content = read_json(file, DataError) if file.is_file() else {}
+    try:
+        return (int(content["height"]), int(content["width"]))
+    except MALFORMED:
+        return None
+
+
+def posed(
+    models: Models, poses: dict[str, list[dict[str, Any]]], name: str, options: ReaderOptions, camera: Camera | None
+) -> SceneGeometry:
+    """All objects of one picture in the camera's frame, metres."""
+    if camera is None:
+        raise DataError(f"BOP scene {name}: objects have a pose per picture; cameras cannot be sampled")
+    remarks = list[str]()
+    placed, instances = list[Mesh](), list[Instance]()
+    for row in poses[str(int(camera.name))]:
+        try:
+            number = int(row["obj_id"])
+            rotation, shift = rigid(row, f"{name}, view {camera.name}, object {number}")
+            model = models.get(number)
+        except DataError as error:
+            remarks.append(str(error))
+            continue
+        except (KeyError, TypeError, ValueError, OverflowError):
+            remarks.append(f"{name}, view {camera.name}: an object needs obj_id, cam_R_m2c and cam_t_m2c; left out")
+            continue
+        placed.append(model.moved(rotation, MILLIMETRE, MILLIMETRE * shift))
+        instances.append(Instance(len(placed), f"{len(placed):03d}_obj_{number:06d}", f"obj_{number:06d}"))
+    if not placed:
+        raise DataError(
+            f"{name}, view {camera.name}: no object can be placed ({'; '.join(remarks) or 'none is listed'})"
+        )
+    whole, part = join(placed)
+    scene = replace(whole, up=(0.0, -1.0, 0.0))
+    return assemble(name, scene, part + 1, tuple(instances), remarks=remarks, max_faces=options.max_faces)
+
+
+def rigid(row: dict[str, Any], what: str) -> tuple[Floats, Floats]:
+    """`cam_R_m2c` and `cam_t_m2c` (millimetres), checked."""
+    try:
+        rotation = np.array(row["cam_R_m2c"], np.float64).reshape(3, 3)
+        shift = np.array(row["cam_t_m2c"], np.float64).reshape(3)
+    except MALFORMED as error:
+        raise DataError(f"{what}: cam_R_m2c needs 9 numbers and cam_t_m2c 3") from error
+    if not (np.abs(rotation) < 1e9).all() or not (np.abs(shift) < 1e9).all():  # NaN too
+        raise DataError(f"{what}: the pose is not finite or beyond 10^9; left out")
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
+        raise DataError(
+            f"{what}: the pose is singular or no rotation (determinant {np.linalg.det(rotation):.3g}); left out"
+        )
+    return rotation, shift

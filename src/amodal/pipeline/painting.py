@@ -1,0 +1,155 @@
+"""Painting the occluded pixels of an object whose masks are known, for methods that give only a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.crop import Crop, mask_levels
+from ..core.drawing import lay
+from ..core.image import Image
+from ..core.mask import Bits, Box, Mask, Size, bounding_box, union
+from ..core.scaling import Levels
+from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
+
+__all__ = ["hole_of", "paint_behind", "paint_occluded"]
+
+
+def paint_occluded(
+    photo: Levels,
+    pairs: Sequence[tuple[Mask, Mask]],
+    inpainter: Inpainter,
+    seeds: Sequence[int],
+    sampling: Sampling | None = None,
+    progress: Progress = no_progress,
+) -> list[Image]:
+    """The occluded pixels of each whole object, painted, on its amodal box.
+
+    Only the visible object is known to the inpainter: the occluder and everything else belong to the area it makes, so that
+    the occluder does not bleed into the object.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB and its halves.
+        pairs: (visible, amodal) per object.
+        inpainter: what paints.
+        seeds: one per object.
+        sampling: `inpainter.default_sampling` by default.
+        progress: reports and cancels, as `Progress` says.
+
+    Returns:
+        per object (h, w, 3) uint8 on `amodal.box`; only where the object is occluded does it say anything.
+    """
+    pictures: list[Image] = [np.zeros((*amodal.bits.shape, 3), np.uint8) for _, amodal in pairs]
+    occluded = [amodal - visible for visible, amodal in pairs]
+    todo = [index for index, part in enumerate(occluded) if part]
+    if not todo:
+        return pictures
+    crops = [
+        Crop.around(_grown(bounding_box([pairs[i][0].box, pairs[i][1].box])), inpainter.size, enlarge=1.0) for i in todo
+    ]
+    conditions, areas = [], []
+    for index, crop in zip(todo, crops, strict=True):
+        visible = pairs[index][0]
+        known = crop.cut(mask_levels(visible)) == 255
+        conditions.append(condition_picture(crop.cut(photo, edge=True), known))
+        areas.append((~known).astype(np.float32))
+    painted = inpainter.paint(
+        np.stack(conditions),
+        np.stack(areas),
+        [seeds[i] for i in todo],
+        sampling or inpainter.default_sampling,
+        progress,
+    )
+    for index, crop, picture in zip(todo, crops, painted, strict=True):
+        x0, y0, x1, y1 = occluded[index].box
+        left, top = pairs[index][1].origin
+        pictures[index][y0 - top : y1 - top, x0 - left : x1 - left] = crop.image_back(
+            to_bytes(picture), (x0, y0, x1, y1)
+        )
+    return pictures
+
+
+def paint_behind(
+    photo: Levels, masks: Sequence[Mask], inpainter: Inpainter, seed: int = 0, progress: Progress = no_progress
+) -> Image:
+    """The photo with the objects of `masks` removed: (H, W, 3) uint8.
+
+    Objects that touch leave one hole, which is painted as one, so that no line stands between them; from what is known around it
+    and belongs to no object. A rim of a few pixels goes with each object (see `hole_of`); outside the photo is unchanged.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB and its halves.
+        masks: what to remove, inside the frame.
+        inpainter: what paints.
+        seed: of the painting.
+        progress: reports and cancels, as `Progress` says.
+    """
+    out: Image = photo.arrays[0].copy()
+    if not masks:
+        return out
+    size = (out.shape[0], out.shape[1])
+    every = union(hole_of(mask, size) for mask in masks)
+    holes = connected(every)
+    missing = mask_levels(every)
+    crops = [Crop.around(_grown(hole.box), inpainter.size, enlarge=2.5, margin=1.4) for hole in holes]
+    known = [(crop.cut(missing) == 0) & crop.within(size) for crop in crops]
+    conditions = [condition_picture(crop.cut(photo, edge=True), bits) for crop, bits in zip(crops, known, strict=True)]
+    areas = [(~bits).astype(np.float32) for bits in known]
+    seeds = [seed * 1_000_003 + number for number in range(len(holes))]
+    painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, inpainter.default_sampling, progress)
+    for hole, crop, picture in zip(holes, crops, painted, strict=True):
+        x0, y0, x1, y1 = hole.box
+        lay(crop.image_back(to_bytes(picture), hole.box), hole.bits, out[y0:y1, x0:x1])
+    return out
+
+
+def hole_of(mask: Mask, size: Size) -> Mask:
+    """What is missing when an object is taken away: its pixels, and a rim around them that its colours bleed into."""
+    return _dilate(mask, rim_of(size), size)
+
+
+def connected(mask: Mask) -> list[Mask]:
+    """The parts of a mask that hang together (eight neighbours), in the order of their first pixels."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.bits.view(np.uint8), connectivity=8)
+    parts = []
+    for part in range(1, count):
+        x, y, w, h = (int(value) for value in stats[part, : cv2.CC_STAT_AREA])
+        place = (mask.origin[0] + x, mask.origin[1] + y)
+        parts.append(Mask.from_array(labels[y : y + h, x : x + w] == part, place))
+    return parts
+
+
+def rim_of(size: Size) -> int:
+    """How far an object's colours bleed into its neighbourhood, in pixels, for a photo of `size` (H, W)."""
+    return max(3, round(max(size) / 160))
+
+
+def _dilate(mask: Mask, radius: int, size: Size) -> Mask:
+    import cv2
+
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    padded = np.pad(mask.bits, radius).astype(np.uint8)
+    return Mask.from_array(cv2.dilate(padded, kernel), (mask.origin[0] - radius, mask.origin[1] - radius)).clip(size)
+
+
+def to_bytes(picture: NDArray[np.float32]) -> Image:
+    """[-1, 1] to uint8."""
+    return np.asarray(np.rint((np.clip(picture, -1, 1) + 1) * 127.5), np.uint8)
+
+
+def _grown(box: Box) -> Box:
+    """One pixel more on each side: `Crop.around` truncates, and the window must cover the box."""
+    x0, y0, x1, y1 = box
+    return (x0 - 1, y0 - 1, x1 + 1, y1 + 1)
+
+
+def condition_picture(picture: Image, known: Bits) -> NDArray[np.float32]:
+    """The known object on the mean of its own colours: (size, size, 3) float32 in [-1, 1]."""
+    values = picture.astype(np.float32) / 127.5 - 1
+    mean = values[known].mean(axis=0) if known.any() else values.mean(axis=(0, 1))
+    out = np.where(known[..., None], values, mean)
+    return np.asarray(out, np.float32)

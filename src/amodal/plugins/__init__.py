@@ -1,0 +1,1 @@
+"""The protocols of methods, inpainters, segmenters and lifters, and the registry of their names."""

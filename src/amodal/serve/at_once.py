@@ -1,0 +1,147 @@
+"""`POST /api/complete`: picture and prompt in, result out, in one call; for scripts that complete one object of a photo."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from ..core.errors import AmodalError, ImageError, PromptError
+from ..core.files import parse_json
+from .answers import ERRORS, engine_of, owner_of, unpacked
+from .results import TYPES, file_of
+from .schema import CompleteRequest
+from .shelf import Gone
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api", responses=ERRORS)
+IMAGE = {"image": {"type": "string", "format": "binary", "description": "the photo"}}
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        **IMAGE,
+                        "point": {"type": "string", "example": "320,210", "description": "one click x,y on the object"},
+                        "box": {"type": "string", "description": "x0,y0,x1,y1"},
+                        "samples": {"type": "integer"},
+                        "seed": {"type": "integer"},
+                    },
+                },
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "format": "byte"}, "point": {"type": "array"}},
+                }
+            },
+        },
+        "description": "the photo as `image` (a file, or base64 in JSON), and the fields of CompleteRequest",
+    }
+}
+
+
+@router.post("/complete", response_class=Response, openapi_extra=FORM)
+async def complete_at_once(
+    request: Request, file: Annotated[str, Query(max_length=64, description="the answer: a file of the result")] = ""
+) -> Response:
+    """The whole object at a prompt, in one call: `curl -F image=@photo.jpg -F point=320,210 URL/api/complete?file=cutout.png`.
+
+    `file` is a name of the result's files; without it the answer is `result.json`, or the cut-out where a picture is asked
+    for (`Accept: image/png`). Nothing is kept.
+    """
+    file = file or ("cutout.png" if request.headers.get("accept", "").startswith("image/") else "result.json")
+    content, fields = await _read(request)
+    try:
+        body = CompleteRequest.model_validate(fields)
+    except ValidationError as error:
+        raise RequestValidationError(
+            error.errors(include_input=False, include_url=False, include_context=False)
+        ) from error
+    engine, owner = engine_of(request), owner_of(request)
+    key, photo = await unpacked(request, content, "photo")
+    job = None
+    try:
+        job = await run_in_threadpool(engine.complete, owner, photo, body)
+        async for _ in job.watch(1.0):
+            if await request.is_disconnected():
+                engine.desk.cancel(job)
+        if job.state != "done":
+            raise AmodalError(job.error or f"the job is {job.state}")
+        answer = await run_in_threadpool(file_of, job.result, file)
+    finally:
+        engine.photos.discard(key)
+        if job is not None:
+            engine.jobs.discard(job.id)
+    if answer is None:
+        raise Gone("the result has no file of this name; for instance result.json, cutout.png, amodal.png")
+    return Response(answer, media_type=TYPES[file.rpartition(".")[2]])
+
+
+async def _read(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """The photo and the other fields of a form or of JSON. Raises ImageError, PromptError, HTTPException."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_form(request)
+    if kind != "application/json":
+        raise ImageError(
+            f"send multipart/form-data with the file 'image', or JSON with 'image' in base64; got {kind[:60]!r}"
+        )
+    body = await request.body()
+    fields = await run_in_threadpool(_parsed, body)
+    if not isinstance(fields, dict) or not isinstance(fields.get("image"), str):
+        raise ImageError("the JSON has no text 'image'; send the photo's bytes in base64")
+    try:
+        content = base64.b64decode(fields.pop("image").rpartition(",")[2], validate=True)
+    except ValueError as error:
+        raise ImageError("'image' is not base64") from error
+    return content, fields
+
+
+async def _read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
+    limits = engine_of(request).config.limits
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=1, max_fields=32, max_part_size=limits.body_bytes
+    )
+    parser.spool_max_size = limits.upload_bytes + limits.body_bytes  # photos live in memory only
+    try:
+        form = await parser.parse()
+    except (MultiPartException, ValueError, KeyError) as error:
+        raise HTTPException(400, f"the form is malformed: {getattr(error, 'message', error)}") from error
+    image = form.get("image")
+    if image is None:
+        await form.close()
+        raise ImageError("the form has no file 'image'; send the photo as multipart/form-data")
+    content = await image.read() if isinstance(image, UploadFile) else image.encode("latin-1", "replace")
+    fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
+    fields.pop("image", None)
+    await form.close()
+    return content, fields
+
+
+def _value(name: str, text: str) -> Any:
+    """A form's text: words as they are, numbers with commas, or JSON."""
+    if name == "text":
+        return text
+    bare = name in ("point", "box", "labels") and not text.lstrip().startswith("[")
+    try:
+        return _parsed(f"[{text}]" if bare else text)
+    except PromptError:
+        return text
+
+
+def _parsed(text: str | bytes) -> Any:
+    return parse_json(text, "the body", PromptError, finite=False)

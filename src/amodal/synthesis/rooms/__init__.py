@@ -1,0 +1,1 @@
+"""Invented furnished rooms and rendered objects, as training data with exact truth."""

@@ -1,0 +1,197 @@
+"""Building a data set from 3-D scenes: views over processes, resumable, bad scenes and views listed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ...core.errors import DataError
+from ...core.files import read_bytes, write_bytes, write_text
+from ...data.convert import to_cocoa
+from ...data.folder import Folder, FolderWriter, scene_of
+from ...engine.local import run_local
+from ...engine.store import Store
+from ...engine.worker import Result, Row, Runner, Spec
+from ...engine.worker import done as finished
+from ...geometry.camera import Camera
+from ...plugins.protocols import Progress, no_progress
+from .config import BuildConfig, SceneConfig, identity
+from .stats import statistics, write_statistics
+from .view import Stage
+
+__all__ = ["BuildReport", "build"]
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        root: the data set's folder.
+        views: how many views are done, those of earlier runs included.
+        samples: how many objects were kept.
+        failures: scenes and views that were left out, one line each.
+        statistics: the paper's table 2 and histogram, JSON-ready.
+    """
+
+    root: Path
+    views: int = 0
+    samples: int = 0
+    failures: list[str] = field(default_factory=list)
+    statistics: dict[str, Any] = field(default_factory=dict)
+
+
+def build(
+    config: BuildConfig,
+    root: Path,
+    *,
+    run: Runner = run_local,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> BuildReport:
+    """Build a data set in the project's own format, with a file in COCO-A's layout beside it (amodal masks cut at the frame).
+
+    Args:
+        config: scenes and settings.
+        root: the folder to make; one subfolder per split if the scenes name splits.
+        run: does the views: in this process, a pool, or on Ray, with the same result; each worker opens the scenes it works on.
+        overwrite: replace an existing data set.
+        progress: told of every view; may raise Cancelled.
+
+    Raises:
+        OutputError: the folder holds a data set with other settings.
+        DataError: nothing could be built at all.
+    """
+    report = BuildReport(root)
+    read: dict[str, dict[str, Any]] = {}
+    plan = {job.image_id: job for job in make_plan(config, report.failures, read)}
+    spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
+    made = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
+    kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=made, overwrite=overwrite)
+    with ExitStack() as stack:
+        store = stack.enter_context(kept)
+        writers = {split: stack.enter_context(writer_of(config, split, root, overwrite)) for split in splits(config)}
+        views = {record["image_id"]: record for record in store.entries}
+        rows = [job.row for job in plan.values() if not is_done(job, views.get(job.image_id), writers)]
+        for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
+            scene = plan[row.id].scene
+            if result.record["error"] is not None:
+                report.failures.append(about(scene.name, result.record["error"]))
+            else:
+                keep(result, writers[scene.split], root)
+                views[row.id] = result.record["view"]
+                store.append(views[row.id])
+            progress("views", number, len(plan))
+    records = list(views.values())
+    report.views, report.samples = len(records), sum(record["kept"] for record in records)
+    remarks = {f"scene {record['scene']}: {text}" for record in records for text in record["remarks"]}
+    report.failures.extend(sorted(remarks))
+    write_text(root / "failures.txt", "".join(f"{line}\n" for line in report.failures))
+    if not report.views:
+        reasons = list(dict.fromkeys(report.failures))
+        raise DataError(f"no view could be made: {'; '.join(reasons[:3]) or 'no cameras'}")
+    for split in writers:
+        to_cocoa(Folder(root / split), root / split, copy=False, overwrite=True)
+    report.statistics = statistics({split: root / split for split in writers}, records)
+    report.statistics["scenes_read"] = read
+    write_statistics(root, report.statistics)
+    return report
+
+
+def is_done(job: Job, view: dict[str, Any] | None, writers: dict[str, FolderWriter]) -> bool:
+    """Whether a view is noted, and its picture, if it has one, is still there."""
+    return view is not None and (not view["kept"] or writers[job.scene.split].done(job.image_id))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One view to make."""
+
+    scene: SceneConfig
+    camera: Camera
+
+    @property
+    def image_id(self) -> str:
+        """Unique in the data set."""
+        return f"{self.scene.name}-{self.camera.name}"
+
+    @property
+    def row(self) -> Row:
+        """For the engine."""
+        return Row(self.image_id, {"scene": self.scene.name, "camera": self.camera.to_dict()})
+
+
+def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str, Any]]) -> Iterator[Job]:
+    """All views of all scenes that can be opened; the others are told in `failures`, what was read in `read`."""
+    for scene in config.scene:
+        try:
+            stage = Stage(config, scene)
+            cameras, bad = stage.cameras()
+            with suppress(DataError, IndexError):  # a view that cannot be made is told when its turn comes
+                read[scene.name] = stage.checksum(cameras[0])
+        except DataError as error:
+            failures.append(about(scene.name, str(error)))
+            continue
+        failures.extend(about(scene.name, line) for line in bad)
+        yield from (Job(scene, camera) for camera in cameras)
+
+
+def about(scene: str, line: str) -> str:
+    """The line, with the scene's name before it unless it begins with that."""
+    return (
+        line if line.startswith(f"scene {scene} ") or line.startswith(f"scene {scene}:") else f"scene {scene}: {line}"
+    )
+
+
+def splits(config: BuildConfig) -> list[str]:
+    """The splits that scenes name, in order; "" for the whole."""
+    return list(dict.fromkeys(scene.split for scene in config.scene))
+
+
+def writer_of(config: BuildConfig, split: str, root: Path, overwrite: bool) -> FolderWriter:
+    """The writer of one split."""
+    return FolderWriter(
+        root / split,
+        name=config.name,
+        settings=identity(config),
+        beyond_frame=config.beyond_frame > 0,
+        license=config.license,
+        overwrite=overwrite,
+    )
+
+
+class MakeView:
+    """A camera to its picture, objects and depth; keeps the last scene open."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """
+        Args:
+            config: of `BuildConfig`, with absolute paths.
+        """
+        self.config = BuildConfig.model_validate(config)
+        self.scenes = {scene.name: scene for scene in self.config.scene}
+        self.stages: dict[str, Stage] = {}
+
+    def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
+        name = row.content["scene"]
+        if name not in self.stages:
+            self.stages = {name: Stage(self.config, self.scenes[name])}
+        with TemporaryDirectory() as folder:
+            view = self.stages[name].view(Camera.from_dict(row.content["camera"]), Path(folder))
+            scene, files = scene_of(view.samples) if view.samples else (None, {})
+            depth = {f"depth/{path.name}": read_bytes(path) for path in Path(folder, "depth").glob("*.png")}
+        return finished(row, {"scene": scene, "view": view.record}, {**files, **depth})
+
+
+def keep(result: Result, writer: FolderWriter, root: Path) -> None:
+    """Write what a view gave, unless it is there already; depth lies beside the splits."""
+    scene = result.record["scene"]
+    depth = {name: content for name, content in result.files.items() if name.startswith("depth/")}
+    for name, content in depth.items():
+        write_bytes(root / name, content)
+    if scene is not None and not writer.done(scene["image"]["name"]):
+        writer.put(scene, {name: content for name, content in result.files.items() if name not in depth})

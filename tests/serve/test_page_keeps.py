@@ -1,0 +1,186 @@
+"""What the page must never get wrong or lose: other photos, other prompts, reloads, errors, tokens."""
+
+import json
+import re
+import shutil
+import time
+
+import amodal
+from serve.browser import Keys, Page, forget
+from serve.conftest import DEMO, PARTS, Browser, running
+
+
+def slowly(monkeypatch, service, steps=3000):
+    method = service.engine._default.method
+    complete = method.complete
+
+    def slow(embedded, image, requests, context):
+        for step in range(steps):
+            context.progress("step", step, steps)
+            time.sleep(0.01)
+        return complete(embedded, image, requests, context)
+
+    monkeypatch.setattr(method, "complete", slow)
+
+
+def test_a_result_is_never_of_another_photo_or_prompt(page, service, monkeypatch):
+    """Another photo, a click and Reset while a job runs: the job is cancelled, nothing of it is shown."""
+    slowly(monkeypatch, service)
+    cancelled = service.engine.desk.counts["cancelled"]
+    page.open()
+    for number, disturb in enumerate(
+        (lambda: page.open("coffee.jpg"), lambda: page.at(200, 160).click().perform(), lambda: page.click("#reset")), 1
+    ):
+        page.at(220, 150).click().perform()
+        page.visible()
+        page.keys(Keys.ENTER)
+        page.until(lambda: "step" in page.text("progress-text"))
+        disturb()
+        page.until(lambda n=number: service.engine.desk.counts["cancelled"] == cancelled + n)
+        assert not page.element("progress").is_displayed() and not page.element("result").is_displayed()
+    assert page.state("state.photos.map(({ name }) => name)") == ["chelsea.jpg", "coffee.jpg"], "nothing is lost"
+    page.keys(Keys.PAGE_UP)
+    assert page.state("[photo.name, object.prompt.points.length]") == ["chelsea.jpg", 1]
+
+
+def test_out_of_date_results_say_so(page):
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.keys(Keys.ENTER)
+    page.result()
+    page.click("#occluder button:nth-child(2)")
+    page.until(lambda: "Out of date" in page.text("old"))
+    page.download("result.json")
+    assert (page.folder / "chelsea.out-of-date.json").exists() and "changed" in page.text("toast")
+    page.keys(Keys.ENTER)
+    page.until(lambda: page.element("old").is_displayed() is False)
+    assert page.text("words-rate") == "Nothing of it is hidden."
+
+
+def test_the_work_is_there_after_a_reload(page):
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.keys(Keys.ENTER)
+    page.result()
+    before = page.state("[object.key, object.result.amodal.area, state.next]")
+    leave = "return dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    page.until(lambda: page.js(leave))  # true once all is kept
+    page.driver.refresh()
+    page.ready()
+    page.until(lambda: page.state("Boolean(photo?.width)"))
+    after = page.state("[object.key, object.result.amodal.area, state.next]")
+    assert after[:2] == before[:2] and after[2] >= before[2], "keys are not used again"
+    assert amodal.read_mask(page.download("amodal.png")).area == before[1]
+    page.keys("a")
+    page.at(100, 100).click().perform()
+    page.visible()
+
+
+def test_several_files_wait_in_a_row(page, tmp_path):
+    shutil.copy(DEMO / "coffee.jpg", tmp_path / "one.jpg")
+    shutil.copy(DEMO / "chelsea.jpg", tmp_path / "two.jpg")
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.element("file").send_keys("\n".join(str(tmp_path / name) for name in ("one.jpg", "notes.txt", "two.jpg")))
+    page.until(lambda: page.state("photo?.width"))
+    assert page.state("state.photos.map(({ name }) => name)") == ["one.jpg", "two.jpg"] and "1 of 3 files" in page.text(
+        "toast"
+    )
+    assert "1 of 2, 0 done" in page.text("row")
+    page.click("[data-photo='two.jpg']")
+    page.until(lambda: page.state("[photo.name, photo.width]") == ["two.jpg", 451])
+
+
+KEPT = """
+return new Promise((done) => { const base = indexedDB.open('amodal'); base.onsuccess = () => {
+  const count = base.result.transaction('photos').objectStore('photos').count();
+  count.onsuccess = () => { base.result.close(); done(count.result); }; }; });
+"""
+
+
+def test_a_folder_is_a_queue(page, tmp_path):
+    """Its photos by name, one read when it is shown; those that wait are there after a reload; pictures are let go of."""
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    for number in (10, 9, *range(1, 9)):
+        shutil.copy(DEMO / "chelsea.jpg", folder / f"{number}.jpg")
+    page.element("folder").send_keys(str(folder))
+    page.until(lambda: page.state("photo?.scene"))
+    names = [f"{number}.jpg" for number in range(1, 11)]
+    assert page.state("state.photos.map(({ name }) => name)") == names
+    assert page.state("state.photos.map(({ width }) => width)") == [451] + 9 * [0]
+    page.until(lambda: page.js(KEPT) == 10)
+    page.driver.refresh()
+    page.ready()
+    page.until(lambda: page.state("photo?.width"))
+    assert page.state("state.photos.map(({ name }) => name)") == names
+    for name in names[1:]:
+        page.keys(Keys.PAGE_DOWN)
+        page.until(lambda n=name: page.state("photo.scene && photo.name") == n)
+    decoded = "import('/work.js').then(({ bitmapOf }) => state.photos.filter((each) => bitmapOf(each)).length)"
+    assert page.state(decoded) <= 6
+    page.click("[data-photo='1.jpg']")
+    page.until(lambda: page.state("import('/work.js').then(({ bitmapOf }) => Boolean(bitmapOf(photo)))"))
+
+
+def test_cancel(page, service, monkeypatch):
+    slowly(monkeypatch, service)
+    page.open()
+    for x, y in ((160, 120), (320, 130)):
+        page.at(x, y).click().perform()
+        page.visible()
+        page.keys("a")
+    page.click("#run-all")
+    page.until(lambda: re.search("Object 1 of 2: step", page.text("progress-text")))
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: not page.element("progress").is_displayed())
+    time.sleep(0.3)
+    assert page.state("state.job") is None and page.state("photo.objects.every(({ result }) => !result)"), (
+        "all of it stops"
+    )
+
+
+def test_two_users_at_once(service, page):
+    """One at the page, one with a program; both get their own answer."""
+    page.open()
+    page.at(220, 150).click().perform()
+    other = Browser(service)
+    scene = other.open((DEMO / "chelsea.jpg").read_bytes())
+    _, job, _ = other("POST", f"/api/scenes/{scene}/completions", {"points": [[100, 200]]})
+    page.visible()
+    page.click("#run")
+    page.result()
+    other.finish(job)
+    model, image = amodal.load(**PARTS), amodal.read(DEMO / "chelsea.jpg")
+    for record in (json.loads(page.download("result.json")), other("GET", f"/api/jobs/{job['id']}/result")[1]):
+        prompt = amodal.Prompt.from_dict(record["provenance"]["prompt"])
+        assert amodal.Mask.from_rle(record["amodal"]) == model.open(image).complete(prompt=prompt).amodal
+
+
+def test_errors_are_shown(page, tmp_path):
+    page.open()
+    page.element("mask-file").send_keys(str(DEMO / "coffee.jpg"))
+    page.until(lambda: "The mask is 600 x 400 pixels, the photo 451 x 300" in page.text("toast"))
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    page.element("file").send_keys(str(tmp_path / "broken.jpg"))
+    page.until(lambda: "broken.jpg" in page.text("toast") and "not a picture" in page.text("toast"))
+    assert page.state("photo.name") == "chelsea.jpg"
+
+
+def test_token_from_the_address(window):
+    driver, folder = window
+    with running(token="correct-horse-battery-staple") as service:
+        page = Page(driver, f"{service.url}/#token=correct-horse-battery-staple", folder)
+        assert page.js("return location.href") == f"{service.url}/"
+        page.open()
+        page.at(220, 150).click().perform()
+        page.visible()
+        forget(driver, service.url)
+        driver.get(f"{service.url}/")
+        page.until(lambda: page.element("token").is_displayed())
+        page.element("token-field").send_keys("wrong", Keys.ENTER)
+        page.until(lambda: "wrong" in page.text("token-why"))
+        page.element("token-field").clear()
+        page.element("token-field").send_keys("correct-horse-battery-staple", Keys.ENTER)
+        page.ready()

@@ -1,0 +1,200 @@
+"""What enters: colours, mask pictures, frames and prompts of every kind are right, or refused in one line."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+from PIL import ImageCms
+
+from amodal.core import image
+from amodal.core.errors import AmodalError, ImageError, MaskError, PromptError
+from amodal.core.mask import Mask, check_reach, union
+from amodal.core.picture import HEIF
+from amodal.core.prompt import Prompt
+
+BITS = np.zeros((24, 32), bool)
+BITS[5:12, 6:20] = True
+GREYS = [grey for grey in range(256) for _ in range(3)]
+
+
+def encoded(picture: PILImage.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def palette(indices: np.ndarray, colours: list[int]) -> PILImage.Image:
+    picture = PILImage.fromarray(indices.astype(np.uint8))
+    picture.putpalette(colours)
+    return picture
+
+
+def rgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_black_and_white_palettes_are_read_by_brightness():
+    white_first = palette(~BITS, [0, 0, 0, 255, 255, 255][::-1])  # index 0 is white
+    for kind in ("PNG", "GIF"):
+        assert np.array_equal(
+            image.read_mask(encoded(palette(~BITS, [255] * 3 + [0] * 3), kind)).to_array((24, 32)), BITS
+        )
+    assert image.read_labels(encoded(white_first)) is None
+
+
+def test_colour_palettes_are_labels_and_merging_them_is_told():
+    one = encoded(palette(BITS, [0, 0, 0, 128, 0, 0]))
+    assert np.array_equal(image.read_mask(one).to_array((24, 32)), BITS)
+    two = encoded(palette(BITS * 1 + np.eye(24, 32, 1) * ~BITS * 2, [0, 0, 0, 128, 0, 0, 0, 128, 0]))
+    with pytest.warns(UserWarning, match="holds 2 labels; every one but 0"):
+        assert image.read_mask(two).area > BITS.sum()
+    assert set(np.unique(image.read_labels(two))) == {0, 1, 2}
+    for grey in (PILImage.fromarray(BITS * np.uint8(2) + np.eye(24, 32, 9, np.uint8)), palette(BITS * 3 + 1, GREYS)):
+        assert len(np.unique(image.read_labels(encoded(grey)))) > 1
+    assert image.read_labels(encoded(PILImage.fromarray(BITS.astype(np.uint8)))) is None, "0 and 1: a mask"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("top", [1, 255])
+def test_masks_of_any_number_type(kind, top):
+    content = encoded(PILImage.fromarray(BITS.astype(kind) * kind(top)), "TIFF")
+    assert np.array_equal(image.read_mask(content).to_array((24, 32)), BITS)
+
+
+def test_alpha_that_says_nothing_is_passed_over():
+    grey = BITS.astype(np.uint8) * 255
+    opaque = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+    assert np.array_equal(image.read_mask(encoded(PILImage.fromarray(opaque))).to_array((24, 32)), BITS)
+    both = np.dstack([np.tril(grey)] * 3 + [grey])
+    with pytest.warns(UserWarning, match="both transparency and brightness"):
+        assert image.read_mask(encoded(PILImage.fromarray(both))).area == BITS.sum()
+
+
+def test_profiles_are_converted_and_srgb_stays_byte_for_byte():
+    photo = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    assert np.array_equal(image.read(encoded(PILImage.fromarray(photo), icc_profile=rgb_profile())), photo)
+    with pytest.warns(UserWarning, match="colour profile .* is damaged"):
+        assert np.array_equal(image.read(encoded(PILImage.fromarray(photo), icc_profile=b"nonsense")), photo)
+    grey_with_rgb = PILImage.fromarray(photo[..., 0])
+    with pytest.warns(UserWarning, match="is for RGB, its pixels are L"):
+        image.read(encoded(grey_with_rgb, icc_profile=rgb_profile()))
+    lab = PILImage.frombytes("LAB", (1, 1), bytes([255, 0, 0]))
+    assert (image.as_image(lab) > 250).all()
+    exchanged = rgb_profile().replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
+    red = image.read(encoded(PILImage.new("RGB", (2, 2), (255, 0, 0)), icc_profile=exchanged))
+    assert np.abs(red.astype(int) - (0, 255, 0)).max() <= 2
+
+
+def test_grey_with_premultiplied_alpha_and_floats_that_are_no_numbers():
+    grey = PILImage.frombytes("La", (2, 1), bytes([50, 100, 0, 0]))
+    assert image.as_image(grey)[0, 1].tolist() == [255, 255, 255]
+    values = np.array([[0, 1, np.nan, np.inf]], np.float32)
+    with pytest.warns(UserWarning, match="2 values that are no finite numbers; they are read as black"):
+        assert image.read(encoded(PILImage.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 255, 0, 0]
+
+
+def test_only_listed_formats_are_opened():
+    eps = encoded(PILImage.new("RGB", (4, 4)), "EPS")
+    for reader in (image.read, image.read_mask, image.read_labels, image.picture_size, image.read_rgba):
+        with pytest.raises(ImageError, match="is not a picture that can be read .AVIF, BMP, GIF, JPEG"):
+            reader(eps)
+
+
+@pytest.mark.skipif(not HEIF, reason="needs the extra heif")
+def test_heic_is_read_and_taken_from_folders(tmp_path):
+    import pillow_heif
+
+    pillow_heif.from_pillow(PILImage.new("RGB", (64, 64), (200, 30, 30))).save(tmp_path / "a.heic")
+    assert image.is_picture(tmp_path / "a.heic") and image.read(tmp_path / "a.heic").shape == (64, 64, 3)
+
+
+def test_what_is_written_says_srgb():
+    assert PILImage.open(io.BytesIO(image.encode_png(np.zeros((2, 3, 3), np.uint8)))).info["srgb"] == 0
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (32, 24), (10, 10)])
+def test_a_mask_of_another_size_is_refused_with_both_sizes(shape):
+    wrong = np.ones(shape, bool)
+    with pytest.raises(MaskError, match=rf"is {shape[1]} x {shape[0]} pixels, the image 32 x 24") as caught:
+        Prompt.make(mask=wrong).check((24, 32))
+    assert ("EXIF rotation" in str(caught.value)) == (shape == (32, 24))
+    encoded_mask = Mask.from_array(wrong).to_rle(shape)
+    for entering in (wrong, wrong.tolist(), PILImage.fromarray(wrong), image.encode_png(wrong), encoded_mask):
+        with pytest.raises(MaskError, match="the image 32 x 24"):
+            image.as_mask(entering, (24, 32))
+    record = Prompt.make(mask=encoded_mask).to_dict()
+    with pytest.raises(MaskError, match="the image 32 x 24"):
+        Prompt.from_dict(record).check((24, 32))
+
+
+def test_masks_of_the_right_size_enter_by_every_door(tmp_path):
+    (tmp_path / "m.png").write_bytes(image.encode_png(BITS))
+    whole = Mask.from_array(BITS)
+    doors = (BITS, BITS.tolist(), BITS * 1.0, whole, whole.to_dict(), whole.to_rle((24, 32)), tmp_path / "m.png")
+    assert all(image.as_mask(entering, (24, 32)) == whole for entering in doors)
+
+
+def test_canvases_are_bounded():
+    far = {**Mask.from_box((0, 0, 1, 1)).to_dict(), "origin": [90_000, 90_000]}
+    with pytest.raises(MaskError, match="too far beyond the image, which is 32 wide"):
+        image.as_mask(far, (24, 32))
+    with pytest.raises(MaskError, match="too far from each other"):
+        union([Mask.from_dict(far), Mask.from_box((0, 0, 1, 1))])
+    check_reach(Mask.from_box((-256, -256, 288, 280)), (24, 32))
+    for size, counts in (
+        ([10**5, 10**5], [10**10]),
+        ([10**9, 10**9], "PPPPPPPP0"),
+        ([4, 4], [10**12]),
+        ([4, 4], [1] * 500),
+    ):
+        with pytest.raises(MaskError):
+            Mask.from_rle({"size": size, "counts": counts})
+
+
+PROMPTS = {
+    "a number": {"point": 320},
+    "a text": {"point": "12"},
+    "booleans": {"point": (True, False)},
+    "nested": {"point": [[1, 2]]},
+    "ragged": {"points": [[1, 2], [3]]},
+    "complex": {"point": (1j, 2)},
+    "infinite": {"box": (0, 0, float("inf"), 4)},
+    "huge": {"box": (0, 0, 1e300, 4)},
+    "a share": {"labels": [0.9], "points": [[1, 2]]},
+    "labels of text": {"labels": ["1"], "points": [[1, 2]]},
+    "labels alone": {"labels": [1]},
+    "box in shares": {"box": (0.1, 0.1, 0.5, 0.9)},
+    "words that are none": {"text": 5},
+    "a lone surrogate": {"text": "\ud800"},
+    "a mask of text": {"mask": [["a"]]},
+    "a mask of channels": {"mask": np.ones((24, 32, 3))},
+}
+
+
+@pytest.mark.parametrize("case", PROMPTS)
+def test_prompts_that_are_refused(case):
+    with pytest.raises((PromptError, MaskError, ImageError)) as caught:
+        Prompt.make(**PROMPTS[case]).check((24, 32))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.uint8, np.float16, np.float64])
+def test_prompts_of_any_number_type(kind):
+    wanted = Prompt.make(points=[(6, 4)], box=(1, 2, 20, 18))
+    assert Prompt.make(points=np.array([[6, 4]], kind), box=np.array([1, 2, 20, 18], kind)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (np.zeros((4, 5, 3)), r"image \* 255"),
+        (np.zeros((3, 40, 50), np.uint8), "transpose"),
+        (np.zeros((4, 5, 4), np.uint8), "drop the alpha"),
+        (np.zeros((4, 5), np.uint8), "repeat the grey"),
+        ([["a"]], "array of numbers"),
+    ],
+)
+def test_pictures_that_are_refused_with_what_to_do(value, advice):
+    with pytest.raises(AmodalError, match=advice):
+        image.as_image(value)
