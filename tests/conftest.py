@@ -18,10 +18,12 @@ import pytest
 
 from amodal.core.extras import requirements
 
-if find_spec("hypothesis"):  # values that are slow to make on a busy machine are no fault
+if find_spec("hypothesis"):  # the same values in every run; those that are slow to make on a busy machine are no fault
     from hypothesis import HealthCheck, settings
 
-    settings.register_profile("amodal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(
+        "amodal", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("amodal")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 OPTIONAL = {

@@ -285,18 +285,18 @@ def test_one_call(service):
 def test_watchers_hear_of_a_shutdown(monkeypatch, photo):
     """Those who watch a job, and the client, are told why before the lines close."""
     with running() as service:
-        begun = slow_method(monkeypatch, service)
-        scene, told = Client(service.url).open(photo), []
+        slow_method(monkeypatch, service)
+        scene, told, watching = Client(service.url).open(photo), [], threading.Event()
 
         def watch():
             try:
-                scene.complete(point=(50, 48))
+                scene.complete(point=(50, 48), progress=lambda what, done, total: watching.set())
             except ServiceError as error:
                 told.append(str(error))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        assert begun.wait(100)
+        assert watching.wait(100), "the job's steps reach the client"
     watcher.join(100)
     assert told == ["the service is shutting down"]
     with pytest.raises(ServiceError, match="no service answers"):
