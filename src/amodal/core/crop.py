@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .image import Image
 from .mask import Bits, Box, Mask, Size
-from .scaling import Levels, stretch
+from .scaling import Levels, in_frame, stretch
 from .soft_mask import SoftMask
 
 __all__ = ["Crop", "mask_levels"]
@@ -75,8 +75,7 @@ class Crop:
 
     def within(self, frame: Size) -> Bits:
         """Which pixels of the window (size, size) have their centre in the (H, W) frame."""
-        x, y = (start + (np.arange(self.size) + 0.5) * self.side / self.size for start in self.origin)
-        return np.asarray(((y > 0) & (y < frame[0]))[:, None] & ((x > 0) & (x < frame[1])))
+        return in_frame(self.origin, (self.side, self.side), (self.size, self.size), frame)
 
     def mask(self, mask: Mask) -> NDArray[np.float32]:
         """The mask in the window as coverage: (size, size) float32 in [0, 1] (threshold at 0.5 for bits)."""

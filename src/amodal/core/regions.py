@@ -1,12 +1,13 @@
-"""What a mask's pixels span: points spread over them, their convex hull."""
+"""What a mask's pixels span and how they hang together: spread points, convex hull, connected parts, the deepest pixel."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .mask import Bits, Mask
 
-__all__ = ["convex_hull", "spread_points"]
+__all__ = ["convex_hull", "deepest", "depth", "joined", "spread_points"]
 
 
 def spread_points(visible: Bits, count: int, rounds: int = 10) -> list[tuple[float, float]]:
@@ -42,3 +43,33 @@ def convex_hull(mask: Mask) -> Mask:
     canvas = np.zeros(mask.bits.shape, np.uint8)
     cv2.fillConvexPoly(canvas, points, 1)
     return Mask.from_array(canvas.astype(bool) | mask.bits, mask.origin)
+
+
+def joined(bits: Bits, seeds: Bits) -> Bits:
+    """The connected parts (eight neighbours) of `bits` (H, W) that share a pixel with `seeds` (H, W)."""
+    import cv2
+
+    count, labels = cv2.connectedComponents(bits.astype(np.uint8), connectivity=8)
+    chosen = np.zeros(count, bool)
+    chosen[labels[bits & seeds]] = True
+    return np.asarray(chosen[labels])
+
+
+def depth(bits: Bits, *, exact: bool = False) -> NDArray[np.float32]:
+    """How far each pixel lies inside: (H, W) float32 pixels to the nearest one outside, beyond the array included.
+
+    Args:
+        bits: (H, W) bool.
+        exact: False takes OpenCV's approximation with a 3 x 3 mask.
+    """
+    import cv2
+
+    kind = cv2.DIST_MASK_PRECISE if exact else cv2.DIST_MASK_3
+    return np.asarray(cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, kind)[1:-1, 1:-1])
+
+
+def deepest(mask: Mask, *, exact: bool = False) -> tuple[float, float]:
+    """The centre (x, y) of the pixel farthest from the mask's border; `exact` as in `depth`."""
+    found = depth(mask.bits, exact=exact)
+    row, column = np.unravel_index(int(found.argmax()), found.shape)
+    return (float(mask.origin[0] + column) + 0.5, float(mask.origin[1] + row) + 0.5)

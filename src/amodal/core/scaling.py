@@ -1,4 +1,5 @@
-"""From the photo's scale to a network's and back: `Levels` cuts windows out of large arrays, `stretch` enlarges small ones."""
+"""From the photo's scale to a network's and back: `Levels` cuts windows out of large arrays, `stretch` enlarges small ones,
+`to_unit` and `to_bytes` change the values."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Levels", "stretch"]
+__all__ = ["Levels", "in_frame", "stretch", "to_bytes", "to_unit"]
 
 LARGE = 4
 """From this factor on, `stretch` may be off by a fraction of a pixel of its result."""
@@ -111,3 +112,28 @@ def _span(scale: float, start: int, length: int, pixels: int) -> tuple[int, int]
     latest = max(0, math.floor(start * scale) - 2)
     first = min(range(max(0, latest - TRIES + 1), latest + 1), key=lambda k: (abs(k / scale - round(k / scale)), -k))
     return first, min(pixels, math.ceil((start + length) * scale) + 2)
+
+
+def in_frame(
+    corner: tuple[float, float], sides: tuple[float, float], shape: tuple[int, int], frame: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Which pixels of a grid over a window have their centre in the photo's frame: `shape` bool.
+
+    Args:
+        corner: (x, y) of the window, in image pixels.
+        sides: its width and height, in image pixels.
+        shape: (h, w) of the grid.
+        frame: (H, W) of the photo.
+    """
+    x, y = (corner[k] + (np.arange(shape[1 - k]) + 0.5) * sides[k] / shape[1 - k] for k in (0, 1))
+    return np.asarray(((y > 0) & (y < frame[0]))[:, None] & ((x > 0) & (x < frame[1])))
+
+
+def to_unit(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Colours from [0, 255] to float32 in [-1, 1]."""
+    return np.asarray(picture.astype(np.float32) / 127.5 - 1)
+
+
+def to_bytes(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours from [-1, 1] to uint8; what passes the range is cut off."""
+    return np.asarray(np.rint((np.clip(picture, -1, 1) + 1) * 127.5), np.uint8)

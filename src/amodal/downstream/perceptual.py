@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.image import Image
+from ..core.scaling import to_unit
 
 __all__ = ["perceptual_distance"]
 
@@ -20,7 +21,7 @@ def perceptual_distance(picture: Image, truth: Image) -> float:
     """
     from ..networks.image_encoder import encode
 
-    both = np.stack([picture, truth]).astype(np.float32) / 127.5 - 1
+    both = to_unit(np.stack([picture, truth]))
     distances = []
     for features in encode(np.ascontiguousarray(both.transpose(0, 3, 1, 2))):
         unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-8)

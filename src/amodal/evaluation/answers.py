@@ -13,6 +13,7 @@ from ..core.completion import Completion
 from ..core.errors import AmodalError, Cancelled, UsageError
 from ..core.mask import Mask, bounding_box, union
 from ..core.prompt import MAX_SAMPLES, Prompt, seed_of, whole_number
+from ..core.regions import deepest
 from ..core.soft_mask import SoftMask
 from ..data import Sample
 from ..pipeline import Model, Scene
@@ -126,12 +127,7 @@ def prompt_for(sample: Sample, kind: PromptKind) -> Prompt:
         return Prompt.make(mask=sample.visible)
     if kind == "box":
         return Prompt.make(box=sample.visible.box)
-    import cv2
-
-    depth = cv2.distanceTransform(np.pad(sample.visible.bits, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    x, y = sample.visible.origin
-    return Prompt.make(point=(x + int(column) - 0.5, y + int(row) - 0.5))
+    return Prompt.make(point=deepest(sample.visible, exact=True))
 
 
 def true_occluder(sample: Sample, picture: Sequence[Sample]) -> Mask | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..core.options import Options
+from ..core.scaling import to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
 
 __all__ = ["Classical"]
@@ -48,9 +49,9 @@ class Classical(Inpainter):
         import cv2
 
         how = cv2.INPAINT_TELEA if self.options.kind == "telea" else cv2.INPAINT_NS
-        rgb = np.rint((picture + 1) * 127.5).astype(np.uint8)
+        rgb = to_bytes(picture)
         filled = cv2.inpaint(rgb, hole.astype(np.uint8), self.options.radius, how)
-        return np.asarray(filled, np.float32) / 127.5 - 1
+        return to_unit(np.asarray(filled))
 
 
 def fill_each(

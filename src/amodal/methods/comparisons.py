@@ -15,7 +15,8 @@ from ..core.image import Image
 from ..core.mask import Mask
 from ..core.options import Options
 from ..core.prompt import Prompt
-from ..core.regions import spread_points
+from ..core.regions import joined, spread_points
+from ..core.scaling import to_bytes
 from ..plugins.protocols import Context, Method, Prediction, Request, Sampling
 
 __all__ = ["Inpaint", "SegmentAgain"]
@@ -120,8 +121,9 @@ class Inpaint(Method):
         )
         predictions: list[list[Prediction]] = [[] for _ in requests]
         for (index, _), picture in zip(tasks, painted, strict=True):
-            rgb = np.rint((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8)
-            predictions[index].append(self.prediction(rgb, erased[index][2], requests[index].visible, windows[index]))
+            predictions[index].append(
+                self.prediction(to_bytes(picture), erased[index][2], requests[index].visible, windows[index])
+            )
         return predictions
 
     def window(self, visible: Mask, size: int) -> Crop:
@@ -153,8 +155,4 @@ class Inpaint(Method):
 
 def touching(mask: Mask, visible: Mask) -> Mask:
     """The connected parts of a mask that share a pixel with `visible`."""
-    import cv2
-
-    _, labels = cv2.connectedComponents(mask.bits.astype(np.uint8), connectivity=8)
-    keep = np.unique(labels[mask.bits & visible.crop(mask.box)])
-    return Mask.from_array(np.isin(labels, keep[keep > 0]), mask.origin)
+    return Mask.from_array(joined(mask.bits, visible.crop(mask.box)), mask.origin)

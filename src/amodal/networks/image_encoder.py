@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.image import Image
+from ..core.scaling import to_unit
 from ..weights.catalogue import embedded
 from .onnx_session import open_session
 
@@ -104,7 +105,7 @@ def _square(picture: Image) -> Floats:
         (SIDE, SIDE),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
     )
-    return np.asarray((square.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None], np.float32)
+    return np.asarray(to_unit(square).transpose(2, 0, 1)[None])
 
 
 @cache

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..core.errors import PromptError
 from ..core.mask import Mask
 from ..core.prompt import Prompt
+from ..core.regions import deepest
 from ..plugins.protocols import Progress, Proposal, frame_of, no_progress
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def by_clicks(scene: Scene, clicks: int, progress: Progress) -> list[Proposal]:
         first = _click(scene, point)
         if first is None or first.mask.area > LARGEST * height * width:
             continue
-        second = _click(scene, _deepest(first.mask))
+        second = _click(scene, deepest(first.mask))
         if second is None:
             continue
         agreement = first.mask.iou(second.mask)
@@ -83,12 +82,3 @@ def _click(scene: Scene, point: tuple[float, float]) -> Proposal | None:
 def _holds(mask: Mask, point: tuple[float, float]) -> bool:
     column, row = int(point[0]) - mask.origin[0], int(point[1]) - mask.origin[1]
     return 0 <= row < mask.bits.shape[0] and 0 <= column < mask.bits.shape[1] and bool(mask.bits[row, column])
-
-
-def _deepest(mask: Mask) -> tuple[float, float]:
-    """The centre (x, y) of the pixel farthest from the mask's border."""
-    import cv2
-
-    distance = cv2.distanceTransform(np.pad(mask.bits, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
-    return (float(mask.origin[0] + column) + 0.5, float(mask.origin[1] + row) + 0.5)

@@ -11,7 +11,7 @@ from ..core.crop import Crop, mask_levels
 from ..core.drawing import lay
 from ..core.image import Image
 from ..core.mask import Bits, Box, Mask, Size, bounding_box, union
-from ..core.scaling import Levels
+from ..core.scaling import Levels, to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
 
 __all__ = ["hole_of", "paint_behind", "paint_occluded"]
@@ -136,11 +136,6 @@ def _dilate(mask: Mask, radius: int, size: Size) -> Mask:
     return Mask.from_array(cv2.dilate(padded, kernel), (mask.origin[0] - radius, mask.origin[1] - radius)).clip(size)
 
 
-def to_bytes(picture: NDArray[np.float32]) -> Image:
-    """[-1, 1] to uint8."""
-    return np.asarray(np.rint((np.clip(picture, -1, 1) + 1) * 127.5), np.uint8)
-
-
 def _grown(box: Box) -> Box:
     """One pixel more on each side: `Crop.around` truncates, and the window must cover the box."""
     x0, y0, x1, y1 = box
@@ -149,7 +144,7 @@ def _grown(box: Box) -> Box:
 
 def condition_picture(picture: Image, known: Bits) -> NDArray[np.float32]:
     """The known object on the mean of its own colours: (size, size, 3) float32 in [-1, 1]."""
-    values = picture.astype(np.float32) / 127.5 - 1
+    values = to_unit(picture)
     mean = values[known].mean(axis=0) if known.any() else values.mean(axis=(0, 1))
     out = np.where(known[..., None], values, mean)
     return np.asarray(out, np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import warnings
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from ..core.mask import Mask, Size
 from ..core.options import Options, build_options
 from ..pipeline import Model, Scene
 from ..pipeline.choice import PARTS, ModelChoice, Part
+from ..pipeline.seal import digest
 from ..plugins import registry
 from ..plugins.protocols import Progress, Proposal, Segmenter
 from ..weights.ready import usable
@@ -40,7 +40,7 @@ class OpenPhoto:
     def __init__(self, image: Image, name: str, keep: int) -> None:
         self.image = image
         self.name = name
-        self.sha256 = hashlib.sha256(image.tobytes()).hexdigest()
+        self.sha256 = digest(image)
         self._scenes: OrderedDict[int, tuple[Model, Scene]] = OrderedDict()
         self._keep = keep
         self._lock = threading.Lock()

@@ -98,7 +98,7 @@ def inflate(solid: NDArray[np.bool_]) -> NDArray[np.float64]:
 
     A corner is inner if its four cells are solid; `solid` must be empty along its border.
     """
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import csc_array
     from scipy.sparse.linalg import spsolve
 
     inner = np.zeros((solid.shape[0] + 1, solid.shape[1] + 1), bool)
@@ -109,7 +109,8 @@ def inflate(solid: NDArray[np.bool_]) -> NDArray[np.float64]:
     if not count:
         return field
     number[inner] = np.arange(count)
-    rows, columns = [], []
+    # 4 on the diagonal, -1 for each of a corner's inner neighbours.
+    rows, columns = [np.arange(count)], [np.arange(count)]
     for step in (1, -1):
         for axis in (0, 1):
             other = np.roll(number, step, axis=axis)
@@ -117,8 +118,7 @@ def inflate(solid: NDArray[np.bool_]) -> NDArray[np.float64]:
             rows.append(number[both])
             columns.append(other[both])
     row, column = np.concatenate(rows), np.concatenate(columns)
-    links = csr_array((np.ones(len(row)), (row, column)), shape=(count, count))
-    matrix = (diags_array(np.full(count, 4.0)) - links).tocsc()
+    matrix = csc_array((np.where(row == column, 4.0, -1.0), (row, column)), shape=(count, count))
     field[inner] = np.maximum(spsolve(matrix, np.full(count, 4.0)), 0)
     return field
 

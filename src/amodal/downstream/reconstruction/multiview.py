@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ...core.errors import DataError
 from ...core.options import Options
 from ...geometry.camera import Camera, orbit
 from ...geometry.mesh import Mesh
+from ...pipeline.seal import digest
 from ...plugins.protocols import Progress, no_progress
 from ..cutout import white_background
 from ..views.protocol import create_novel_view, studio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .field import VoxelField
     from .optimise import StateFile
 
-__all__ = ["FieldLifter", "FieldOptions", "Multiview", "digest", "fit_views"]
+__all__ = ["FieldLifter", "FieldOptions", "Multiview", "fit_views"]
 
 
 class FieldOptions(Options):
@@ -157,8 +157,3 @@ def fit_views(
 def as_seen(mesh: Mesh, elevation: float, lifter: str) -> Mesh:
     """An upright mesh in the axes of the input's camera, as lifters return it, with its notes."""
     return replace(mesh.moved(orbit(0, elevation).axes.T), notes={"lifter": lifter}).normalised()
-
-
-def digest(array: NDArray[np.uint8]) -> str:
-    """A fingerprint of an array, for the settings of a fit."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]

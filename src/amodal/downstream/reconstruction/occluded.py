@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from ...geometry.mesh import Mesh
 from ...geometry.readers import read_mesh
 from ...geometry.render import Renderer
 from ...synthesis.pairs.compose import Pair, superimpose
+from ...synthesis.pairs.source import generator
 from ..views.protocol import RelativeCamera, studio
 
 __all__ = ["OccludedView", "choose_objects", "find_meshes", "occluded_view"]
@@ -81,8 +81,7 @@ def occluded_view(
     Raises:
         DataError: a mesh is empty or damaged, or no occluder fits.
     """
-    digest = hashlib.sha256(f"{seed}/{file.stem}/{number}".encode()).digest()
-    random = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    random = generator(seed, file.stem, str(number))
     turn, elevation = float(random.uniform(0, 360)), float(random.uniform(*ELEVATIONS))
     truth = mesh_of(file).moved(about_y(-turn))
     picture, seen = Renderer(truth).paint(studio(RelativeCamera(), elevation, size))

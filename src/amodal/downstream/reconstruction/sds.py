@@ -11,10 +11,11 @@ from pydantic import Field
 
 from ...core.options import Options
 from ...geometry.mesh import Mesh
+from ...pipeline.seal import digest
 from ...plugins.protocols import Progress, no_progress
 from ..cutout import square_input
 from ..views.protocol import RelativeCamera, studio
-from .multiview import FieldLifter, FieldOptions, as_seen, digest
+from .multiview import FieldLifter, FieldOptions, as_seen
 
 if TYPE_CHECKING:
     import torch

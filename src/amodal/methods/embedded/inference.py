@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...core.crop import mask_levels
 from ...core.image import Image
 from ...core.mask import Box, Mask
-from ...core.scaling import Levels
+from ...core.scaling import Levels, in_frame, to_unit
 from ...core.soft_mask import SoftMask
 
 __all__ = ["Look", "Runner", "Window", "network_input", "predict"]
@@ -76,14 +76,9 @@ def network_input(image: Image | Levels, visible: Mask | Levels, window: Window,
     """(5, size, size) float32: RGB in [-1, 1] (0 outside the picture), visible mask, frame."""
     photo = image if isinstance(image, Levels) else Levels(image)
     seen = visible if isinstance(visible, Levels) else mask_levels(visible)
-    height, width = photo.arrays[0].shape[:2]
-    step = (np.arange(size) + 0.5) * window.side / size
-    x, y = step + window.x0, step + window.y0
-    inside = ((y > 0) & (y < height))[:, None] & ((x > 0) & (x < width))
+    inside = in_frame((window.x0, window.y0), (window.side, window.side), (size, size), photo.arrays[0].shape)
     planes = np.empty((5, size, size), np.float32)
-    planes[:3] = (photo.cut(window.x0, window.y0, window.side, size).astype(np.float32) / 127.5 - 1).transpose(
-        2, 0, 1
-    ) * inside
+    planes[:3] = to_unit(photo.cut(window.x0, window.y0, window.side, size)).transpose(2, 0, 1) * inside
     planes[3] = (seen.cut(window.x0, window.y0, window.side, size) > 127) & inside
     planes[4] = inside
     return planes

@@ -14,7 +14,8 @@ from ...core.errors import WeightsError
 from ...core.image import Image
 from ...core.mask import Mask
 from ...core.options import Options
-from ...core.scaling import Levels
+from ...core.regions import joined
+from ...core.scaling import Levels, in_frame
 from ...core.soft_mask import SoftMask
 from ...networks import image_encoder
 from ...networks.onnx_session import open_session
@@ -125,14 +126,9 @@ def in_front(occluder: SoftMask, amodal: Mask, visible: Mask, frame: tuple[int, 
     occluded = (amodal - visible).clip((frame[0], frame[1]))
     if not occluded:
         return None
-    _, labels = cv2.connectedComponents(
-        ((occluder.values > 0.5) & _within(occluder, frame)).view(np.uint8), connectivity=8
-    )
     near = cv2.dilate(occluder.cover(occluded).view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    chosen = np.zeros(int(labels.max()) + 1, bool)
-    chosen[labels[near]] = True
-    chosen[0] = False
-    region = cv2.dilate(chosen[labels].view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    parts = joined((occluder.values > 0.5) & _within(occluder, frame), near)
+    region = cv2.dilate(parts.view(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     return occluder.threshold(0.5, region) - visible
 
 
@@ -217,10 +213,7 @@ def expected_iou(probability: SoftMask, amodal: Mask, visible: Mask) -> float:
 def _within(probability: SoftMask, frame: tuple[int, ...]) -> NDArray[np.bool_]:
     """Which of its canvas pixels have their centre in the (H, W) frame."""
     x0, y0, x1, y1 = probability.box
-    height, width = probability.values.shape
-    x = x0 + (np.arange(width) + 0.5) * (x1 - x0) / width
-    y = y0 + (np.arange(height) + 0.5) * (y1 - y0) / height
-    return np.asarray(((y > 0) & (y < frame[0]))[:, None] & ((x > 0) & (x < frame[1])))
+    return in_frame((x0, y0), (x1 - x0, y1 - y0), probability.values.shape, frame)
 
 
 def _joined(likely: NDArray[np.bool_], seen: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
@@ -232,10 +225,7 @@ def _joined(likely: NDArray[np.bool_], seen: NDArray[np.bool_], radius: int) -> 
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         new = np.asarray(cv2.morphologyEx(new.astype(np.uint8), cv2.MORPH_OPEN, disc)).astype(bool)
     whole = new | seen
-    _, labels = cv2.connectedComponents(whole.astype(np.uint8), connectivity=8)
-    joined = np.zeros(int(labels.max()) + 1, bool)
-    joined[labels[seen]] = True
-    return np.asarray(whole & joined[labels])
+    return joined(whole, seen)
 
 
 def calibrated(probability: SoftMask, temperature: float) -> SoftMask:

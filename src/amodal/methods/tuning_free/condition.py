@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ...core.image import Image
 from ...core.mask import Bits
+from ...core.scaling import to_unit
 
 __all__ = ["Background", "condition_picture", "draw_background"]
 
@@ -34,7 +35,7 @@ def condition_picture(
     Returns:
         (S, S, 3) float32; the object's pixels may pass [-1, 1].
     """
-    photo = picture.astype(np.float32) / 127.5 - 1
+    photo = to_unit(picture)
     noise = rng.standard_normal(photo.shape, np.float32)
     known = np.float32(object_noise) * noise + np.float32(1 - object_noise) * photo
     return np.where(visible[..., None], known, background)

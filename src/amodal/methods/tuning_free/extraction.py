@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...core.image import Image
 from ...core.mask import Bits, Mask
 from ...core.prompt import Prompt
-from ...core.regions import spread_points
+from ...core.regions import joined, spread_points
 from ...plugins.protocols import Segmenter
 from ...segmenters.grabcut import clean, cut
 
@@ -39,10 +39,7 @@ class Generated:
 
     def finish(self, bits: Bits) -> Bits:
         """Union with the visible mask; only what hangs together with it stays; specks go, holes are filled."""
-        import cv2
-
-        _, labels = cv2.connectedComponents((bits | self.visible).astype(np.uint8), connectivity=8)
-        connected = np.isin(labels, np.unique(labels[self.visible]))
+        connected = joined(bits | self.visible, self.visible)
         cleaned = clean(Mask.from_array(connected), []).crop((0, 0, bits.shape[1], bits.shape[0]))
         return np.asarray(cleaned | self.visible)
 

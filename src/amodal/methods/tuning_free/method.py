@@ -18,6 +18,7 @@ from ...core.files import write_bytes
 from ...core.image import Image, encode_png
 from ...core.mask import Bits, Mask, Size
 from ...core.options import Options
+from ...core.scaling import to_bytes
 from ...plugins import registry
 from ...plugins.protocols import Context, Method, Prediction, Request, Sampling, Segmenter, frame_of
 from .area import Area, inpainting_area
@@ -255,8 +256,3 @@ def keep_steps(folder: Path) -> Callable[[Sequence[int], int, NDArray[np.float32
             write_bytes(folder / f"{seed}-{step:02d}.png", encode_png(to_bytes(picture)))
 
     return watch
-
-
-def to_bytes(picture: NDArray[np.float32]) -> Image:
-    """[-1, 1] float to uint8."""
-    return np.asarray(np.rint((np.clip(picture, -1, 1) + 1) * 127.5), np.uint8)

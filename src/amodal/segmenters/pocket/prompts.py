@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.regions import depth
+
 Bits = NDArray[np.bool_]
 RADIUS = 4.0
 """Radius of a click's disc in pixels of the view."""
@@ -71,10 +73,10 @@ def next_click(
     if best is None:
         return None
     _, part, label = best
-    depth = cv2.distanceTransform(np.pad(part, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    inside = depth(part)
     if rng is None:
-        y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
+        y, x = np.unravel_index(int(np.argmax(inside)), inside.shape)
     else:
-        inner = np.argwhere(depth >= (1 - 0.7 * rng.random() ** 3) * depth.max())
+        inner = np.argwhere(inside >= (1 - 0.7 * rng.random() ** 3) * inside.max())
         y, x = inner[int(rng.integers(len(inner)))]
     return (float(x) + 0.5, float(y) + 0.5), label

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...core.image import Image
 from ...core.mask import Mask, union
 from ...core.prompt import Prompt
-from ...core.scaling import Levels
+from ...core.scaling import Levels, in_frame, to_unit
 from ...core.soft_mask import SoftMask
 from ..grabcut import clean
 from .prompts import prompt_maps
@@ -124,15 +124,12 @@ class Found:
 
 def look(encode: Encode, image: Image, x0: float, y0: float, side: float, size: int) -> View:
     """Encode one square window of the picture; beyond the frame there is nothing."""
-    h, w = image.shape[:2]
     # 1. The window (S, S, 3); inside (S, S) says which pixel centres lie in the frame.
-    rgb = Levels.of(image).cut(x0, y0, side, size).astype(np.float32)
-    x = (np.arange(size) + 0.5) * side / size + x0
-    y = (np.arange(size) + 0.5) * side / size + y0
-    inside = ((y > 0) & (y < h))[:, None] & ((x > 0) & (x < w))
+    rgb = to_unit(Levels.of(image).cut(x0, y0, side, size))
+    inside = in_frame((x0, y0), (side, side), (size, size), image.shape)
     # 2. (1, 4, S, S): colour in [-1, 1], zero beyond the frame, and the frame itself.
     planes = np.empty((1, 4, size, size), np.float32)
-    planes[0, :3] = (rgb / 127.5 - 1).transpose(2, 0, 1) * inside
+    planes[0, :3] = rgb.transpose(2, 0, 1) * inside
     planes[0, 3] = inside
     return View(x0, y0, side, size, encode(planes))
 
@@ -383,6 +380,5 @@ def extent(logits: Floats, view: View, prompt: Prompt) -> Box | None:
         part[y, x] = True
     if not part.any():
         return None
-    ys, xs = np.flatnonzero(part.any(1)), np.flatnonzero(part.any(0))
-    left, top, right, bottom = (float(v) / view.scale for v in (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
+    left, top, right, bottom = (v / view.scale for v in Mask.from_array(part).box)
     return left + view.x0, top + view.y0, right + view.x0, bottom + view.y0

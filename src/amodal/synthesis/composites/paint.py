@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.mask import Mask
 from .place import Affine, Layer, Layout
 from .sprites import Bits, Image, warp
 
@@ -121,13 +122,13 @@ def _background(layout: Layout, view: Affine, size: tuple[int, int]) -> NDArray[
 def _lay(canvas: NDArray[np.float32], rgba: Image, layer: Layer) -> Bits:
     """Paint one premultiplied layer over the canvas, only inside its own box; return its solid mask."""
     solid: Bits = rgba[..., 3] > 127
-    ys, xs = np.flatnonzero(rgba[..., 3].any(1)), np.flatnonzero(rgba[..., 3].any(0))
-    if not len(ys):
+    x0, y0, x1, y1 = Mask.from_array(rgba[..., 3]).box
+    if x0 == x1:
         return solid
-    cut = (slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1))
+    cut = (slice(y0, y1), slice(x0, x1))
     alpha = rgba[cut][..., 3:].astype(np.float32) / 255
     if layer.shadow > 0:
-        _shadow(canvas, rgba[..., 3], layer.shadow, int(ys[-1] - ys[0]))
+        _shadow(canvas, rgba[..., 3], layer.shadow, y1 - y0 - 1)
     colour = rgba[cut][..., :3] * layer.gain.astype(np.float32) + np.float32(layer.lift) * alpha
     canvas[cut] = canvas[cut] * (1 - alpha) + np.clip(colour, 0, 255)
     return solid

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.scaling import to_unit
 from .library import Library
 from .paint import Painted, paint
 from .place import Layout, Placer
@@ -80,7 +81,7 @@ class PairStream:
             seen, complete, amodal = self._both(rng, layout, view, painted)
             visible = painted.visible
             return np.where(visible[..., None], seen, complete), visible, amodal & ~visible
-        image, area = unit(wear(rng, painted.image)), photo_area(rng, painted)
+        image, area = to_unit(wear(rng, painted.image)), photo_area(rng, painted)
         return image, ~area & painted.inside, area & painted.inside
 
     def _draw(self, index: int) -> tuple[np.random.Generator, Layout, NDArray[np.float64], Painted]:
@@ -107,7 +108,7 @@ class PairStream:
             target=-1 if layout.photo is not None else 0,
         )
         clear = paint(alone, view, size)
-        both = unit(wear(rng, np.hstack([painted.image, clear.image])))
+        both = to_unit(wear(rng, np.hstack([painted.image, clear.image])))
         amodal = (clear.amodal & painted.inside) | painted.visible  # what lies beyond the frame was never photographed
         return both[:, : size[1]], both[:, size[1] :], amodal
 
@@ -128,7 +129,7 @@ class PairStream:
         return planes(target, condition, area, weight, amodal)
 
     def _photo(self, rng: np.random.Generator, painted: Painted) -> Pair:
-        image = unit(wear(rng, painted.image))
+        image = to_unit(wear(rng, painted.image))
         area = photo_area(rng, painted)
         known = ~area & painted.inside
         fill = image[known].mean(axis=0) if known.any() else np.zeros(3, np.float32)
@@ -141,11 +142,6 @@ class PairStream:
         items = [self.sample(number * count + i) for i in range(count)]
         target, condition, area, weight, thing = (np.stack(part) for part in zip(*items, strict=True))
         return target, condition, area, weight, thing
-
-
-def unit(image: NDArray[np.uint8]) -> Array:
-    """uint8 to float32 in [-1, 1]."""
-    return np.asarray(image / np.float32(127.5) - 1, np.float32)
 
 
 def planes(

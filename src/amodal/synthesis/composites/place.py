@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DataError
+from ...core.mask import Mask
 from .library import Library
 from .sprites import Image, Photo, Sprite, warp
 
@@ -212,8 +213,7 @@ class Placer:
             if area * PROBE**2 < 0.35 * _full_area(base):
                 return None
         else:
-            ys, xs = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
-            x0, y0, x1, y1 = PROBE * np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1])
+            x0, y0, x1, y1 = (PROBE * c for c in Mask.from_array(solid).box)
         # 2. Its longer side in units; occluders are drawn relative to it.
         side = float(max(x1 - x0, y1 - y0))
         layers = list(base.layers)
@@ -285,8 +285,7 @@ def _normal(weights: list[float]) -> NDArray[np.float64]:
 
 
 def _with(base: Layout, layers: list[Layer], visible: NDArray[np.bool_]) -> Layout:
-    ys, xs = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
-    x0, y0, x1, y1 = (float(PROBE * c) for c in (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1))
+    x0, y0, x1, y1 = (PROBE * c for c in Mask.from_array(visible).box)
     return replace(base, layers=tuple(layers), box=(x0, y0, x1, y1))
 
 

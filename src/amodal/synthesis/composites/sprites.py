@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import DataError
+from ...core.mask import Mask
 
 Image = NDArray[np.uint8]
 Bits = NDArray[np.bool_]
@@ -87,8 +88,7 @@ def cut_out(image: Image, mask: Bits, group: str, name: str = "", smooth: float 
         The sprite, cropped to the mask with `MARGIN` transparent pixels around.
     """
     # 1. Cut to the mask's box with a margin: m (h, w) of 0 and 1, rgb (h, w, 3).
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    y0, y1, x0, x1 = ys[0], ys[-1] + 1, xs[0], xs[-1] + 1
+    x0, y0, x1, y1 = Mask.from_array(mask).box
     m = np.pad(mask[y0:y1, x0:x1], MARGIN).astype(np.uint8)
     rgb = np.pad(image[y0:y1, x0:x1], ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="edge")
     # 2. The rim mixes object and background: it takes the colour of the nearest pixel well inside.
@@ -118,11 +118,9 @@ def fill_outside(rgb: Image, inside: Bits) -> Image:
 
 def from_rgba(rgb: Image, alpha: NDArray[np.float32], group: str, name: str = "") -> Sprite:
     """Sprite from straight colours and an alpha in [0, 1] of the same size; the pyramid is made here."""
-    solid = alpha >= 0.5
-    ys, xs = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
-    if not len(ys):
+    solid = Mask.from_array(alpha >= 0.5)
+    if not solid:
         raise DataError("a sprite needs at least one opaque pixel")
-    box = (int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1)
     # (h, w, 4) premultiplied, in float so that the pyramid does not add rounding to rounding.
     full = np.dstack([rgb * alpha[..., None], alpha * 255]).astype(np.float32)
     levels = [np.round(full).astype(np.uint8)]
@@ -131,7 +129,7 @@ def from_rgba(rgb: Image, alpha: NDArray[np.float32], group: str, name: str = ""
         # Odd sizes lose their last row or column; it lies in the transparent margin.
         full = full[:h, :w].reshape(h // 2, 2, w // 2, 2, 4).mean((1, 3))
         levels.append(np.round(full).astype(np.uint8))
-    return Sprite(tuple(levels), group, box, name)
+    return Sprite(tuple(levels), group, solid.box, name)
 
 
 @dataclass(frozen=True)
@@ -152,4 +150,3 @@ class Photo:
     unknown: Image | None = None
     whole: bool = True
     name: str = ""
-    small: tuple[Image, ...] = field(default=(), repr=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import DataError
 from ...core.files import read_npz
+from ...core.mask import Mask
 from ..composites.paint import Painted
 from ..composites.sprites import warp
 from ..composites.views import crop_view
@@ -54,11 +55,8 @@ class RoomStore:
         pool = self.covered if rng.random() < 0.8 or not self.clear else self.clear
         r, i = pool[int(rng.integers(len(pool)))]
         room = self.rooms[r]
-        seen = room.owner == i + 1
-        ys, xs = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-        view = crop_view(
-            (xs[0], ys[0], xs[-1] + 1, ys[-1] + 1), factor, size, shift, flip, room.owner.shape if within else None
-        )
+        box = Mask.from_array(room.owner == i + 1).box
+        view = crop_view(box, factor, size, shift, flip, room.owner.shape if within else None)
         return _crop(room, i, view, size)
 
 

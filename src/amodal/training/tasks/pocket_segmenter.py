@@ -217,10 +217,10 @@ class Session:
         self.box: tuple[float, float, float, float] | None = None
         self.last: NDArray[np.float32] | None = None
         if rng.random() < box_share and truth.any():
-            ys, xs = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
-            spread = 0.06 * max(xs[-1] - xs[0], ys[-1] - ys[0]) + 1
-            x0, y0, x1, y1 = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]) + rng.normal(0, spread / 2, 4)
-            self.box = (float(x0), float(y0), float(x1), float(y1))
+            box = Mask.from_array(truth).box
+            spread = 0.06 * (max(box[2] - box[0], box[3] - box[1]) - 1) + 1
+            x0, y0, x1, y1 = (np.array(box) + rng.normal(0, spread / 2, 4)).tolist()
+            self.box = (x0, y0, x1, y1)
         else:
             self._add(next_click(np.zeros_like(truth), truth, rng))
 
