@@ -20,8 +20,8 @@ from .common import (
     RunOptions,
     Split,
     hint,
-    print_json,
     progress_bar,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -161,12 +161,11 @@ def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) 
         hint(f"amodal: {failure}")
     failures = [*failures, *report.failures]
     summary = {"written": report.written, "present": report.present, "wholes": report.wholes, "failures": failures}
-    if as_json:
-        print_json(summary)
-    else:
-        typer.echo(
-            f"{output}: {report.written} pairs written, {report.present} were there, {report.wholes} whole objects"
-        )
+    show(
+        as_json,
+        summary,
+        f"{output}: {report.written} pairs written, {report.present} were there, {report.wholes} whole objects",
+    )
     hint(f"next: amodal data check pix2gestalt --root {output}")
     if failures:
         raise typer.Exit(3)

@@ -16,8 +16,8 @@ from .common import (
     Resume,
     RunOptions,
     hint,
-    print_json,
     progress_bar,
+    show,
     tell_failures,
 )
 
@@ -42,10 +42,7 @@ def scenes(
     run = workers.runner()
     with progress_bar("build") as progress:
         report = build(read_config(config), output, run=run, overwrite=force, progress=progress)
-    if as_json:
-        print_json(report.statistics)
-    else:
-        typer.echo(table(report.statistics))
+    show(as_json, report.statistics, table(report.statistics))
     hint(f"{report.samples} objects in {report.views} views; next: amodal data review {output}")
     if report.failures:
         hint(f"{len(report.failures)} scenes or views left out: {output / 'failures.txt'}")

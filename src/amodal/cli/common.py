@@ -50,6 +50,7 @@ __all__ = [
     "hint",
     "print_json",
     "progress_bar",
+    "show",
     "split_settings",
     "tell_failures",
 ]
@@ -205,6 +206,11 @@ def choice_of(
 def print_json(content: Any) -> None:
     """Data on stdout, as JSON."""
     typer.echo(json.dumps(content, indent=1))
+
+
+def show(as_json: bool, content: Any, text: str) -> None:
+    """The result on stdout: as JSON where that is asked for, else for people."""
+    print_json(content) if as_json else typer.echo(text)
 
 
 def hint(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import AmodalError, UsageError
-from .common import AsJson, Force, hint, print_json
+from .common import AsJson, Force, hint, show
 
 
 def compare(
@@ -66,10 +66,7 @@ def compare(
         write_table(rows, table, overwrite=force)
     if output is not None:
         write_json(output, result, overwrite=force)
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(comparison_text(result) if one_set else as_text(rows))
+    show(as_json, result, comparison_text(result) if one_set else as_text(rows))
     if not html:
         hint("next: add --html page.html --root DIR for pictures side by side")
 
@@ -82,10 +79,7 @@ def _batches(folders: Sequence[Path], output: Path | None, force: bool, as_json:
     result = agreement(folders)
     if output is not None:
         write_json(output, result, overwrite=force)
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(agreement_text(result))
+    show(as_json, result, agreement_text(result))
     hint(f"next: amodal evaluate --predictions {folders[0]} --dataset NAME --root DIR  scores one against a truth")
 
 

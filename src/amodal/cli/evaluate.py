@@ -23,8 +23,8 @@ from .common import (
     SegmenterName,
     choice_of,
     hint,
-    print_json,
     progress_bar,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -226,10 +226,7 @@ def _tell_apart(sets: Sequence[Dataset]) -> None:
 def _tell(report: Report, asked: Asked, as_json: bool) -> None:
     """Write and print a report; exit code 3 if something failed."""
     files = report.save(asked.output)
-    if as_json:
-        print_json(report.content)
-    else:
-        typer.echo(str(report))
+    show(as_json, report.content, str(report))
     hint(f"next: look at {files['html']}, then: amodal compare {asked.output} OTHER_RUN")
     if _faults(report):
         raise typer.Exit(3)
@@ -276,10 +273,7 @@ def _several(methods: Sequence[str | None], sets: Sequence[Dataset], asked: Aske
     for ending in WRITERS:
         write_table(rows, asked.output / f"table{ending}")
     write_json(asked.output / "table.json", content)
-    if as_json:
-        print_json(content)
-    else:
-        typer.echo(table(rows))
+    show(as_json, content, table(rows))
     hint(f"next: amodal compare {asked.output} --html page.html --root DIR ... shows them side by side")
     if failed or faults:
         raise typer.Exit(3)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import OutputError
-from .common import ModelOptions, OutputOptions, Seed, hint, print_json, progress_bar
+from .common import ModelOptions, OutputOptions, Seed, hint, progress_bar, show
 from .prompts import Boxes, gather_prompts
 
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo.")]
@@ -49,8 +49,5 @@ def layers(
     done.save(files["layers"], overwrite=results.force)
     record = {**done.to_dict(), "files": {what: str(path) for what, path in files.items()}}
     write_json(files["json"], record, overwrite=results.force)
-    if results.as_json:
-        print_json(record)
-    else:
-        typer.echo(f"{files['layers']}  {len(done.objects)} objects, the farthest first")
+    show(results.as_json, record, f"{files['layers']}  {len(done.objects)} objects, the farthest first")
     hint(f"next: open {files['layers']} in a picture editor" if not zipped else f"next: unzip {files['layers']}")

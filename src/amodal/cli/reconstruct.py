@@ -9,7 +9,7 @@ import typer
 
 from ..core.errors import UsageError, nearest
 from ..core.options import parse_settings
-from .common import ModelOptions, OutputOptions, SampleOptions, hint, print_json, progress_bar, tell_failures
+from .common import ModelOptions, OutputOptions, SampleOptions, hint, print_json, progress_bar, show, tell_failures
 from .prompts import PromptOptions
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def reconstruct(
     record["lifting"] = {**maker.provenance(), "seed": seed}
     paths = save_reconstruction(mesh, folder, stem, views=views, size=size, record=record, overwrite=results.force)
     files = {what: [str(path) for path in part] for what, part in paths.items()}
-    if results.as_json:
-        print_json({"vertices": len(mesh.vertices), "faces": len(mesh.faces), "files": files})
-    else:
-        typer.echo(f"{files['mesh'][0]}  {len(mesh.faces)} triangles, {len(files['views'])} views")
+    show(
+        results.as_json,
+        {"vertices": len(mesh.vertices), "faces": len(mesh.faces), "files": files},
+        f"{files['mesh'][0]}  {len(mesh.faces)} triangles, {len(files['views'])} views",
+    )
     if lifter == "inflate":
         hint("inflate knows nothing of the object: a stand-in without weights; --lifter sds or shap-e reconstructs")
 

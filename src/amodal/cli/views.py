@@ -10,7 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.options import parse_settings
-from .common import ModelOptions, OutputOptions, SampleOptions, hint, print_json, progress_bar
+from .common import ModelOptions, OutputOptions, SampleOptions, hint, progress_bar, show
 from .prompts import PromptOptions
 from .reconstruct import Cutout, object_of
 
@@ -60,10 +60,11 @@ def views(
         pictures = maker.draw(source, cameras, elevation=elevation, seed=seed, progress=progress)
     record["views"] = {**maker.provenance(), "seed": seed, "elevation": elevation}
     paths = save_orbit(pictures, cameras, folder, stem, form=form.value, record=record, overwrite=results.force)
-    if results.as_json:
-        print_json({"files": [str(path) for path in paths]})
-    else:
-        typer.echo(f"{paths[0]}  {len(pictures)} views; cameras in {paths[-1].name}")
+    show(
+        results.as_json,
+        {"files": [str(path) for path in paths]},
+        f"{paths[0]}  {len(pictures)} views; cameras in {paths[-1].name}",
+    )
     if name == "lifted":
         hint(
             "lifted renders a mesh that knows nothing of the object: a stand-in without weights; --model zero123 draws"
