@@ -11,7 +11,7 @@ from PIL import Image
 
 from amodal import cli
 from amodal.batch.complete import request_of
-from amodal.batch.plan import read_plan, told
+from amodal.batch.plan import Planned, read_plan, told
 from amodal.core.errors import AmodalError, DataError
 from amodal.core.mask import Mask
 from amodal.data.coco import framed
@@ -270,12 +270,12 @@ def test_coco_masks_boxes_and_polygons(tmp_path):
     path = coco(tmp_path, *boxed)
     plan = read_plan(path)
     assert plan.root == tmp_path and plan[0].parts == ("1", "2", "3", "4") and len(plan) == 1
-    things = plan[0].content["objects"]
-    assert things[0]["category"] == "thing"
+    things = [Planned(**each) for each in plan[0].content["objects"]]
+    assert things[0].category == "thing"
     assert request_of(things[1], SIZE)[0].mask == request_of(things[2], SIZE)[0].mask == MASK
     assert request_of(things[3], SIZE)[0].box == (20.0, 15.0, 50.0, 45.0)
-    for thing in read_plan(path, boxes=True)[0].content["objects"]:
-        assert request_of(thing, SIZE)[0].box == (20.0, 15.0, 50.0, 45.0)
+    for each in read_plan(path, boxes=True)[0].content["objects"]:
+        assert request_of(Planned(**each), SIZE)[0].box == (20.0, 15.0, 50.0, 45.0)
     with pytest.raises(AmodalError, match="for|photo"):
         request_of(things[1], (61, 80))
 

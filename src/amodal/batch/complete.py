@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ..core.mask import Mask, Size
 from ..core.prompt import Prompt
 from ..data.annotations import inside, read_shape
 from ..engine.worker import Result, Row
+from .plan import Planned
 
 if TYPE_CHECKING:
     from ..core.completion import Completion
@@ -40,9 +41,8 @@ MOST = 64
 
 
 class Complete:
-    """Photo and prompts to records. A row's content: `image` (path below `root`) and `objects`, each with `id` and `given` (a
-    prompt as a line of prompts has it) or `error`, and perhaps `category`, `header` (H, W that its file states) and `coco` (ids
-    in the source); without `objects`, all that the segmenter finds."""
+    """Photo and prompts to records. A row's content: `image` (path below `root`) and `objects`, each the fields of a `Planned`;
+    without `objects`, all that the segmenter finds."""
 
     def __init__(
         self,
@@ -71,12 +71,13 @@ class Complete:
         self.largest = largest
 
     def __call__(self, row: Row, seed: Callable[[str], int]) -> list[Result]:
-        image, things = row.content["image"], row.content.get("objects")
+        image = row.content["image"]
+        things = [Planned(**told) for told in row.content.get("objects", ())]
         if image is None:
-            return [failure(None, number, thing, thing["error"]) for number, thing in enumerate(things or ())]
+            return [failure(None, number, thing, thing.error) for number, thing in enumerate(things)]
         scene = self.model.open(read(inside(self.root, image)))
-        size = _size(scene)
-        if things is None:
+        size = scene.size
+        if "objects" not in row.content:
             things = self._find(scene, row.id)
         asked: list[Asked] = []
         failures: dict[int, Result] = {}
@@ -90,14 +91,11 @@ class Complete:
         done = {each.number: result for part in parts for each, result in self._complete(scene, image, part, seed)}
         return [(failures | done)[number] for number in range(len(things))]
 
-    def _find(self, scene: Scene, row: str) -> list[dict[str, Any]]:
+    def _find(self, scene: Scene, row: str) -> list[Planned]:
         from ..pipeline.objects import find_objects
 
         found = find_objects(scene)[: self.largest]
-        return [
-            {"id": f"{row}#{number}", "given": {"mask": proposal.mask.to_dict()}}
-            for number, proposal in enumerate(found)
-        ]
+        return [Planned(f"{row}#{number}", given={"mask": each.mask.to_dict()}) for number, each in enumerate(found)]
 
     def _complete(
         self, scene: Scene, image: str, asked: Sequence[Asked], seed: Callable[[str], int]
@@ -107,7 +105,7 @@ class Complete:
             done = scene.complete_all(
                 [each.prompt for each in asked],
                 samples=self.samples,
-                seeds=[seed(each.thing["id"]) for each in asked],
+                seeds=[seed(each.thing.id) for each in asked],
                 occluders=[each.occluder for each in asked],
                 paint=self.cutouts,
             )
@@ -116,7 +114,7 @@ class Complete:
         except AmodalError as error:
             for each in asked:
                 if len(asked) == 1:
-                    yield each, failure(image, each.number, each.thing, str(error), _size(scene))
+                    yield each, failure(image, each.number, each.thing, str(error), scene.size)
                 else:
                     yield from self._complete(scene, image, [each], seed)
             return
@@ -137,7 +135,7 @@ class Complete:
         }
         files = {}
         if self.cutouts:
-            record["cutout"] = cutout_name(each.thing["id"])
+            record["cutout"] = cutout_name(each.thing.id)
             files[record["cutout"]] = encode_png(done.rgba)
         return Result({name: record.get(name) for name in FIELDS}, files)
 
@@ -147,12 +145,12 @@ class Asked:
     """An object that can be completed: its place in the photo's list, what the plan says of it, and the prompt from it."""
 
     number: int
-    thing: Mapping[str, Any]
+    thing: Planned
     prompt: Prompt
     occluder: Mask | None
 
 
-def request_of(thing: Mapping[str, Any], size: Size) -> tuple[Prompt, Mask | None]:
+def request_of(thing: Planned, size: Size) -> tuple[Prompt, Mask | None]:
     """The prompt and the occluder of an object of the plan, checked against the photo.
 
     Args:
@@ -162,11 +160,11 @@ def request_of(thing: Mapping[str, Any], size: Size) -> tuple[Prompt, Mask | Non
     Raises:
         AmodalError: what the plan says is wrong with it; or a field that is unknown, malformed, or for a photo of another size.
     """
-    if "error" in thing:
-        raise DataError(thing["error"])
-    header, given = thing.get("header"), thing.get("given", {})
-    if header is not None and tuple(header) != tuple(size):
-        turned = " (turned by its EXIF orientation?)" if tuple(header) == tuple(size[::-1]) else ""
+    if thing.error:
+        raise DataError(thing.error)
+    header, given = thing.header, thing.given or {}
+    if header is not None and tuple(header) != size:
+        turned = " (turned by its EXIF orientation?)" if tuple(header) == size[::-1] else ""
         raise DataError(
             f"its file says that the photo is {header[1]} x {header[0]}, but it is {size[1]} x {size[0]}{turned}; give the "
             "photo that was annotated"
@@ -186,14 +184,10 @@ def request_of(thing: Mapping[str, Any], size: Size) -> tuple[Prompt, Mask | Non
         raise PromptError(f"it is not a prompt ({type(error).__name__}: {error})") from error
 
 
-def failure(image: str | None, number: int, thing: Mapping[str, Any], reason: str, size: Size | None = None) -> Result:
+def failure(image: str | None, number: int, thing: Planned, reason: str, size: Size | None = None) -> Result:
     """The record of an object that failed."""
     record = {**about(image, number, thing, size), "status": "failed", "error": reason}
     return Result({name: record.get(name) for name in FIELDS})
-
-
-def _size(scene: Scene) -> Size:
-    return (int(scene.image.shape[0]), int(scene.image.shape[1]))
 
 
 def cutout_name(identity: str) -> str:
@@ -203,15 +197,14 @@ def cutout_name(identity: str) -> str:
     return f"cutouts/{digest[:2]}/{readable}-{digest[:12]}.png"
 
 
-def about(image: str | None, number: int, thing: Mapping[str, Any], size: Size | None) -> dict[str, Any]:
+def about(image: str | None, number: int, thing: Planned, size: Size | None) -> dict[str, Any]:
     """What a record says of its object, done or failed."""
-    coco = thing.get("coco")
     return {
-        "id": thing["id"],
+        "id": thing.id,
         "image": image,
         "object": number,
-        "category": thing.get("category"),
+        "category": thing.category,
         "width": size[1] if size else None,
         "height": size[0] if size else None,
-        "source": None if coco is None else json.dumps(coco, sort_keys=True),
+        "source": None if thing.coco is None else json.dumps(thing.coco, sort_keys=True),
     }

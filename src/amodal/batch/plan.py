@@ -14,6 +14,7 @@ from abc import abstractmethod
 from array import array
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -26,10 +27,37 @@ from ..core.image import is_picture
 from ..data.coco import CocoFile, category_names, framed, is_crowd, picture_names, visible_shape
 from ..engine.worker import Row
 
-__all__ = ["Plan", "read_plan"]
+__all__ = ["Plan", "Planned", "read_plan"]
 
 LINE = 1 << 26
 """Bytes that a line of prompts may have."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An object of a photo, as the source tells of it.
+
+    Attributes:
+        id: unique in the batch.
+        image: the photo's path below the root; None where the source names none.
+        given: the prompt, as a line of prompts has it.
+        error: why there is no prompt; empty if there is one.
+        category: its name.
+        header: (H, W) of the photo that the source states.
+        coco: the object's ids in a COCO source.
+    """
+
+    id: str
+    image: str | None = None
+    given: dict[str, Any] | None = None
+    error: str = ""
+    category: str | None = None
+    header: tuple[int, int] | None = None
+    coco: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, without what is not told, and without the photo, which a row says once."""
+        return {"id": self.id, **{name: value for name, value in asdict(self).items() if value and name != "image"}}
 
 
 class Plan(Sequence[Row]):
@@ -160,19 +188,19 @@ class Grouped(Plan):
 
     def row(self, number: int) -> Row:
         places, starts = self._groups
-        things: list[dict[str, Any]] = []
-        image: Any = None
+        things: list[Planned] = []
         for place in places[starts[number] : starts[number + 1]].tolist():
             for thing in self.things(place, len(things)):
-                image = thing.pop("image", image)
-                if place in self._again:
-                    thing = {"id": thing["id"], "error": f"the id {thing['id']!r} occurs twice"}
-                things.append(thing)
-        return Row(str(number), {"image": image, "objects": things}, tuple(thing["id"] for thing in things))
+                again = place in self._again
+                things.append(
+                    Planned(thing.id, thing.image, error=f"the id {thing.id!r} occurs twice") if again else thing
+                )
+        content = {"image": things[-1].image if things else None, "objects": [thing.to_dict() for thing in things]}
+        return Row(str(number), content, tuple(thing.id for thing in things))
 
     @abstractmethod
-    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
-        """The objects of the record at a place: `id`, `image`, and `given` (a prompt as a line has it) or `error`.
+    def things(self, place: int, before: int) -> Iterator[Planned]:
+        """The objects of the record at a place.
 
         Args:
             place: as it was noted.
@@ -206,19 +234,19 @@ class Lines(Grouped):
         with open_regular(path, DataError) as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
+    def things(self, place: int, before: int) -> Iterator[Planned]:
         end = self._bytes.find(b"\n", place)
         record, wrong = _line(self._bytes[place : end if end >= 0 else len(self._bytes)])
         if place in self.numbers:
             wrong = wrong or 'the field "image" must name a picture'
             identity = f"{self.path.name}, line {self.numbers[place]}"
-            yield {"id": identity, "image": None, "error": f"{identity}: {wrong}"}
+            yield Planned(identity, error=f"{identity}: {wrong}")
             return
         image = record.pop("image")
         identity = record.pop("id", None)
-        thing = {"id": f"{image}#{before}" if identity is None else str(identity), "image": image}
+        name = f"{image}#{before}" if identity is None else str(identity)
         category = record.pop("category", None)
-        yield {**thing, "category": None if category is None else str(category), "given": record}
+        yield Planned(name, image, record, category=None if category is None else str(category))
 
 
 class Annotations(Grouped):
@@ -239,50 +267,51 @@ class Annotations(Grouped):
         if not self._rows:
             raise DataError(f"{path} has no annotations of objects{told(self.passed)}")
 
-    def things(self, place: int, before: int) -> Iterator[dict[str, Any]]:
+    def things(self, place: int, before: int) -> Iterator[Planned]:
         assert self.coco is not None
-        thing: dict[str, Any] = {"id": f"annotation at byte {place}", "image": None}
+        thing = Planned(f"annotation at byte {place}")
         try:
             entry = self.coco.record(place)
             if not isinstance(entry, dict):
                 raise DataError("an annotation is a record with image_id and a mask or box")
             if isinstance(entry.get("id"), int | str):
-                thing["id"] = str(entry["id"])
+                thing = replace(thing, id=str(entry["id"]))
             picture = self.coco.image(entry.get("image_id"))
             names = picture_names(picture)
             if not names:
                 raise DataError(f"its image {entry['image_id']!r} has no file_name that is text")
             there = (name for name in names if os.path.isfile(os.path.join(self.root, name)))  # noqa: PTH113, PTH118
-            thing |= {"image": next(there, names[-1]), "header": framed(picture)}
+            thing = replace(thing, image=next(there, names[-1]), header=framed(picture))
             regions = entry.get("regions")
             for number, part in enumerate(regions if isinstance(regions, list) else [entry], 1):
-                one = {**thing, "id": f"{thing['id']}/{number}"} if isinstance(regions, list) else dict(thing)
+                one = replace(thing, id=f"{thing.id}/{number}") if isinstance(regions, list) else thing
                 yield self._object(one, part, entry)
         except AmodalError as error:
-            yield {**thing, "error": f"annotation {thing['id']}: {error}"}
+            yield _wrong(thing, str(error))
 
-    def _object(self, thing: dict[str, Any], part: Any, entry: dict[str, Any]) -> dict[str, Any]:
+    def _object(self, thing: Planned, part: Any, entry: dict[str, Any]) -> Planned:
         if not isinstance(part, dict):
-            return {**thing, "error": f"annotation {thing['id']}: a region is a record with a mask"}
+            return _wrong(thing, "a region is a record with a mask")
         number = entry.get("category_id")
         name = self.categories.get(number) if isinstance(number, int | str) else None
         if name is None and number is not None and number in self.nameless:
-            return {**thing, "error": f"annotation {thing['id']}: its category {number} has a name that is not text"}
-        thing["category"] = name
-        thing["coco"] = {key: entry.get(key) for key in ("id", "image_id", "category_id")}
+            return _wrong(thing, f"its category {number} has a name that is not text")
+        ids = {key: entry.get(key) for key in ("id", "image_id", "category_id")}
+        thing = replace(thing, category=name, coco=ids)
         shape, box = visible_shape(part), part.get("bbox")
         if shape and not self.boxes:
-            return {**thing, "given": {"mask": shape}}
+            return replace(thing, given={"mask": shape})
         if isinstance(shape, list) and not shape and part.get("segmentation"):
-            return {
-                **thing,
-                "error": f"annotation {thing['id']}: no pixel of it is visible, so that nothing prompts it",
-            }
+            return _wrong(thing, "no pixel of it is visible, so that nothing prompts it")
         try:
             x, y, width, height = (float(value) for value in box)  # type: ignore[union-attr]
         except MALFORMED:
-            return {**thing, "error": f"annotation {thing['id']}: it has neither a mask nor a box x, y, width, height"}
-        return {**thing, "given": {"box": [x, y, x + width, y + height]}}
+            return _wrong(thing, "it has neither a mask nor a box x, y, width, height")
+        return replace(thing, given={"box": [x, y, x + width, y + height]})
+
+
+def _wrong(thing: Planned, reason: str) -> Planned:
+    return replace(thing, error=f"annotation {thing.id}: {reason}")
 
 
 def told(passed: Counter[str]) -> str:
