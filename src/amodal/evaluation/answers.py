@@ -20,7 +20,7 @@ from ..pipeline import Model, Scene
 from ..pipeline.order import OrderCount, order_accuracy, order_from_masks, order_of_samples
 from ..plugins.protocols import Method, Prediction, Request
 from .metrics import majority
-from .rows import ScoredObject, answered_row, failed_row, within
+from .rows import ScoredObject, answered_row, failed_row
 
 __all__ = [
     "Ask",
@@ -136,7 +136,7 @@ def true_occluder(sample: Sample, picture: Sequence[Sample]) -> Mask | None:
     """
     known, occluded = sample.occluder, sample.occluded
     if known is None:
-        inside = within(occluded, sample.size)
+        inside = occluded.clip(sample.size)
         known = union(other.visible for other in picture if other.id != sample.id and other.visible.overlap(inside))
     return known if known or not occluded else None
 

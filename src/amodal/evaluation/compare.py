@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from .metrics import BINS, Ratio, group_sums
+from .metrics import BINS, Ratio, bounds, drawn
 from .report import COLUMNS, Numbers, counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
 from .tables import data_name, method_name, table
@@ -57,10 +57,7 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     return {
         "format": "amodal/comparison/1",
         "data": data[0],
-        "runs": [
-            {"folder": path.name, "method": method_name({"settings": run})}
-            for path, (run, _) in zip(paths, runs, strict=True)
-        ],
+        "runs": [{"folder": path.name, "method": method_name(run)} for path, (run, _) in zip(paths, runs, strict=True)],
         "objects": len(common),
         "left_out": [len(rows) - len(common) for _, rows in runs],
         "images": first.images,
@@ -80,19 +77,15 @@ def _same_truth(aligned: Sequence[Sequence[ScoredObject]], paths: Sequence[Path]
 
 def _compared(ratios: Sequence[Ratio], first: Numbers) -> dict[str, Any]:
     """Values of all runs and paired differences to the first."""
-    drawn = []
-    for ratio in ratios:
-        top = first.weights @ group_sums(ratio.numerator, first.groups)
-        bottom = first.weights @ group_sums(ratio.denominator, first.groups)
-        drawn.append(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan))
+    values = [drawn(ratio, first.groups, first.weights) for ratio in ratios]
     differences: list[dict[str, float | None]] = []
-    for ratio, values in zip(ratios[1:], drawn[1:], strict=True):
-        paired = (values - drawn[0])[~np.isnan(values - drawn[0])]
-        if ratio.value is None or ratios[0].value is None or paired.size == 0:
+    for ratio, each in zip(ratios[1:], values[1:], strict=True):
+        paired = each - values[0]
+        if ratio.value is None or ratios[0].value is None or np.isnan(paired).all():
             differences.append({"value": None, "low": None, "high": None})
             continue
-        low, high = np.percentile(paired, [2.5, 97.5])
-        differences.append({"value": ratio.value - ratios[0].value, "low": float(low), "high": float(high)})
+        low, high = bounds(paired)
+        differences.append({"value": ratio.value - ratios[0].value, "low": low, "high": high})
     return {"values": [ratio.value for ratio in ratios], "differences": differences}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.mask import Mask
+from .metrics import bounds
 
 __all__ = ["OCCLUSION_BINS", "Matches", "Picture", "average_precision", "match"]
 
@@ -83,10 +84,7 @@ class Matches:
     def interval(self, weights: NDArray[np.float64]) -> tuple[float | None, float | None]:
         """The 95 % bootstrap interval of AP; `weights` (draws, pictures) as `metrics.resamples` makes them."""
         drawn = [value for row in weights if (value := self.precision(row)["ap"]) is not None]
-        if not drawn:
-            return None, None
-        low, high = np.percentile(drawn, [2.5, 97.5])
-        return float(low), float(high)
+        return bounds(np.array(drawn)) if drawn else (None, None)
 
 
 def match(pictures: Sequence[Picture], occlusion: tuple[float, float] = (0.0, 1.0), per_image: int = 100) -> Matches:

@@ -110,7 +110,7 @@ def strip(sample: Sample, shown: Sequence[tuple[Mask, tuple[int, int, int]]], te
 def page(report: Report) -> str:
     """The report as one HTML file."""
     content = report.content
-    name = method_name(content)
+    name = method_name(content["settings"])
     data = content["settings"].get("data", {})
     title = f"{name} on {data.get('name')}{' ' + data['split'] if data.get('split') else ''}"
     body = [

@@ -42,7 +42,7 @@ class Run:
     @property
     def method(self) -> str:
         """The method's name."""
-        return method_name({"settings": self.settings})
+        return method_name(self.settings)
 
 
 def find_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Path]:

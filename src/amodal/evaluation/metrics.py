@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.mask import Mask, bounding_box, union
+from ..core.mask import Mask, bounding_box
 
 __all__ = [
     "BINS",
@@ -80,22 +80,10 @@ class Counts:
 
 def count(predicted: Mask, amodal: Mask, visible: Mask) -> tuple[int, int, int, int, int, int, int]:
     """The seven pixel counts of one object, in the order of the fields of `Counts`. Works on crops, never on whole frames."""
-    x0, y0, x1, y1 = (
-        max(predicted.box[0], amodal.box[0]),
-        max(predicted.box[1], amodal.box[1]),
-        min(predicted.box[2], amodal.box[2]),
-        min(predicted.box[3], amodal.box[3]),
-    )
-    both = seen_in_both = 0
-    if x0 < x1 and y0 < y1:
-        box = (x0, y0, x1, y1)
-        common = predicted.crop(box) & amodal.crop(box)
-        both = int(np.count_nonzero(common))
-        seen_in_both = int(np.count_nonzero(common & visible.crop(box)))
-    seen_predicted = visible.overlap(predicted)
-    seen_amodal = visible.overlap(amodal)
+    common = predicted & amodal
+    both, seen_in_both = common.area, visible.overlap(common)
     total = predicted.area + amodal.area - both
-    seen_in_union = seen_predicted + seen_amodal - seen_in_both
+    seen_in_union = visible.overlap(predicted) + visible.overlap(amodal) - seen_in_both
     return (both, total, both - seen_in_both, total - seen_in_union, amodal.area, visible.area, predicted.area)
 
 
@@ -191,11 +179,19 @@ def interval(ratio: Ratio, groups: NDArray[np.int64], weights: Values | None = N
     if ratio.value is None:
         return Interval(None, None, None, 0)
     weights = resamples(int(groups.max()) + 1) if weights is None else weights
-    top = weights @ group_sums(ratio.numerator, groups)
-    bottom = weights @ group_sums(ratio.denominator, groups)
-    drawn = top[bottom > 0] / bottom[bottom > 0]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(ratio.value, float(low), float(high), ratio.defined)
+    return Interval(ratio.value, *bounds(drawn(ratio, groups, weights)), ratio.defined)
+
+
+def drawn(ratio: Ratio, groups: NDArray[np.int64], weights: Values) -> Values:
+    """The value in each bootstrap sample: (draws,), NaN where it is undefined; arguments as in `interval`."""
+    top, bottom = (weights @ group_sums(part, groups) for part in (ratio.numerator, ratio.denominator))
+    return _divide(top, bottom, np.nan)
+
+
+def bounds(values: Values) -> tuple[float, float]:
+    """The 95 % interval of bootstrap values; NaN is left out."""
+    low, high = np.percentile(values[~np.isnan(values)], [2.5, 97.5])
+    return float(low), float(high)
 
 
 def best_of(samples: Sequence[Mask], amodal: Mask) -> float:
@@ -273,20 +269,11 @@ def calibration_interval(bins: Values, groups: NDArray[np.int64], weights: Value
     if value is None:
         return Interval(None, None, None, 0)
     sums = group_sums(bins.reshape(len(bins), -1), groups)
-    drawn = (weights @ sums).reshape(len(weights), *bins.shape[1:])
-    totals = drawn[..., 0].sum(axis=1)
-    errors = np.abs(drawn[..., 1] - drawn[..., 2]).sum(axis=1)[totals > 0] / totals[totals > 0]
-    low, high = np.percentile(errors, [2.5, 97.5])
-    return Interval(value, float(low), float(high), int(np.count_nonzero(bins[..., 0].sum(axis=1))))
+    again = (weights @ sums).reshape(len(weights), *bins.shape[1:])
+    errors = _divide(np.abs(again[..., 1] - again[..., 2]).sum(axis=1), again[..., 0].sum(axis=1), np.nan)
+    return Interval(value, *bounds(errors), int(np.count_nonzero(bins[..., 0].sum(axis=1))))
 
 
 def _divide(top: Values, bottom: Values, otherwise: float) -> Values:
     safe = np.where(bottom > 0, bottom, 1.0)
     return np.where(bottom > 0, top / safe, otherwise)
-
-
-def reference_count(predicted: Mask, amodal: Mask, visible: Mask) -> dict[str, int]:
-    """The same counts by set algebra on masks; slow, for reading and for tests."""
-    both, either = predicted & amodal, union((predicted, amodal))
-    masks = (both, either, both - visible, either - visible, amodal, visible, predicted)
-    return {field.name: mask.area for field, mask in zip(fields(Counts), masks, strict=True)}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..core.errors import DataError
 from ..core.files import parse_json, read_json, read_lines
-from ..core.mask import Mask, Size, bounding_box
+from ..core.mask import Mask, bounding_box
 from ..core.regions import convex_hull
 from ..core.soft_mask import SoftMask
 from ..data import Sample
@@ -22,7 +22,7 @@ from .metrics import best_of, boundary_f, calibration_bins, count
 if TYPE_CHECKING:
     from .answers import Outcome
 
-__all__ = ["BASELINES", "NOTHING", "RowFile", "ScoredObject", "answered_row", "failed_row", "make_row", "within"]
+__all__ = ["BASELINES", "NOTHING", "RowFile", "ScoredObject", "answered_row", "failed_row", "make_row"]
 
 Shape = TypeVar("Shape", bound=BaseModel)
 NOTHING = Mask.from_array(np.zeros((0, 0), bool))
@@ -119,17 +119,6 @@ class RunShape(BaseModel):
     method: dict[str, Any] = {}
 
 
-def within(mask: Mask, size: Size) -> Mask:
-    """The part of a mask inside a frame (H, W); the mask itself if all of it is."""
-    x0, y0, x1, y1 = mask.box
-    box = (max(x0, 0), max(y0, 0), min(x1, size[1]), min(y1, size[0]))
-    if box == mask.box:
-        return mask
-    if box[0] >= box[2] or box[1] >= box[3]:
-        return Mask.from_array(np.zeros((0, 0), bool))
-    return Mask.from_array(mask.crop(box), box[:2])
-
-
 def make_row(sample: Sample, predicted: Mask, scene: Sequence[Sample], score: float | None = None) -> ScoredObject:
     """One object's row.
 
@@ -142,7 +131,7 @@ def make_row(sample: Sample, predicted: Mask, scene: Sequence[Sample], score: fl
     scored = {"method": predicted, "visible": sample.visible}
     scored["hull"] = convex_hull(sample.visible) if sample.visible else sample.visible
     if not sample.beyond_frame:
-        scored = {name: within(mask, sample.size) for name, mask in scored.items()}
+        scored = {name: mask.clip(sample.size) for name, mask in scored.items()}
     diagonal = float(np.hypot(*sample.size))
     overlaps = [(other.id, scored["method"].iou(other.amodal)) for other in scene]
     counts = {name: list(count(mask, sample.amodal, sample.visible)) for name, mask in scored.items()}
@@ -175,7 +164,7 @@ def answered_row(sample: Sample, outcome: Outcome, scene: Sequence[Sample], seco
     """The row of an answer, with what it tells beside its mask: calibration, best sample, how well the prompt was segmented."""
     samples = list(outcome.samples)
     if not sample.beyond_frame:
-        samples = [within(mask, sample.size) for mask in samples]
+        samples = [mask.clip(sample.size) for mask in samples]
     row = make_row(sample, outcome.amodal, scene, outcome.score)
     row.seconds = round(seconds, 4)
     row.calibration = [tuple(each) for each in np.round(_calibration(sample, outcome.probability), 3).tolist()]

@@ -30,9 +30,9 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
 
 
-def method_name(content: Mapping[str, Any]) -> str:
-    """The evaluated method's name."""
-    return str(content["settings"].get("method", {}).get("name", "predictions"))
+def method_name(settings: Mapping[str, Any]) -> str:
+    """The method of a run's settings."""
+    return str(settings.get("method", {}).get("name", "predictions"))
 
 
 def published_rows(content: Mapping[str, Any]) -> list[list[str]]:
@@ -51,7 +51,7 @@ def data_name(data: Mapping[str, Any]) -> str:
 
 def summary(content: Mapping[str, Any]) -> str:
     """What the command line prints at the end of a run."""
-    data, name = content["settings"].get("data", {}), method_name(content)
+    data, name = content["settings"].get("data", {}), method_name(content["settings"])
     head = (
         f"{name} on {data_name(data)}: {content['objects']} objects in "
         f"{content['images']} images, {content['occluded_objects']} occluded, {content['failures']} failed\n"

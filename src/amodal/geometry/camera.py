@@ -135,12 +135,6 @@ class Camera:
         projected = places @ self.matrix.T
         return projected[:, :2] / np.maximum(projected[:, 2:], 1e-3), places[:, 2]
 
-    def circled(self, degrees: float) -> Camera:
-        """The camera carried around the y axis of the world, to the right as one looks at the origin."""
-        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        turn = np.array([[c, 0, -s, 0], [0, 1, 0, 0], [s, 0, c, 0], [0, 0, 0, 1]])
-        return replace(self, cam_from_world=self.cam_from_world @ turn)
-
     def scaled(self, factor: float) -> Camera:
         """The same view with `factor` times as many pixels a side."""
         return self.resized((round(self.size[0] * factor), round(self.size[1] * factor)))
