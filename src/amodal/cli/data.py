@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..core.errors import OutputError, UsageError
+from ..core.errors import UsageError
 from ..core.options import parse_settings
 from .build_composites import composites, renders, rooms
 from .build_pairs import pairs
@@ -141,11 +141,10 @@ def view(
     force: Force = False,
 ) -> None:
     """Write a contact sheet: photos with visible and amodal masks in one HTML file."""
-    from ..core.files import write_text
+    from ..core.files import refuse_taken, write_text
     from ..evaluation.sheet import contact_sheet
 
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists already; add --force to replace it, or choose another file with -o")
+    refuse_taken([output], force)
     data = source.open(skip_bad)
     write_text(output, contact_sheet(data, count, order, seed, source.limit))
     typer.echo(str(output))

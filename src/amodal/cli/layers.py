@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..core.errors import OutputError
 from .common import ModelOptions, OutputOptions, Seed, hint, progress_bar, show
 from .prompts import Boxes, gather_prompts
 
@@ -29,7 +28,7 @@ def layers(
     results: OutputOptions = OutputOptions(),
 ) -> None:
     """Take a photo apart: every object complete, in order, over the restored background."""
-    from ..core.files import write_json
+    from ..core.files import refuse_taken, write_json
     from ..core.image import read, read_mask
     from ..core.prompt import Prompt
 
@@ -37,9 +36,7 @@ def layers(
         "layers": results.output / f"{photo.stem}.layers.{'zip' if zipped else 'ora'}",
         "json": results.output / f"{photo.stem}.layers.json",
     }
-    taken = [path for path in files.values() if path.exists()]
-    if taken and not results.force:
-        raise OutputError(f"{taken[0]} exists already; add --force to replace it, or choose another folder with -o")
+    refuse_taken(files.values(), results.force)
     image = read(photo)
     prompts = [Prompt.make(mask=read_mask(each, (image.shape[0], image.shape[1]))) for each in mask or []]
     prompts += [prompt for each in box or [] for prompt in gather_prompts([], [each], None)]

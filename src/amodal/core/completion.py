@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import drawing
-from .errors import ExistsError, MissingExtraError, OutputError
-from .files import write_bytes, write_json
+from .errors import MissingExtraError, OutputError
+from .files import refuse_taken, write_bytes, write_json
 from .image import Image, encode_png
 from .mask import Bits, Mask, Size
 from .soft_mask import SoftMask
@@ -202,9 +202,7 @@ class Completion:
                 f"a folder and the stem of a file's name are needed, got {str(folder)[:40]}, {str(stem)[:40]}"
             )
         paths = {suffix.split(".")[1]: Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES}
-        taken = [str(path) for path in paths.values() if os.path.lexists(path)]
-        if taken and not overwrite:
-            raise ExistsError(f"{taken[0]} exists already; remove it, or choose another place")
+        refuse_taken(paths.values(), overwrite)
         pictures: dict[str, Callable[[], Image | Picture | Bits]] = {
             "overlay": self.overlay,
             "cutout": lambda: self.rgba,

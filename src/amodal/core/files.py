@@ -16,7 +16,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ __all__ = [
     "read_npz",
     "read_text",
     "read_toml",
+    "refuse_taken",
     "toml_value",
     "write_bytes",
     "write_json",
@@ -57,6 +58,13 @@ MAX_DEPTH = 100
 """JSON nested deeper is refused; real files have fewer than 10 levels."""
 
 
+def refuse_taken(paths: Iterable[str | os.PathLike[str]], overwrite: bool) -> None:
+    """To be asked before long work. Raises ExistsError for the first path that is there, unless it may be replaced."""
+    for path in () if overwrite else paths:
+        if os.path.lexists(path):
+            raise ExistsError(f"{path} exists already; remove it, or choose another place")
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place only when the block ends without an error.
@@ -71,8 +79,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     target = Path(path)
     temporary = ""
     try:
-        if not overwrite and target.exists():
-            raise ExistsError(f"{target} exists already; remove it, or choose another place")
+        refuse_taken([target], overwrite)
         if b"\0" in os.fsencode(target):
             raise OutputError(f"{str(target)!a} cannot be the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)

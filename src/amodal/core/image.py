@@ -41,6 +41,7 @@ __all__ = [
     "Image",
     "as_image",
     "as_mask",
+    "encode_jpeg",
     "encode_png",
     "framed_mask",
     "is_half_turned",
@@ -329,3 +330,10 @@ def read_mask(source: Source, size: Size | None = None, *, invert: bool = False)
             stacklevel=2,
         )
     return mask
+
+
+def encode_jpeg(image: Image, quality: int = 90) -> bytes:
+    """JPEG bytes of (H, W, 3) uint8 RGB."""
+    import cv2
+
+    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1])

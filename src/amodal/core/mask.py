@@ -288,6 +288,11 @@ def union(masks: Iterable[Mask]) -> Mask:
     return Mask._tight(bits, box[:2])
 
 
+def grown(box: Box, pixels: int) -> Box:
+    """A box with so many pixels more on each side."""
+    return (box[0] - pixels, box[1] - pixels, box[2] + pixels, box[3] + pixels)
+
+
 def overlap(a: Box, b: Box) -> Box:
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
     return (x0, y0, max(x0, x1), max(y0, y1))

@@ -1,4 +1,5 @@
-"""What a mask's pixels span and how they hang together: spread points, convex hull, connected parts, the deepest pixel."""
+"""What a mask's pixels span and how they hang together: spread points, convex hull, connected parts, borders, the
+deepest pixel."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from .mask import Bits, Mask
 
-__all__ = ["convex_hull", "deepest", "depth", "joined", "spread_points"]
+__all__ = ["convex_hull", "deepest", "depth", "joined", "rings", "spread_points"]
 
 
 def spread_points(visible: Bits, count: int, rounds: int = 10) -> list[tuple[float, float]]:
@@ -73,3 +74,37 @@ def deepest(mask: Mask, *, exact: bool = False) -> tuple[float, float]:
     found = depth(mask.bits, exact=exact)
     row, column = np.unravel_index(int(found.argmax()), found.shape)
     return (float(mask.origin[0] + column) + 0.5, float(mask.origin[1] + row) + 0.5)
+
+
+def rings(bits: Bits) -> list[NDArray[np.int64]]:
+    """All borders of a mask (H, W) as closed ways (N, 2) of (x, y) along the edges of its pixels, one pixel a step: outer ones
+    clockwise on the screen, holes the other way round."""
+    padded = np.pad(bits, 1).astype(np.int8)
+    after: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # an edge runs with the mask at its right hand: y grows downwards
+    for axis, (dx, dy) in ((0, (1, 0)), (1, (0, 1))):
+        step = np.diff(padded, axis=axis)
+        for y, x in np.argwhere(step).tolist():
+            # axis 0: a row of edges under row y of `padded`; its picture row is y, its columns x - 1 to x
+            start = (x - 1, y) if axis == 0 else (x, y - 1)
+            end = (start[0] + dx, start[1] + dy)
+            forward = (step[y, x] > 0) == (axis == 0)
+            a, b = (start, end) if forward else (end, start)
+            after.setdefault(a, []).append(b)
+    found = []
+    while after:
+        first = next(iter(after))
+        ring, here, came = [first], first, (0, 0)
+        while True:
+            ways = after[here]
+            # where two pixels touch at a corner, turn right: the pieces stay apart
+            best = max(ways, key=lambda way: came[0] * (way[1] - here[1]) - came[1] * (way[0] - here[0]))
+            ways.remove(best)
+            if not ways:
+                del after[here]
+            came, here = (best[0] - here[0], best[1] - here[1]), best
+            if here == first:
+                break
+            ring.append(here)
+        found.append(np.array(ring))
+    return found

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError, ExistsError
-from ..core.files import read_bytes, write_bytes, write_json
+from ..core.errors import DataError
+from ..core.files import read_bytes, refuse_taken, write_bytes, write_json
 from ..core.image import encode_png
 from ..core.mask import Mask
+from ..core.regions import rings
 from ..plugins.protocols import Progress, no_progress
 from .folder import FolderWriter, picture_file
 from .sample import Dataset, Sample
@@ -105,8 +106,7 @@ def to_cocoa(
     """
     root = Path(output)
     file = root / "COCO_amodal_val2014.json"
-    if file.exists() and not overwrite:
-        raise ExistsError(f"{file} exists already; remove it, or choose another place")
+    refuse_taken([file], overwrite)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
@@ -167,8 +167,7 @@ def to_masks(
         DataError: a bad sample, or two whose ids give one file name.
     """
     root = Path(output)
-    if (root / "rows.json").exists() and not overwrite:
-        raise ExistsError(f"{root / 'rows.json'} exists already; remove it, or choose another place")
+    refuse_taken([root / "rows.json"], overwrite)
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     left_out = 0
@@ -226,46 +225,9 @@ def to_polygon(mask: Mask) -> list[float]:
 
     Parts and holes are joined by a way there and back, which even-odd filling does not see.
     """
-    polygon: list[tuple[int, int]] = []
-    for ring in _rings(mask):
-        polygon += ring if not polygon else [*ring, ring[0], polygon[0]]
-        if len(polygon) == len(ring):
-            polygon.append(ring[0])
+    polygon: list[list[int]] = []
+    for ring in rings(mask.bits):
+        corners = (ring != (np.roll(ring, 1, axis=0) + np.roll(ring, -1, axis=0)) / 2).any(axis=1)
+        closed = (ring[corners] + mask.origin).tolist()
+        polygon += [*closed, closed[0], *polygon[:1]]
     return [float(value) for point in polygon for value in point]
-
-
-def _rings(mask: Mask) -> list[list[tuple[int, int]]]:
-    """Closed ways along the edges between inside and outside, corners alone."""
-    bits = np.pad(mask.bits, 1)
-    x0, y0 = mask.origin[0] - 1, mask.origin[1] - 1
-    inside = bits[1:-1, 1:-1]
-    following: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    steps: Sequence[tuple[Any, tuple[int, int], tuple[int, int]]] = (
-        (inside & ~bits[:-2, 1:-1], (0, 0), (1, 0)),
-        (inside & ~bits[1:-1, 2:], (1, 0), (1, 1)),
-        (inside & ~bits[2:, 1:-1], (1, 1), (0, 1)),
-        (inside & ~bits[1:-1, :-2], (0, 1), (0, 0)),
-    )
-    for edge, start, end in steps:
-        for row, column in (np.argwhere(edge) + 1).tolist():
-            x, y = x0 + column, y0 + row
-            following.setdefault((x + start[0], y + start[1]), []).append((x + end[0], y + end[1]))
-    rings = []
-    while following:
-        start = next(iter(following))
-        ring, here = [], start
-        while here in following:
-            ring.append(here)
-            ways = following[here]
-            there = ways.pop()
-            if not ways:
-                del following[here]
-            here = there
-        rings.append(_corners(ring))
-    return rings
-
-
-def _corners(ring: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    points = np.array(ring)
-    turns = ((points - np.roll(points, 1, axis=0)) != (np.roll(points, -1, axis=0) - points)).any(axis=1)
-    return [(int(x), int(y)) for x, y in points[turns]]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.drawing import canvas
 from ..core.errors import AmodalError
-from ..core.image import Image
+from ..core.image import Image, encode_jpeg
 from ..core.mask import Mask, bounding_box
 from .charts import curves, histogram
 from .metrics import BINS
@@ -68,8 +68,7 @@ def jpeg(image: Image, width: int = 360) -> str:
     if image.shape[1] > width:
         height = max(1, round(image.shape[0] * width / image.shape[1]))
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    done, buffer = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.tobytes()).decode() if done else ""
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(image, 82)).decode()
 
 
 def outlined(image: Image, mask: Mask, colour: tuple[int, int, int], box: tuple[int, int, int, int]) -> Image:

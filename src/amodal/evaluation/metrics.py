@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.mask import Mask, bounding_box
+from ..core.mask import Mask, bounding_box, grown
 
 __all__ = [
     "BINS",
@@ -223,8 +223,7 @@ def boundary_f(predicted: Mask, amodal: Mask, tolerance: float | None = None, *,
     if not predicted or not amodal:
         return float(not predicted and not amodal)
     reach = float(np.ceil(0.008 * diagonal)) if tolerance is None else tolerance
-    wide = bounding_box((predicted.box, amodal.box))
-    box = (wide[0] - 1, wide[1] - 1, wide[2] + 1, wide[3] + 1)
+    box = grown(bounding_box((predicted.box, amodal.box)), 1)
     edges = [_contour(mask.crop(box)) for mask in (predicted, amodal)]
     radius = int(reach)
     steps = np.arange(-radius, radius + 1) ** 2

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import DataError, ExistsError
-from ..core.files import write_json, write_text
+from ..core.errors import DataError
+from ..core.files import refuse_taken, write_json, write_text
 from ..data import Dataset
 from .detection import OCCLUSION_BINS, Picture, match
 from .metrics import BINS, METRICS, OCCLUDED, Counts, Interval, Ratio, calibration_interval, interval, iou, resamples
@@ -87,8 +87,7 @@ class Report:
         from .html import page
 
         paths = {"json": Path(folder) / "report.json", "html": Path(folder) / "report.html"}
-        if not overwrite and any(path.exists() for path in paths.values()):
-            raise ExistsError(f"{paths['json']} exists already; remove it, or choose another place")
+        refuse_taken(paths.values(), overwrite)
         write_text(paths["html"], page(self))
         write_json(paths["json"], self.content)
         return paths

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..core.crop import Crop
 from ..core.errors import MaskError
-from ..core.mask import Box, Mask
+from ..core.mask import Mask, grown, overlap
 from ..core.regions import convex_hull
 from ..plugins.protocols import Progress, no_progress
 
@@ -56,7 +56,7 @@ def touching(a: Mask, b: Mask) -> bool:
     """Whether the masks overlap or have pixels side by side (diagonal neighbours do not count)."""
     if not a or not b:
         return False
-    box = _grown_overlap(a.box, b.box)
+    box = overlap(grown(a.box, 1), grown(b.box, 1))
     if box[0] >= box[2] or box[1] >= box[3]:
         return False
     import cv2
@@ -289,7 +289,3 @@ def _by_occlusion(count: int, pairs: Sequence[tuple[int, int]], occluded: Any, e
         order[i, j] = int(np.sign(amount[j, i] - amount[i, j])) or (equal if amount[i, j] else 0)
         order[j, i] = -order[i, j]
     return order
-
-
-def _grown_overlap(a: Box, b: Box) -> Box:
-    return (max(a[0], b[0]) - 1, max(a[1], b[1]) - 1, min(a[2], b[2]) + 1, min(a[3], b[3]) + 1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..core.crop import Crop, mask_levels
 from ..core.drawing import lay
 from ..core.image import Image
-from ..core.mask import Bits, Box, Mask, Size, bounding_box, union
+from ..core.mask import Bits, Mask, Size, bounding_box, grown, union
 from ..core.scaling import Levels, to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
 
@@ -47,7 +47,8 @@ def paint_occluded(
     if not todo:
         return pictures
     crops = [
-        Crop.around(_grown(bounding_box([pairs[i][0].box, pairs[i][1].box])), inpainter.size, enlarge=1.0) for i in todo
+        Crop.around(grown(bounding_box([pairs[i][0].box, pairs[i][1].box]), 1), inpainter.size, enlarge=1.0)
+        for i in todo
     ]
     conditions, areas = [], []
     for index, crop in zip(todo, crops, strict=True):
@@ -93,7 +94,7 @@ def paint_behind(
     every = union(hole_of(mask, size) for mask in masks)
     holes = connected(every)
     missing = mask_levels(every)
-    crops = [Crop.around(_grown(hole.box), inpainter.size, enlarge=2.5, margin=1.4) for hole in holes]
+    crops = [Crop.around(grown(hole.box, 1), inpainter.size, enlarge=2.5, margin=1.4) for hole in holes]
     known = [(crop.cut(missing) == 0) & crop.within(size) for crop in crops]
     conditions = [condition_picture(crop.cut(photo, edge=True), bits) for crop, bits in zip(crops, known, strict=True)]
     areas = [(~bits).astype(np.float32) for bits in known]
@@ -134,12 +135,6 @@ def _dilate(mask: Mask, radius: int, size: Size) -> Mask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     padded = np.pad(mask.bits, radius).astype(np.uint8)
     return Mask.from_array(cv2.dilate(padded, kernel), (mask.origin[0] - radius, mask.origin[1] - radius)).clip(size)
-
-
-def _grown(box: Box) -> Box:
-    """One pixel more on each side: `Crop.around` truncates, and the window must cover the box."""
-    x0, y0, x1, y1 = box
-    return (x0 - 1, y0 - 1, x1 + 1, y1 + 1)
 
 
 def condition_picture(picture: Image, known: Bits) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from ..core.completion import Alternative, Completion, Picture
 from ..core.drawing import canvas, lay
 from ..core.errors import AmodalError, MaskError
 from ..core.image import Image
-from ..core.mask import Box, Mask, Size, bounding_box, overlap
+from ..core.mask import Mask, Size, bounding_box, grown, overlap
 from ..core.soft_mask import SoftMask
 from ..plugins.protocols import Inpainter, Method, Plugin, Prediction, Request, Segmenter
 from ..weights import catalogue
@@ -73,7 +73,7 @@ def close_pinholes(amodal: Mask, visible: Mask) -> Mask:
         return amodal
     # The window is wide enough that what it cuts off is no pin-hole. A hole's outline lies on the pixels around it; within the
     # box of one so small, nothing but the hole is background.
-    box = _grown(new.box, PINHOLE + 1)
+    box = grown(new.box, PINHOLE + 1)
     closed, invented = amodal.crop(box), new.crop(box)
     lines, levels = cv2.findContours(closed.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     filled = False
@@ -96,10 +96,10 @@ def seal_occluder(occluder: Mask | None, visible: Mask, amodal: Mask, size: Size
     if not occluded or not named:
         return None
     # Where they may touch, and a pixel more: what lies outside of it need not be dilated.
-    x0, y0, x1, y1 = overlap(named.box, _grown(occluded.box, 1))
+    x0, y0, x1, y1 = overlap(named.box, grown(occluded.box, 1))
     if x0 >= x1 or y0 >= y1:
         return None
-    around = occluded.crop(_grown((x0, y0, x1, y1), 1)).view(np.uint8)
+    around = occluded.crop(grown((x0, y0, x1, y1), 1)).view(np.uint8)
     reached = cv2.dilate(around, np.ones((3, 3), np.uint8))[1:-1, 1:-1].view(bool)
     touched = named.crop((x0, y0, x1, y1)) & reached
     _, levels = cv2.findContours(named.bits.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
@@ -249,7 +249,3 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _grown(box: Box, pixels: int) -> Box:
-    return (box[0] - pixels, box[1] - pixels, box[2] + pixels, box[3] + pixels)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import PromptError
 from ..core.mask import Bits, Mask, Size
+from ..core.regions import rings
 
 __all__ = ["decode_brush", "encode_brush", "polygons"]
 
@@ -84,10 +85,10 @@ def polygons(bits: Bits) -> list[NDArray[np.float64]]:
 
     x0, y0, x1, y1 = Mask.from_array(bits).box
     tight = bits[y0:y1, x0:x1]
-    rings = [_simpler(ring.astype(np.int32)) for ring in _rings(tight)]
-    areas = [_area(ring) for ring in rings]
-    outer = [[ring] for ring, area in zip(rings, areas, strict=True) if area > 0]
-    for hole in (ring for ring, area in zip(rings, areas, strict=True) if area < 0):
+    simple = [_simpler(ring.astype(np.int32)) for ring in rings(tight)]
+    areas = [_area(ring) for ring in simple]
+    outer = [[ring] for ring, area in zip(simple, areas, strict=True) if area > 0]
+    for hole in (ring for ring, area in zip(simple, areas, strict=True) if area < 0):
         place = (float(hole[0, 0]), float(hole[0, 1]))
         around = [rows for rows in outer if cv2.pointPolygonTest(rows[0].astype(np.float32), place, False) >= 0]
         min(around or outer, key=lambda rows: _area(rows[0])).append(hole)
@@ -114,36 +115,3 @@ def _joined(rows: list[NDArray[np.int32]]) -> NDArray[np.int32]:
         near = int(((out - hole[0]) ** 2).sum(axis=1).argmin())
         out = np.concatenate([out[: near + 1], hole, hole[:1], out[near:]])
     return out
-
-
-def _rings(bits: Bits) -> list[NDArray[np.int64]]:
-    """The corners of all borders of a mask: outer ones clockwise on the screen, holes the other way round."""
-    padded = np.pad(bits, 1).astype(np.int8)
-    after: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    # an edge runs with the mask at its right hand: y grows downwards
-    for axis, (dx, dy) in ((0, (1, 0)), (1, (0, 1))):
-        step = np.diff(padded, axis=axis)
-        for y, x in np.argwhere(step).tolist():
-            # axis 0: a row of edges under row y of `padded`; its picture row is y, its columns x - 1 to x
-            start = (x - 1, y) if axis == 0 else (x, y - 1)
-            end = (start[0] + dx, start[1] + dy)
-            forward = (step[y, x] > 0) == (axis == 0)
-            a, b = (start, end) if forward else (end, start)
-            after.setdefault(a, []).append(b)
-    rings = []
-    while after:
-        first = next(iter(after))
-        ring, here, came = [first], first, (0, 0)
-        while True:
-            ways = after[here]
-            # where two pixels touch at a corner, turn right: the pieces stay apart
-            best = max(ways, key=lambda way: came[0] * (way[1] - here[1]) - came[1] * (way[0] - here[0]))
-            ways.remove(best)
-            if not ways:
-                del after[here]
-            came, here = (best[0] - here[0], best[1] - here[1]), best
-            if here == first:
-                break
-            ring.append(here)
-        rings.append(np.array(ring))
-    return rings

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import ExistsError
-from ...core.files import write_bytes, write_json
+from ...core.files import refuse_taken, write_bytes, write_json
 from ...core.image import encode_png
 from ...geometry.camera import orbit
 from ...geometry.mesh import Mesh
@@ -110,7 +109,5 @@ def planned_files(
         "views": [root / f"{stem}.view{number:02d}.png" for number in range(views)],
         "json": [root / f"{stem}.3d.json"],
     }
-    taken = [str(path) for part in paths.values() for path in part if path.exists()]
-    if taken and not overwrite:
-        raise ExistsError(f"{taken[0]} exists already; remove it, or choose another place")
+    refuse_taken((path for part in paths.values() for path in part), overwrite)
     return paths

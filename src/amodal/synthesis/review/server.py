@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ...core.errors import MALFORMED, AmodalError, OutputError, UsageError
 from ...core.files import parse_json
-from ...core.image import Image
+from ...core.image import encode_jpeg
 from .guide import guide
 from .panels import panel
 from .store import Review, agreement
@@ -288,17 +288,10 @@ def guide_jpeg(query: dict[str, str]) -> bytes:
     examples = guide()
     if not (number.isascii() and number.isdigit()) or len(number) > 3 or int(number) >= len(examples):
         raise UsageError(f"there is no example {number[:20]!r}; there are {len(examples)}")
-    return encode(panel(examples[int(number)].sample, query.get("kind", "photo")))
+    return encode_jpeg(panel(examples[int(number)].sample, query.get("kind", "photo")))
 
 
 def jpeg(review: Review, query: dict[str, str]) -> bytes:
     """A panel of an object of the round."""
     sample = review.sample(query.get("id", ""))
-    return encode(panel(sample, query.get("kind", "photo"), query.get("zoom") == "1"))
-
-
-def encode(image: Image) -> bytes:
-    """JPEG bytes."""
-    import cv2
-
-    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+    return encode_jpeg(panel(sample, query.get("kind", "photo"), query.get("zoom") == "1"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core import rle
 from ...core.files import read_json
-from ...core.image import Image, encode_png, read
+from ...core.image import Image, encode_jpeg, encode_png, read
 from ...core.mask import Mask
 from ...core.options import build_options
 from ...data.convert import to_cocoa, to_masks
@@ -64,14 +64,9 @@ def annotated() -> list[tuple[str, str, np.ndarray[Any, np.dtype[np.bool_]]]]:
     ]
 
 
-def jpeg(image: Image) -> bytes:
-    """An RGB picture as a JPEG file."""
-    return bytes(cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
-
-
 def as_jpeg(sample: Sample) -> tuple[str, bytes]:
     """A sample's picture as `to_masks` wants it."""
-    return "picture.jpg", jpeg(sample.image)
+    return "picture.jpg", encode_jpeg(sample.image)
 
 
 def photographs(root: Path) -> None:
@@ -114,7 +109,7 @@ def development(root: Path) -> None:
         elif file == COINS:  # whole
             x0, y0, x1, y1 = Mask.from_array(mask).box
             view = slice(max(y0 - 6, 0), y1 + 6), slice(max(x0 - 6, 0), x1 + 6)
-            add(f"coin{number:02d}", jpeg(coins[view]), mask[view], True, ("train", "train", "dev")[number % 3])
+            add(f"coin{number:02d}", encode_jpeg(coins[view]), mask[view], True, ("train", "train", "dev")[number % 3])
             number += 1
     put(root / "photos" / "index.json", as_json(rows))
     for split, names in {"train": ("china", "coffee", "chelsea", "rocket"), "dev": ("astronaut", "camera")}.items():
@@ -145,7 +140,7 @@ def room(root: Path) -> None:
     put(root / "cameras.json", as_json(camera_list(views)))
     scene = open_source("gltf", root / "room.glb", "room").geometry(None)
     for camera in walk(8):
-        put(root / "frames" / f"{camera.name}.jpg", jpeg(picture(scene, camera)))
+        put(root / "frames" / f"{camera.name}.jpg", encode_jpeg(picture(scene, camera)))
     data = root / "data"
     for row in OBJECTS:
         if row[0] in FURNITURE:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.files import write_bytes
-from ...core.image import Image
+from ...core.image import Image, encode_jpeg
 from ...core.image import read as read_image
 from ...core.mask import Mask
 from ...data.sample import Sample
@@ -128,13 +128,8 @@ class Stage:
 
     def store(self, image: Image, camera: Camera, folder: Path) -> Path:
         """Write a picture as JPEG."""
-        import cv2
-
         path = folder / f"{self.scene.name}-{camera.name}.jpg"
-        done, buffer = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg])
-        if not done:
-            raise DataError(f"view {camera.name}: the picture cannot be encoded")
-        write_bytes(path, buffer.tobytes())
+        write_bytes(path, encode_jpeg(image, self.config.jpeg))
         return path
 
 
