@@ -277,7 +277,7 @@ def test_check_replaces_a_damaged_file(monkeypatch: pytest.MonkeyPatch, server: 
     given(monkeypatch, sources=(f"{server.url}/file",))
     path = fetching.fetch("net")
     assert run(["fetch", "net", "--check"]) == 0
-    assert "all whole" in capsys.readouterr().err
+    assert "all intact" in capsys.readouterr().err
     path.write_bytes(CONTENT[:-1] + b"!")
     assert run(["fetch", "net", "--check", "--json"]) == 0
     out, err = capsys.readouterr()

@@ -101,7 +101,7 @@ def test_a_folder_that_is_not_whole(home: Path) -> None:
     folder.mkdir()
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
-    with pytest.raises(WeightsError, match=r"is not whole: model.safetensors.index.json promises model-1.safetensors"):
+    with pytest.raises(WeightsError, match=r"is incomplete: model.safetensors.index.json promises model-1.safetensors"):
         catalogue.locate(str(folder))
     index.write_text('{"weight_map": {"a"')
     with pytest.raises(WeightsError, match=r"is not complete JSON: .*; was it cut short"):

@@ -34,6 +34,18 @@ def test_show(name, capsys):
         assert all(option["description"] for option in record["options"]), "every option says what it is"
 
 
+def test_options_are_shown_as_the_commands_take_them(capsys):
+    for name, given in (
+        ("hull", ""),
+        ("sdxl", "--set inpainter.size="),
+        ("grabcut", "--set segmenter."),
+        ("inflate", "--lift "),
+    ):
+        assert run(["show", name]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  --")]
+        assert not lines if not given else any(line.startswith(f"  {given}") for line in lines), name
+
+
 def test_unknown_names(capsys):
     assert run(["show", "hul"]) == 2
     assert "did you mean 'hull'" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def test_weights_that_are_here(monkeypatch: pytest.MonkeyPatch, home: Path, caps
     monkeypatch.setattr(extras, "version_of", lambda name: "1.0")
     assert report(capsys)[1]["segmenters"]["sam"]["ready"]
     assert run(["list", "weights"]) == 0
-    assert "sam-vit-h        here        2.6 GB  SAM, ViT-H" in capsys.readouterr().out
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert "sam-vit-h here 2.6 GB SAM, ViT-H" in " ".join(next(row for row in rows if "sam-vit-h" in row).split())
+    assert len({re.search(r"\S {2,}\S", row).end() for row in rows}) == 1, "the columns begin at one place"
     assert run(["show", "sam-vit-h"]) == 0
     assert f"place     {folder / 'snapshots' / 'c0ffee'}" in capsys.readouterr().out
 

@@ -13,6 +13,13 @@ from ..weights import catalogue
 from ..weights.ready import size_text, state
 from .common import AsJson, hint, print_json
 
+SETTINGS = {
+    "inpainters": "--set inpainter.",
+    "segmenters": "--set segmenter.",
+    "lifters": "--lift ",
+    "novel-views": "--view ",
+}
+"""How an option is given to the commands, by kind of plug-in; those of methods and data sets by `--set` alone."""
 KIND_NAMES = {"weights": "weights", "datasets": "data set", "novel-views": "novel views"}
 
 
@@ -34,8 +41,9 @@ def list_names(
         return
     for each, rows in table.items():
         typer.echo(each)
+        width = max(map(len, rows), default=0)
         for name, text in rows.items():
-            typer.echo(f"  {name:<16} {text}")
+            typer.echo(f"  {name:<{width}}  {text}")
     hint("next: amodal show NAME  tells options, license, size, memory and paper")
 
 
@@ -84,7 +92,8 @@ def show(
         for each in entry["weights"]:
             typer.echo(f"  weights   {each['name']}: {size_text(each['size'])}, {each['state']}; {each['license']}")
         for option in entry["options"]:
-            typer.echo(f"  --set {option['name']}={option['default']}  ({option['type']})  {option['description']}")
+            given = SETTINGS.get(entry["kind"], "--set ")
+            typer.echo(f"  {given}{option['name']}={option['default']}  ({option['type']})  {option['description']}")
 
 
 def record(kind: str, name: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def print_report(report: dict[str, Any]) -> None:
         wanting = f"; missing {', '.join(lack)}: {install(extra)}" if lack else ""
         typer.echo(f"  {extra or 'core':<10} {have or 'nothing'}{wanting}")
     for name, text in report["embedded"].items():
-        typer.echo(f"  weights    {name}: {'whole' if text == 'embedded' else text}")
+        typer.echo(f"  weights    {name}: {'intact' if text == 'embedded' else text}")
     for kind in ("methods", "inpainters", "segmenters"):
         typer.echo(kind)
         for name, row in report[kind].items():

@@ -41,7 +41,7 @@ def fetch(
     if as_json:
         print_json(records)
     elif check:
-        hint("all whole" if not any(record["damaged"] for record in records) else "damaged files replaced")
+        hint("all intact" if not any(record["damaged"] for record in records) else "damaged files replaced")
 
 
 CONVERTED = ("pix2gestalt", "zero123", "syncdreamer")

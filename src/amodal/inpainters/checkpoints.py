@@ -170,7 +170,7 @@ class Checkpoint:
     def _named(self, part: str) -> str:
         entry = self.index.get(part)
         if not (isinstance(entry, list) and len(entry) == 2 and entry[1]):
-            raise WeightsError(f"{self.folder}: model_index.json names no {part}; the folder is not whole")
+            raise WeightsError(f"{self.folder}: model_index.json names no {part}; the folder is incomplete")
         return str(entry[1])
 
     def _class(self, part: str) -> Any:

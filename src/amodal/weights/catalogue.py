@@ -273,7 +273,7 @@ def check_folder(folder: Path) -> Path:
         content = read_json(path, WeightsError, finite=False)
         missing = [file for file in _promised(path, content) if not file.exists()]
         if missing:
-            raise WeightsError(f"{folder} is not whole: {path.name} promises {missing[0].relative_to(folder)}")
+            raise WeightsError(f"{folder} is incomplete: {path.name} promises {missing[0].relative_to(folder)}")
     return folder
 
 

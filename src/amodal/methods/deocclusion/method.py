@@ -33,7 +33,9 @@ class Deocclusion(Method):
     """
 
     name: ClassVar[str] = "deocclusion"
-    summary: ClassVar[str] = "PCNet-M: completes under the named occluder or under the other objects' masks (scene=)"
+    summary: ClassVar[str] = (
+        "PCNet-M: completes under the named occluder or, with the option scene, under the other objects' masks"
+    )
     license: ClassVar[str] = "Apache-2.0"
     Options: ClassVar[type[Options]] = DeocclusionOptions
     paper: ClassVar[str] = "Zhan et al., Self-Supervised Scene De-occlusion, CVPR 2020"
@@ -173,7 +175,9 @@ class Asbu(Deocclusion):
     """ASBU: PCNet-M's network with the occlusion boundary as input and a mean and deviation per pixel as output."""
 
     name: ClassVar[str] = "asbu"
-    summary: ClassVar[str] = "ASBU: PCNet-M's successor with boundary uncertainty; needs the occluder or scene= as well"
+    summary: ClassVar[str] = (
+        "ASBU: PCNet-M's successor with boundary uncertainty; needs the occluder or the option scene as well"
+    )
     Options: ClassVar[type[Options]] = AsbuOptions
     paper: ClassVar[str] = (
         "Nguyen and Todorovic, A Weakly Supervised Amodal Segmenter with Boundary Uncertainty Estimation, ICCV 2021"
