@@ -1,4 +1,6 @@
-"""The batch engine: what it costs beside the bare method, what a second worker brings, what kills do."""
+"""The batch engine: what it costs beside the bare method, what more workers bring, in processes or on Ray, what kills do.
+
+Sizes are such that all of it takes about two minutes of processor time."""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,11 @@ from benchmarks.measure import side_by_side
 
 DEMO = Path(amodal.__file__).parent / "_demo"
 BOXES = [(150, 70, 490, 360), (180, 90, 460, 300), (120, 60, 500, 380), (200, 100, 420, 280)]
-KILLS = 20
+OVERHEAD = 2
+"""Photos of the batch that runs inside this process."""
+KILLS = 8
+ENOUGH = 24
+"""Photos of a batch that is long against the start of a process."""
 
 
 def prompts(folder: Path, photos: int) -> Path:
@@ -46,7 +53,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 def overhead(folder: Path) -> dict[str, Any]:
     """The engine (plan, seeds, records, journal, shards, exports) against the same calls in a bare loop, in processor seconds."""
-    path = prompts(folder, 6)
+    path = prompts(folder, OVERHEAD)
     rows = read_plan(path)
     spec = Spec(Complete, {"root": str(rows.root), "model": {}})
     model = amodal.load()
@@ -68,14 +75,16 @@ def overhead(folder: Path) -> dict[str, Any]:
                 paint=False,
             )
 
-    compared = side_by_side(engine, bare, times=9, clock=time.process_time)
-    return {"objects": 6 * len(BOXES), "engine_over_bare": compared, "overhead": round(compared["ratio"] - 1, 4)}
+    compared = side_by_side(engine, bare, times=7, clock=time.process_time)
+    return {"objects": OVERHEAD * len(BOXES), "engine_over_bare": compared, "overhead": round(compared["ratio"] - 1, 4)}
 
 
-def start(path: Path, out: Path, workers: int, cores: set[int] | None = None) -> subprocess.Popen[bytes]:
-    """`amodal batch` as users run it, on some of the cores or all."""
+def start(
+    path: Path, out: Path, workers: int, cores: set[int] | None = None, more: Sequence[str] = ()
+) -> subprocess.Popen[bytes]:
+    """`amodal batch` as users run it, on some of the cores or all, with `more` options."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "amodal", "batch", str(path), "-o", str(out), "--workers", str(workers)]
+    command = [sys.executable, "-m", "amodal", "batch", str(path), "-o", str(out), "--workers", str(workers), *more]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if cores:
         os.sched_setaffinity(process.pid, cores)
@@ -83,32 +92,36 @@ def start(path: Path, out: Path, workers: int, cores: set[int] | None = None) ->
 
 
 def workers(folder: Path) -> dict[str, Any]:
-    """One worker on one core and two on two, the whole command, on a batch that is long against the start of a process.
+    """One worker on one core, two on two, and four of Ray's own local cluster on all cores: the whole command.
 
     (A worker with two cores for itself uses both: objects of one photo overlap, and the network runs on several threads.)
     """
-    path = prompts(folder, 60)
+    path = prompts(folder, ENOUGH)
+    ways: dict[str, tuple[int, set[int] | None, list[str]]] = {
+        "one": (1, {0}, []),
+        "two": (2, {0, 1}, []),
+        "ray_four": (4, None, ["--ray", "local"]),
+    }
     seconds = {}
-    for count in (1, 2):
+    for name, (count, cores, more) in ways.items():
         begin = time.perf_counter()
-        assert start(path, folder / f"out{count}", count, set(range(count))).wait() == 0
-        seconds[count] = time.perf_counter() - begin
-    same = content_of(folder / "out1") == content_of(folder / "out2")
-    busy = os.getloadavg()[0]
+        assert start(path, folder / name, count, cores, more).wait() == 0
+        seconds[name] = time.perf_counter() - begin
+    whole = content_of(folder / "one")
     return {
-        "objects": 60 * len(BOXES),
-        "one_s": round(seconds[1], 2),
-        "two_s": round(seconds[2], 2),
-        "speed_up": round(seconds[1] / seconds[2], 3),
-        "same_bytes": same,
-        "load_average": round(busy, 2),
+        "photos": ENOUGH,
+        "objects": ENOUGH * len(BOXES),
+        **{f"{name}_s": round(value, 2) for name, value in seconds.items()},
+        "speed_up": round(seconds["one"] / seconds["two"], 3),
+        "same_bytes": all(content_of(folder / name) == whole for name in ways),
+        "load_average": round(os.getloadavg()[0], 2),
         "cores": os.cpu_count(),
     }
 
 
 def kills(folder: Path) -> dict[str, Any]:
     """kill -9 at moments drawn from a batch's whole duration, then the same command again, until it is done."""
-    path = prompts(folder, 12)
+    path = prompts(folder, 5)
     begin = time.perf_counter()
     assert start(path, folder / "whole", 1).wait() == 0
     duration = time.perf_counter() - begin

@@ -312,6 +312,8 @@ def test_a_click_may_mean_several_things(browser, service, monkeypatch):
     scene = browser.open(quarter_photo())
     _, answer, _ = browser("POST", f"/api/scenes/{scene}/visible", {"point": [50, 50]})
     assert answer["area"] == whole.area and [other["area"] for other in answer["others"]] == [part.area]
+    _, answer, _ = browser("POST", f"/api/scenes/{scene}/visible", {"point": [50, 50], "others": False})
+    assert answer["area"] == whole.area and answer["others"] == []
     _, answer, _ = browser("POST", f"/api/scenes/{scene}/visible", {"point": [50, 50], "box": [0, 0, 99, 99]})
     assert answer["others"] == []
 

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -191,6 +192,28 @@ def test_a_preview_before_the_click(page, service, monkeypatch):
     assert page.state("stage.draft.preview") is None and page.visible_mask() != rough.mask
     page.at(180, 150).perform()
     assert page.state("stage.draft.preview") is None, "not once the object is marked"
+
+
+def test_what_else_a_click_may_mean_comes_after_its_mask(page, service, monkeypatch):
+    segmenter = service.engine._default.segmenter
+    whole, part = amodal.Mask.from_box((20, 20, 220, 190)), amodal.Mask.from_box((200, 130, 240, 170))
+    monkeypatch.setattr(segmenter, "segment", lambda embedded, prompt: [Proposal(whole, 0.5)])
+    proposed, shown = [], threading.Event()
+
+    def propose(embedded, prompt):
+        proposed.append(prompt)
+        assert shown.wait(60)
+        return [Proposal(whole, 0.5), Proposal(part, 0.4)]
+
+    monkeypatch.setattr(segmenter, "propose", propose)
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    shown.set()  # the mask was there before
+    page.until(lambda: page.state("object.proposals?.list.length") == 2)
+    page.keys("s")
+    assert page.state("object.prompt.steps[0].mask.width") == 40
+    assert len(proposed) == 1, "it is asked once"
 
 
 def test_name_the_occluder(page):

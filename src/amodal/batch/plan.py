@@ -164,17 +164,23 @@ class Grouped(Plan):
         self.digest = file_sha256(path, DataError)
         self._rows: dict[Hashable, int] = {}
         self._owner, self._place = array("q"), array("q")
-        self._ids: set[int] = set()
-        self._again: set[int] = set()
+        self._ids, self._named = array("q"), array("q")
 
-    def note(self, key: Hashable, place: int, ids: Sequence[str]) -> None:
-        """A record at a place in the file belongs to a photo; `ids` are the ids it gives itself."""
+    def note(self, key: Hashable, place: int, identity: Any = None) -> None:
+        """A record at a place in the file belongs to a photo; `identity` is the id it gives itself, if it gives one."""
         self._owner.append(self._rows.setdefault(key, len(self._rows)))
         self._place.append(place)
-        for identity in map(hash, ids):
-            if identity in self._ids:
-                self._again.add(place)
-            self._ids.add(identity)
+        if identity is not None:
+            self._ids.append(hash(str(identity)))
+            self._named.append(place)
+
+    @cached_property
+    def _again(self) -> set[int]:
+        """Places of the records whose id an earlier one has."""
+        ids = np.array(self._ids, np.int64)
+        order = np.argsort(ids, kind="stable")
+        later = order[1:][ids[order[1:]] == ids[order[:-1]]]
+        return set(np.array(self._named, np.int64)[later].tolist())
 
     @cached_property
     def _groups(self) -> tuple[Any, Any]:
@@ -225,9 +231,9 @@ class Lines(Grouped):
                     record, wrong = _line(line)
                     if wrong or not isinstance(record.get("image"), str):
                         self.numbers[at] = number
-                        self.note(("line", number), at, ())
+                        self.note(("line", number), at)
                     else:
-                        self.note(record["image"], at, [] if record.get("id") is None else [str(record["id"])])
+                        self.note(record["image"], at, record.get("id"))
                 at += len(line)
         if not self._rows:
             raise DataError(f"the list of prompts {path} is empty")
@@ -262,8 +268,11 @@ class Annotations(Grouped):
                 self.passed["crowd region"] += 1
                 continue
             usable = isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)
-            ids = [str(entry["id"])] if usable and isinstance(entry.get("id"), int | str) else []
-            self.note(entry["image_id"] if usable else ("annotation", place), place, ids)
+            if usable:
+                identity = entry.get("id")
+                self.note(entry["image_id"], place, identity if isinstance(identity, int | str) else None)
+            else:
+                self.note(("annotation", place), place)
         if not self._rows:
             raise DataError(f"{path} has no annotations of objects{told(self.passed)}")
 

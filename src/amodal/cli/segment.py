@@ -67,6 +67,7 @@ def segment(
     if not prompts and not mask:
         raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
     chosen = load_like(record, model)
+    chosen.warm_up(ask=bool(prompts))
     wanted = Wanted(
         prompts,
         mask or [],
@@ -241,12 +242,11 @@ def load_like(record: Record, wanted: ModelOptions) -> Model:
     """The model of a record, changed by what is given on the command line."""
     given, recorded = wanted.choice(), record.choice()
     made = given.over(recorded).load(wanted.device)
-    now = made.provenance()
     for part in PARTS:
         known: Part | None = getattr(record, part)
         if known is None or given.name_of(part) not in (None, recorded.name_of(part)):
             continue
-        if sorted(known.weights.values()) != sorted(now[part]["weights"].values()):
+        if sorted(known.weights.values()) != sorted(made.provenance()[part]["weights"].values()):
             warnings.warn(f"the {part}'s weights are not those of the record; the result may differ", stacklevel=2)
     return made
 

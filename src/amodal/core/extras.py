@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from .errors import MissingExtraError
 from .files import read_toml
 
-__all__ = ["from_checkout", "install", "missing", "requirements", "told", "version_of"]
+__all__ = ["entry_points", "from_checkout", "install", "missing", "requirements", "told", "version_of"]
 
 
 def requirements(package: str = "amodal") -> dict[str, dict[str, str | None]]:
@@ -53,6 +56,17 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def entry_points(group: str) -> Iterable[metadata.EntryPoint]:
+    """What installed packages offer under the name of a group; all packages are read once a process."""
+    found: Iterable[metadata.EntryPoint] = _offered().select(group=group)
+    return found
+
+
+@cache
+def _offered() -> Any:
+    return metadata.entry_points()
 
 
 def install(extra: str, package: str = "amodal", needed: str = "") -> str:

@@ -17,7 +17,7 @@ from ..core.scaling import to_unit
 from ..weights.catalogue import embedded
 from .onnx_session import open_session
 
-__all__ = ["CLASSIFIER", "ENCODER", "LEVELS", "Classified", "class_names", "classify", "encode"]
+__all__ = ["CLASSIFIER", "ENCODER", "LEVELS", "Classified", "class_names", "classify", "encode", "warm_up"]
 
 Floats = NDArray[np.float32]
 ENCODER, CLASSIFIER = "image-encoder", "image-classifier"
@@ -65,6 +65,11 @@ def encode(pictures: Floats, threads: int = 0) -> list[Floats]:
     return [np.asarray(a, np.float32) for a in session.run(list(LEVELS), {"picture": np.ascontiguousarray(pictures)})]
 
 
+def warm_up(threads: int = 0) -> None:
+    """Open the encoder, so that `encode` need not. Raises as it does."""
+    _session(ENCODER, threads)
+
+
 def classify(pictures: Sequence[Image], threads: int = 0) -> Classified:
     """ImageNet's classes of pictures, each (H, W, 3) uint8 RGB of any size: the middle square, 7/8 of the shorter side.
 
@@ -108,6 +113,5 @@ def _square(picture: Image) -> Floats:
     return np.asarray(to_unit(square).transpose(2, 0, 1)[None])
 
 
-@cache
 def _session(name: str, threads: int):  # type: ignore[no-untyped-def]
     return open_session(str(embedded(name)), threads)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
-from ..core.errors import UsageError
+from ..core.errors import AmodalError, UsageError
 from ..core.image import as_image
 from ..plugins import registry
 from ..plugins.protocols import Inpainter, Method, Segmenter
@@ -75,6 +77,25 @@ class Model(Opening):
 
     def open(self, image: Any) -> Scene:
         return Scene(self, as_image(image), str(image) if isinstance(image, str | os.PathLike) else None)
+
+    def warm_up(self, *, ask: bool = True) -> Thread:
+        """Begin to load what the first object needs, on a thread beside the caller's work; returns it at once.
+
+        What fails there fails again, and is told, where it is used.
+
+        Args:
+            ask: False leaves out the segmenter: masks are given.
+        """
+
+        def load() -> None:
+            with suppress(AmodalError, ImportError):
+                for part in (*([self.segmenter] if ask else ()), self.method, self.painter):
+                    part.warm_up()
+                self.provenance()
+
+        thread = Thread(target=load, name="amodal-warm-up")
+        thread.start()
+        return thread
 
     def provenance(self) -> dict[str, Any]:
         """JSON-ready: names, options and digests of the weights of the three parts, and the versions that matter."""

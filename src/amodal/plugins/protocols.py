@@ -177,6 +177,9 @@ class Plugin(ABC):
         own = tuple(str(value) for name in ("weights", "model") if (value := getattr(self.options, name, None)))
         return own or self.needed_weights()
 
+    def warm_up(self) -> None:  # noqa: B027  most have nothing to prepare
+        """Load what the first use would load, on a thread beside other work. Raises what that use would raise."""
+
     def provenance(self) -> dict[str, Any]:
         """JSON-ready: what must be known to make the same object again."""
         return {"name": self.name, "options": self.options.model_dump(mode="json")}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..core.errors import AmodalError, MissingExtraError, OptionError, UnknownNameError, UsageError, nearest
-from ..core.extras import install
+from ..core.extras import entry_points, install
 from ..core.options import build_options
 from ..core.paths import own_path
 from .protocols import Inpainter, Method, Plugin, Segmenter
@@ -116,8 +116,7 @@ BASES: dict[str, type[Plugin]] = {"methods": Method, "inpainters": Inpainter, "s
 @cache
 def _added(kind: str) -> dict[str, metadata.EntryPoint]:
     """What other packages add; names that ship are not given away."""
-    points = metadata.entry_points(group=f"amodal.{kind}")
-    return {point.name: point for point in points if point.name not in BUILTIN[kind]}
+    return {point.name: point for point in entry_points(f"amodal.{kind}") if point.name not in BUILTIN[kind]}
 
 
 @cache

@@ -77,6 +77,7 @@ class Engine:
         self.desk = Desk(limits.queue, limits.job_s)
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._default = config.model.load(config.device)
+        self._default.warm_up()
 
     def close(self) -> None:
         """Cancel the jobs and stop the threads."""
@@ -147,7 +148,7 @@ class Engine:
                     raise PromptError("this segmenter has no quick look at a click; ask again without `glance`")
                 return [seen]
             found = [scene.segment(prompt=prompt)[0]]
-            if len(prompt.points) == 1 and prompt.box is None and prompt.text is None:
+            if request.others and len(prompt.points) == 1 and prompt.box is None and prompt.text is None:
                 for other in scene.propose(prompt=prompt):
                     if all(other.mask.iou(known.mask) < 0.95 for known in found):
                         found.append(other)

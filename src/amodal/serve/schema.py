@@ -98,6 +98,10 @@ class VisibleRequest(PromptFields):
     glance: bool = Field(
         default=False, description="only a rough answer to one click, as a preview; for segmenters that say `glance`"
     )
+    others: bool = Field(
+        default=True,
+        description="with what a single click may mean instead; without it the answer comes in half the time",
+    )
     model: ModelChoice = ModelChoice()
 
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import UnknownNameError, WeightsError, nearest
+from ..core.extras import entry_points
 from ..core.files import file_sha256, read_json, read_toml
 from ..core.paths import own_path
 from .ready import size_text
@@ -98,7 +98,7 @@ def entries(path: Path = CATALOGUE) -> dict[str, Weights]:
         WeightsError: the file is malformed.
     """
     own = _read(path, None)
-    for point in metadata.entry_points(group="amodal.weights") if path == CATALOGUE else ():
+    for point in entry_points("amodal.weights") if path == CATALOGUE else ():
         spec = find_spec(point.module)
         for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
             own = {**_read(folder / "weights.toml", folder), **own}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,10 +35,8 @@ class Painter(Inpainter):
     weights: ClassVar[tuple[str, ...]] = ("painter",)
     size = 192
 
-    def __init__(self, options: Any = None, device: str = "auto") -> None:
-        super().__init__(options, device)
-        own = self.options.weights
-        self._path = Path(own) if own else embedded("painter")
+    def warm_up(self) -> None:
+        self._session()
 
     def paint(
         self,
@@ -57,9 +53,8 @@ class Painter(Inpainter):
         smooth = np.where(hole[..., None], membrane(picture, hole), picture)
         planes = np.ascontiguousarray(smooth.transpose(2, 0, 1)[None])  # (1, 3, S, S)
         known = (~hole).astype(np.float32)[None, None]  # (1, 1, S, S)
-        painted = self._session.run(None, {"picture": planes, "known": known})[0][0].transpose(1, 2, 0)
+        painted = self._session().run(None, {"picture": planes, "known": known})[0][0].transpose(1, 2, 0)
         return np.asarray(np.clip(painted, -1, 1), np.float32)
 
-    @cached_property
     def _session(self) -> Any:
-        return open_session(str(self._path))
+        return open_session(self.options.weights or str(embedded("painter")))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,9 +51,10 @@ class Pocket(Inpainter):
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
-        own = self.options.weights
-        self._path = Path(own) if own else embedded("pocket-inpainter")
         self.default_sampling = Sampling(self.options.steps)
+
+    def warm_up(self) -> None:
+        self._session()
 
     def paint(
         self,
@@ -81,7 +80,7 @@ class Pocket(Inpainter):
         return out
 
     def _paint(self, conditions: Array, areas: Array, seeds: Sequence[int], sampling: Sampling, progress: Any) -> Array:
-        session = self._session
+        session = self._session()
         known = np.ascontiguousarray(np.clip(conditions, -1, 1).transpose(0, 3, 1, 2), np.float32)
         area = np.ascontiguousarray(areas[:, None], np.float32)
         noise = np.stack([np.random.default_rng(seed).standard_normal(known.shape[1:], np.float32) for seed in seeds])
@@ -103,6 +102,5 @@ class Pocket(Inpainter):
 
         return upright(sample(predict, schedule, known, noise, weight_map(area, sampling.leak), progress, shown))
 
-    @cached_property
     def _session(self) -> Any:
-        return open_session(str(self._path))
+        return open_session(self.options.weights or str(embedded("pocket-inpainter")))

@@ -80,6 +80,10 @@ class Embedded(Method):
         """The photo and its halves."""
         return Levels.of(image)
 
+    def warm_up(self) -> None:
+        image_encoder.warm_up(self.options.threads)
+        runner(self.options.threads, self.options.weights)
+
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
     ) -> list[list[Prediction]]:

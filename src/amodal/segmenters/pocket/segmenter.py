@@ -49,6 +49,10 @@ class PocketSegmenter(Segmenter):
     weights: ClassVar[tuple[str, ...]] = (image_encoder.ENCODER, ENCODER, HEAD)
     Options: ClassVar[type[Options]] = PocketSegmenterOptions
 
+    def warm_up(self) -> None:
+        image_encoder.warm_up(self.options.threads)
+        runners(self.options.threads, self.options.weights)
+
     def embed(self, image: Image) -> Any:
         """The picture's features, its whole frame at two sizes; closer views are added as prompts ask for them."""
         return Scene(runners(self.options.threads, self.options.weights)[0], image)

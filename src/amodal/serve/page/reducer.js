@@ -149,8 +149,12 @@ function answered(state, { kind, of, answer, error }) {
   const told = error ? say(state, error, "error") : state;
   if (kind === "visible") {
     if (object.prompt.id !== of.prompt || of.segmenter !== segmenterKey(state)) return state;
-    const visible = { prompt: of.prompt, segmenter: of.segmenter, mask: error ? null : answer.mask, score: answer?.score ?? null };
-    const proposals = answer?.others.length ? { list: [answer.mask, ...answer.others], chosen: 0, prompt: object.prompt, visible } : null;
+    return settle(told, of, () => ({ visible: { prompt: of.prompt, segmenter: of.segmenter, mask: error ? null : answer.mask, score: answer?.score ?? null }, proposals: null }));
+  }
+  if (kind === "others") {
+    if (object.prompt.id !== of.prompt || object.visible?.prompt !== of.prompt || object.visible.segmenter !== of.segmenter) return state;
+    const visible = { ...object.visible, asked: true };
+    const proposals = answer?.others.length ? { list: [visible.mask, ...answer.others], chosen: 0, prompt: object.prompt, visible } : null;
     return settle(told, of, () => ({ visible, proposals }));
   }
   if (kind === "occluder") {

@@ -104,17 +104,23 @@ function clickBody({ steps }, { x, y, label, id }, photo) {
   return far ? { points: [[x, y], far], labels: [1, 0] } : { point: [x, y] };
 }
 
-/** What the service must be asked now: each { key, kind, of, body }, the same again until it is answered. */
+/** How long a single click must stand, in ms, until it is asked what else it may mean: who clicks on does not wait for that. */
+const STANDS = 250;
+const isClick = ({ points, box, text, steps }) => points.length === 1 && points[0].label && !box && !text && !steps.length;
+
+/** What the service must be asked now: each { key, kind, of, body, after }, the same again until it is answered;
+ * `after` so many milliseconds, if it must be asked then still. */
 export function questions(state) {
   const photo = photoOf(state);
   if (!photo?.width) return [];
   const out = [], segmenter = segmenterKey(state), model = state.settings.choice;
-  const add = (kind, of, body) => out.push({ key: JSON.stringify([kind, of]), kind, of, body: { ...body, model } });
+  const add = (kind, of, body, after = 0) => out.push({ key: JSON.stringify([kind, of]), kind, of, body: { ...body, model }, after });
   for (const object of photo.objects) {
     const of = { photo: photo.key, object: object.key };
     const { prompt, visible, occluder } = object;
     const known = visible?.prompt === prompt.id && visible.segmenter === segmenter;
-    if (!prompt.steps.length && marked(object) && !known) add("visible", { ...of, prompt: prompt.id, segmenter }, promptBody(object, photo));
+    if (!prompt.steps.length && marked(object) && !known) add("visible", { ...of, prompt: prompt.id, segmenter }, { ...promptBody(object, photo), others: false });
+    if (!state.job && known && !visible.asked && visible.mask && isClick(prompt)) add("others", { ...of, prompt: prompt.id, segmenter }, promptBody(object, photo), STANDS);
     const open = prompt.steps.find((step) => step.kind === "click" && !step.found);
     if (open) add("found", { ...of, prompt: prompt.id, step: open.id }, clickBody(prompt, open, photo));
     if (occluder.at && !occluder.mask) add("occluder", { ...of, occluder: occluder.id }, { point: occluder.at });

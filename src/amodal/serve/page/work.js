@@ -113,8 +113,12 @@ async function onScene(photo, call) {
 
 const asking = new Set();
 
-async function put(photo, { key, kind, of, body }) {
+async function put(photo, { key, kind, of, body, after }) {
   asking.add(key);
+  if (after) {
+    await new Promise((next) => setTimeout(next, after));
+    if (!questions(now()).some((question) => question.key === key)) { asking.delete(key); return; }
+  }
   try {
     const found = await onScene(photo, (scene) => api.visible(scene, body));
     const answer = { mask: Mask.decode(found.mask), score: found.score, others: found.others.map(({ mask }) => Mask.decode(mask)) };

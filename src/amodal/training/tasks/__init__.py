@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ...core.errors import nearest
+from ...core.extras import entry_points
 from ..recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def open_task(recipe: Recipe) -> Task:
         raise RecipeError(
             'the recipe is one of the compact network; its task is called "embedded" now, and "occamodal" is the paper\'s'
         )
-    added = {point.name: point for point in metadata.entry_points(group="amodal.tasks") if point.name not in TASKS}
+    added = {point.name: point for point in entry_points("amodal.tasks") if point.name not in TASKS}
     if recipe.task in added:
         task: Task = added[recipe.task].load()(recipe)
         return task
