@@ -1,5 +1,7 @@
 """The page in a headless Chromium, as its user waits for it: photo, first and next click, Complete, brush; 0.3 and 12 megapixels.
 
+`choices` is what a single click that stands (for a quarter of a second) may mean instead, from the click on.
+
 Times are the page's own (`performance.now`), from the input to the state that holds the answer and is drawn at the next frame.
 """
 
@@ -40,7 +42,7 @@ const done = arguments[arguments.length - 1], [bytes, rounds, moves, name] = arg
     return performance.now() - begin;
   };
   const raw = Uint8Array.from(atob(bytes), (sign) => sign.charCodeAt(0));
-  const out = { photo: [], first_click: [], next_click: [], complete: [], brush_move: [] };
+  const out = { photo: [], first_click: [], next_click: [], choices: [], complete: [], brush_move: [] };
   for (let round = 0; round < rounds; round++) {
     const file = new File([raw], `${name}-${round}.jpg`, { type: "image/jpeg" });
     const photo = (state) => select.photoOf(state);
@@ -67,8 +69,9 @@ const done = arguments[arguments.length - 1], [bytes, rounds, moves, name] = arg
       await frame();
     }
     stage.canvas.dispatchEvent(event("pointerup", moves));
-    store.dispatch({ type: "tool", tool: "plus" });
-    await frame();
+    store.dispatch({ type: "add" });
+    out.choices.push(await timed(() => store.dispatch({ type: "mark", x: 0.3 * width, y: 0.4 * height, label: 1 }),
+      (state) => select.active(state).visible?.asked || state.notice));
   }
   return out;
 })().then(done, (error) => done({ error: String(error.stack ?? error) }));

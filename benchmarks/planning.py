@@ -57,7 +57,7 @@ def lines(folder: Path) -> Path:
     return path
 
 
-def photos(folder: Path) -> Path:
+def folder_of_photos(folder: Path) -> Path:
     """A folder of so many photos, a thousand in each of its own; nothing looks into them."""
     path = folder / "photos"
     for number in range(PHOTOS):
@@ -136,7 +136,7 @@ def polygons() -> dict[str, Any]:
 def run() -> dict[str, object]:
     """All of it."""
     out: dict[str, object] = {"photos": PHOTOS, "objects_a_photo": OBJECTS, "ours_over_pycocotools": polygons()}
-    for make in (coco, lines, photos):
+    for make in (coco, lines, folder_of_photos):
         out[make.__name__] = planned(make)
     with tempfile.TemporaryDirectory() as folder:
         out["keeping"] = keeping(Path(folder))

@@ -20,13 +20,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 
 import amodal
 from amodal.core import png
+from amodal.core.scaling import Levels
 from benchmarks.measure import side_by_side
 
 SIZES = (0.3, 12.0, 48.0)
 """Megapixels."""
+FIRST_LOOK = 256
+"""The larger side in which the segmenter sees the whole frame, in pixels."""
 
 
 def run() -> dict[str, object]:
@@ -40,6 +44,7 @@ def run() -> dict[str, object]:
     name = f"complete at {SIZES[1]:g} MP over {SIZES[0]:g} MP"
     out[name] = side_by_side(large, small, clock=time.process_time)
     out["PNG of the photo at 12 MP"] = writers(12.0)
+    out["JPEG of the photo at 12 MP"] = decoding(12.0)
     return out
 
 
@@ -50,6 +55,33 @@ def writers(megapixels: float) -> dict[str, Any]:
     ways: dict[str, Callable[[], bytes]] = {"OpenCV": lambda: bytes(cv2.imencode(".png", image)[1])}
     ways |= {name: lambda pack=pack: pack(png.filtered(image)) for name, pack in packers.items()}
     return {name: {**lowest(way), "MB": round(len(way()) / 1e6, 2)} for name, way in ways.items()}
+
+
+def decoding(megapixels: float) -> dict[str, Any]:
+    """A photo's JPEG read whole, and through the decoder's own reduction (Pillow's `draft`) to what the first look needs; and by how
+    many grey levels, at most and in the mean, the reduced picture differs from the one that the networks see."""
+    whole = photo(megapixels)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "photo.jpg")
+        cv2.imwrite(str(path), np.ascontiguousarray(whole[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+        def reduced() -> Any:
+            with PIL.Image.open(path) as picture:
+                picture.draft("RGB", (FIRST_LOOK, FIRST_LOOK))
+                return np.asarray(picture)
+
+        def seen(picture: Any) -> Any:
+            height, width = picture.shape[:2]
+            side = max(height, width)
+            return Levels(picture).cut((width - side) / 2, (height - side) / 2, side, FIRST_LOOK).astype(np.int16)
+
+        small = reduced()
+        difference = np.abs(seen(amodal.read(path)) - seen(small))
+        return {
+            "whole": lowest(lambda: amodal.read(path)),
+            "reduced": {**lowest(reduced), "size": list(small.shape[:2])},
+            "difference": {"mean": round(float(difference.mean()), 3), "most": int(difference.max())},
+        }
 
 
 def photo(megapixels: float) -> tuple[Any, amodal.Mask, tuple[float, float]]:

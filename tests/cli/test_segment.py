@@ -274,3 +274,15 @@ def test_a_record_saved_from_python_is_repeated(photo, disc_visible, tmp_path, c
     again = json.loads((tmp_path / "again" / "photo.json").read_text())
     assert again["amodal"] == done.to_dict()["amodal"] and again["provenance"]["seed"] == 3
     assert (tmp_path / "again" / "photo.cutout.png").read_bytes() == files["cutout"].read_bytes()
+
+
+def test_a_soft_edge_is_of_the_cut_out_alone_and_is_repeated(files, capsys):
+    command = ["segment", str(files / "photo.png"), "--mask", str(files / "mask.png"), "-o"]
+    assert run([*command, str(files / "hard")]) == 0
+    assert run([*command, str(files / "soft"), "--edge", "soft"]) == 0
+    hard, soft = results(files / "hard"), results(files / "soft")
+    assert {name for name in hard if hard[name] != soft[name]} == {"photo.cutout.png", "photo.json"}
+    alpha = cv2.imread(str(files / "soft" / "photo.cutout.png"), cv2.IMREAD_UNCHANGED)[..., 3]
+    assert ((alpha > 0) & (alpha < 255)).any()
+    assert run(["segment", "--like", str(files / "soft" / "photo.json"), "-o", str(files / "again")]) == 0
+    assert results(files / "again")["photo.cutout.png"] == soft["photo.cutout.png"]

@@ -39,7 +39,15 @@ def test_from_a_photo_to_a_mask(browser):
     assert Mask.from_rle(result["amodal"]) == local.amodal and result["provenance"]["seed"] == 3
     status, png, headers = browser("GET", f"/api/jobs/{job['id']}/files/amodal.png")
     assert amodal.read_mask(png) == local.amodal and headers["content-type"] == "image/png"
-    for name in ("visible.png", "occluded.png", "cutout.png", "overlay.png", "probability.png", "sample-0.png"):
+    for name in (
+        "visible.png",
+        "occluded.png",
+        "cutout.png",
+        "cutout-soft.png",
+        "overlay.png",
+        "probability.png",
+        "sample-0.png",
+    ):
         status, png, _ = browser("GET", f"/api/jobs/{job['id']}/files/{name}")
         assert status == 200 and png.startswith(b"\x89PNG"), name
     status, coco, _ = browser("GET", f"/api/jobs/{job['id']}/files/coco.json")

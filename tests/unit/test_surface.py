@@ -5,11 +5,13 @@ import pickle
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 import amodal
+from amodal.core import drawing
 from amodal.core.completion import Completion
 from amodal.core.mask import Mask
 from amodal.core.soft_mask import SoftMask
@@ -120,3 +122,41 @@ def test_datasets(done):
     )
     assert np.array_equal(np.asarray(table[0]["cutout"]), done.rgba)
     assert Mask.from_rle(table[0]["amodal"]) == done.amodal.clip(done.size)
+
+
+def test_a_soft_edge_fades_inwards_in_the_object_s_own_colours(done):
+    before = done.rgba.copy()
+    soft = done.cutout("soft")
+    assert np.array_equal(done.cutout(), before) and np.array_equal(done.rgba, before), "hard is the default"
+    assert soft.shape == before.shape and (soft[..., 3] <= before[..., 3]).all()
+    assert ((soft[..., 3] > 0) & (soft[..., 3] < 255)).any()
+    inside = cv2.erode(before[..., 3], np.ones((7, 7), np.uint8), borderValue=0) > 0
+    assert np.array_equal(soft[inside], before[inside])
+    with pytest.raises(amodal.AmodalError, match="an edge is hard or soft, got 'round'"):
+        done.cutout("round")
+
+
+def disc(side: int) -> np.ndarray:
+    """A red disc whose outermost pixels are green: what was behind it."""
+    rgba = np.zeros((side, side, 4), np.uint8)
+    cv2.circle(rgba, (side // 2, side // 2), side // 2 - 2, (0, 255, 0, 255), -1)
+    cv2.circle(rgba, (side // 2, side // 2), side // 2 - 4, (255, 0, 0, 255), -1)
+    return rgba
+
+
+def test_the_old_background_goes_from_the_edge_but_not_from_thin_parts(monkeypatch):
+    soft = drawing.softened(disc(60), 3.0)
+    assert (soft[soft[..., 3] > 0][:, :3] == (255, 0, 0)).all()
+    thin = np.zeros((9, 30, 4), np.uint8)
+    thin[4] = (0, 0, 255, 255)
+    assert (drawing.softened(thin, 3.0)[4, :, :3] == (0, 0, 255)).all(), "there is nothing deeper to take colours from"
+    whole = drawing.softened(disc(300), 2.0)
+    monkeypatch.setattr(drawing, "STRIP", 1)
+    assert np.array_equal(drawing.softened(disc(300), 2.0), whole), "strips leave no seam"
+
+
+def test_an_object_that_the_photo_cuts_off_has_no_edge_there():
+    box = np.full((20, 30, 4), 255, np.uint8)
+    closed = drawing.softened(box, 2.0, (True, False, False, True))[..., 3]
+    assert (closed[5:, :25] == 255).all() and (closed[0] < 255).all() and (closed[:, -1] < 255).all()
+    assert (drawing.softened(box, 2.0, (True,) * 4) == 255).all()

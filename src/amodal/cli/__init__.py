@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import warnings
@@ -14,6 +15,7 @@ LONGEST = 1500
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `amodal`; exits with 0 (all well), 1 (failed), 2 (wrong use), 3 (some items failed) or 130 (Ctrl-C)."""
+    gc.disable()  # until the command is imported (`app.Commands`): nothing of all this is garbage
     sys.exit(run(arguments))
 
 

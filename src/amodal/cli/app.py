@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -63,7 +64,11 @@ class Commands(TyperGroup):
         else:
             app.command(cmd_name)(flat(getattr(module, cmd_name)))
         app.callback()(lambda: None)  # a group even where the module has one command
-        return get_group(app).commands[cmd_name]
+        command = get_group(app).commands[cmd_name]
+        if not gc.isenabled():  # see `cli.main`
+            gc.freeze()
+            gc.enable()
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list of commands, from the table alone."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.completion import Edge
 from ..core.errors import AmodalError, DataError, ImageError, UsageError
 from ..core.prompt import Prompt
 from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
@@ -37,6 +38,9 @@ Samples = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Same seed, same answer.")]
 Like = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Repeat a result, but for what is given.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the results; default: amodal-out.")]
+EdgeOption = Annotated[
+    Edge | None, typer.Option("--edge", help="Of the cut-out; soft fades inwards, for other backgrounds.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the records on stdout; without -o no file is written.")]
 
 
@@ -52,6 +56,7 @@ def segment(
     samples: Samples = None,
     seed: Seed = None,
     like: Like = None,
+    edge: EdgeOption = None,
     output: Output = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -78,7 +83,7 @@ def segment(
         record,
     )
     folder = None if as_json and output is None else output or Path("amodal-out")
-    records, failures = run_images(chosen, images, wanted, folder, force, quiet=as_json)
+    records, failures = run_images(chosen, images, wanted, Target(folder, force, edge or record.edge), quiet=as_json)
     if as_json:
         print_json(records)
     if records and folder is not None:
@@ -101,8 +106,17 @@ class Wanted:
     record: Record
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where results go (None: nowhere), whether they replace what is there, and the edge of their cut-outs."""
+
+    folder: Path | None
+    force: bool
+    edge: Edge
+
+
 def run_images(
-    model: Model, images: list[Path], wanted: Wanted, folder: Path | None, force: bool, *, quiet: bool
+    model: Model, images: list[Path], wanted: Wanted, target: Target, *, quiet: bool
 ) -> tuple[list[dict[str, Any]], int]:
     """Complete and save picture by picture; the records of what was made, and the number of pictures that failed."""
     records: list[dict[str, Any]] = []
@@ -111,7 +125,7 @@ def run_images(
         try:
             start = time.perf_counter()
             results = complete_image(model, path, wanted)
-            saved = save_all(results, path, folder, force)
+            saved = save_all(results, path, target)
             records += saved
             for result, one in zip(results, saved, strict=True):
                 if not quiet:
@@ -170,14 +184,14 @@ def read_stdin() -> bytes:
     return content
 
 
-def save_all(results: list[Completion], path: Path, folder: Path | None, force: bool) -> list[dict[str, Any]]:
-    """Write every result, `<stem>` for one object, `<stem>.N` for several, unless `folder` is None; the records with their files."""
+def save_all(results: list[Completion], path: Path, to: Target) -> list[dict[str, Any]]:
+    """Write every result, `<stem>` for one object, `<stem>.N` for several, unless there is no folder; the records with their files."""
     stem = "stdin" if str(path) == "-" else path.stem
     records = []
     for number, result in enumerate(results):
         name = stem if len(results) == 1 else f"{stem}.{number}"
-        files = {} if folder is None else result.save(folder, name, overwrite=force)
-        records.append({**result.to_dict(), "files": {what: str(file) for what, file in files.items()}})
+        files = {} if to.folder is None else result.save(to.folder, name, overwrite=to.force, edge=to.edge)
+        records.append({**result.to_dict(to.edge), "files": {what: str(file) for what, file in files.items()}})
     return records
 
 
@@ -209,6 +223,7 @@ class Record(BaseModel):
     occluder: dict[str, Any] | None = None
     repainted: dict[str, Any] | None = None
     image: Picture = Picture()
+    edge: Edge = "hard"
 
     def choice(self) -> ModelChoice:
         """The model that it was made with."""

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import drawing
-from .errors import MissingExtraError, OutputError
+from .errors import MissingExtraError, OutputError, UsageError
 from .files import refuse_taken, write_bytes, write_json
 from .image import Image, encode_png
 from .mask import Bits, Mask, Size
@@ -23,9 +23,11 @@ from .soft_mask import SoftMask
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Alternative", "Completion", "coco_object"]
+__all__ = ["Alternative", "Completion", "Edge", "coco_object"]
 
 Picture = NDArray[np.uint8]
+Edge = Literal["hard", "soft"]
+EDGES = get_args(Edge)
 SUFFIXES = (".amodal.png", ".visible.png", ".cutout.png", ".overlay.png", ".json")
 
 
@@ -131,8 +133,31 @@ class Completion:
         """The photo with visible and occluded part and the contour told apart: RGB uint8; the canvas grows with the object."""
         return drawing.overlay(self.image, self.visible, self.amodal, self.rgba)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready. Masks are COCO RLE of the photo's frame; `beyond_frame` holds the whole amodal mask if it leaves it."""
+    def cutout(self, edge: Edge = "hard") -> Picture:
+        """The cut-out, (h, w, 4) uint8 RGBA with straight alpha on `amodal.box`.
+
+        Args:
+            edge: "hard" is `rgba`; "soft" is for other backgrounds: it fades inwards over 1/1200 of the photo's longer side, at
+                least 1.5 pixels, in colours from further inside (see `drawing.softened`). The masks stay as they are.
+
+        Raises:
+            UsageError: another word.
+        """
+        if edge not in EDGES:
+            raise UsageError(f"an edge is {' or '.join(EDGES)}, got {str(edge)[:40]!r}")
+        if edge == "hard":
+            return self.rgba
+        (x0, y0, x1, y1), (height, width) = self.amodal.box, self.size
+        return drawing.softened(
+            self.rgba, max(1.5, max(self.size) / 1200), (x0 == 0, y0 == 0, x1 == width, y1 == height)
+        )
+
+    def to_dict(self, edge: Edge = "hard") -> dict[str, Any]:
+        """JSON-ready. Masks are COCO RLE of the photo's frame; `beyond_frame` holds the whole amodal mask if it leaves it.
+
+        Args:
+            edge: of the cut-out that is saved beside it.
+        """
         record = {
             "format": "amodal/completion/1",
             "image": {"width": self.size[1], "height": self.size[0], **self.provenance.get("image", {})},
@@ -148,7 +173,7 @@ class Completion:
             "occlusion_rate": round(self.occlusion_rate, 6),
             "score": self.score,
             "samples": [{"score": s.score, "amodal_area": s.amodal.area, **s.amodal.to_dict()} for s in self.samples],
-            "provenance": self.provenance,
+            "provenance": self.provenance if edge == "hard" else {**self.provenance, "edge": edge},
         }
         return record
 
@@ -186,10 +211,18 @@ class Completion:
             },
         )
 
-    def save(self, folder: str | os.PathLike[str], stem: str = "object", *, overwrite: bool = False) -> dict[str, Path]:
+    def save(
+        self, folder: str | os.PathLike[str], stem: str = "object", *, overwrite: bool = False, edge: Edge = "hard"
+    ) -> dict[str, Path]:
         """Write `<stem>.amodal.png`, `.visible.png`, `.cutout.png`, `.overlay.png` and `.json` into `folder`.
 
         The masks are 8-bit, 255 on the object, of the photo's size. The JSON is written last: where it is, all is.
+
+        Args:
+            folder: is made if it is not there.
+            stem: how the files' names begin.
+            overwrite: replace what is there.
+            edge: of the cut-out, as in `cutout`.
 
         Returns:
             what each file holds ("amodal", "visible", "cutout", "overlay", "json") to its path.
@@ -205,11 +238,11 @@ class Completion:
         refuse_taken(paths.values(), overwrite)
         pictures: dict[str, Callable[[], Image | Picture | Bits]] = {
             "overlay": self.overlay,
-            "cutout": lambda: self.rgba,
+            "cutout": lambda: self.cutout(edge),
             "amodal": lambda: self.amodal.to_array(self.size),
             "visible": lambda: self.visible.to_array(self.size),
         }
         with ThreadPoolExecutor(2) as pool:  # OpenCV's encoder leaves the interpreter free
             list(pool.map(lambda what: write_bytes(paths[what], encode_png(pictures[what]())), pictures))
-        write_json(paths["json"], self.to_dict())
+        write_json(paths["json"], self.to_dict(edge))
         return paths

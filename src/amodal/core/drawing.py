@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 from .image import Image
 from .mask import Box, Mask, bounding_box
 
-__all__ = ["OCCLUDED_COLOUR", "VISIBLE_COLOUR", "canvas", "checkerboard", "contour", "fitted", "lay", "overlay"]
+__all__ = [
+    "OCCLUDED_COLOUR",
+    "VISIBLE_COLOUR",
+    "canvas",
+    "checkerboard",
+    "contour",
+    "fitted",
+    "lay",
+    "overlay",
+    "softened",
+]
 
 VISIBLE_COLOUR = (0, 150, 255)
 OCCLUDED_COLOUR = (255, 120, 0)
@@ -35,6 +45,43 @@ def lay(over: Image, where: NDArray[np.bool_], onto: Image) -> None:
         made = cv2.copyTo(source, np.ascontiguousarray(where[strip]).view(np.uint8), target)
         if made is not target:
             target[...] = made
+
+
+def softened(rgba: Image, width: float, closed: tuple[bool, bool, bool, bool] = (False,) * 4) -> Image:
+    """A cut-out whose edge fades, and has lost what a camera mixes into it of the old background.
+
+    Alpha falls on the inner side of the edge alone, since beyond it the photo shows another thing; the colours of those pixels are
+    taken from further inside (a Gaussian mean of the pixels that lie deeper), where there are such: thin parts keep their own.
+
+    Args:
+        rgba: (h, w, 4) uint8; alpha is 255 on the object and 0 elsewhere.
+        width: of the fading, in pixels.
+        closed: whether left, top, right and bottom are edges of the photo: an object that is cut off there has no edge there.
+
+    Returns:
+        (h, w, 4) uint8.
+    """
+    import cv2
+
+    left, top, right, bottom = closed
+    solid = rgba[..., 3] > 0
+    padded = np.pad(solid, 1, constant_values=((top, bottom), (left, right)))
+    # The distance of an edge pixel's centre from the outside is 1, of its middle from the edge one half.
+    depth = cv2.distanceTransform(padded.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] - 0.5
+    out: Image = rgba.copy()
+    out[..., 3] = np.rint(255 * np.clip(depth / width, 0, 1))
+    reach = int(np.ceil(3 * width))
+    step = max(8 * reach, STRIP // rgba.shape[1])
+    for first in range(0, len(rgba), step):  # a strip at a time, with as much above and below as the mean reaches
+        start, rows = max(0, first - reach), slice(first, first + step)
+        around = slice(start, first + step + reach)
+        deep = (solid[around] & (depth[around] >= width)).astype(np.float32)
+        colours = cv2.GaussianBlur(rgba[around, :, :3] * deep[..., None], (2 * reach + 1,) * 2, width)
+        weight = cv2.GaussianBlur(deep, (2 * reach + 1,) * 2, width)
+        inner = slice(first - start, first - start + len(rgba[rows]))
+        edge = solid[rows] & (depth[rows] < width) & (weight[inner] > 1e-3)
+        out[rows, :, :3][edge] = np.rint(colours[inner][edge] / weight[inner][edge][:, None])
+    return out
 
 
 def canvas(image: Image, box: Box, fill: int = 255) -> Image:

@@ -214,9 +214,9 @@ async def job_result(request: Request, job: Id) -> Response:
 
 @router.get("/jobs/{job}/files/{name}", response_class=Response)
 async def job_file(request: Request, job: Id, name: Annotated[str, InPath(max_length=64)]) -> Response:
-    """A file of the result. Completions: amodal.png, visible.png, occluded.png, cutout.png, overlay.png, probability.png,
-    certainty.png (the same as small as it was made, for `probability_box`), sample-0.png ..., result.json, coco.json, bundle.zip.
-    Layers: layers.ora, layers.zip, background.png, object-1.png ..., rest.png, result.json."""
+    """A file of the result. Completions: amodal.png, visible.png, occluded.png, cutout.png, cutout-soft.png, overlay.png,
+    probability.png, certainty.png (the same as small as it was made, for `probability_box`), sample-0.png ..., result.json,
+    coco.json, bundle.zip. Layers: layers.ora, layers.zip, background.png, object-1.png ..., rest.png, result.json."""
     result = _result(request, job)
     content = await run_in_threadpool(file_of, result, name)
     if content is None:

@@ -31,6 +31,7 @@ COMPLETION: dict[str, Callable[[Completion], bytes]] = {
     "visible.png": lambda done: encode_png(done.visible.to_array(done.size)),
     "occluded.png": lambda done: encode_png(done.occluded.to_array(done.size)),
     "cutout.png": lambda done: encode_png(done.rgba),
+    "cutout-soft.png": lambda done: encode_png(done.cutout("soft")),
     "overlay.png": lambda done: encode_png(done.overlay()),
     "probability.png": lambda done: encode_png(np.rint(np.asarray(done.probability) * 255).astype(np.uint8)),
     "certainty.png": lambda done: encode_png(np.rint(done.probability.values * 255).astype(np.uint8)),
