@@ -141,6 +141,7 @@ def sample_cameras(
     for number in range(options.count):
         rng = np.random.default_rng([options.seed, number])
         for pose in attempts(scene, boxes, options, caster, rng):
+            # A pinhole whose focal length, in pixels, gives the drawn angle across the width.
             angle = np.radians(rng.uniform(*options.view_angle))
             focal = options.width / 2 / np.tan(angle / 2)
             matrix = np.array([[focal, 0, options.width / 2], [0, focal, options.height / 2], [0, 0, 1]])
@@ -156,6 +157,7 @@ def object_boxes(scene: SceneGeometry, ids: list[int]) -> Floats:
     """The corners (n, 2, 3) of the boxes around objects."""
     lowest = np.full((int(scene.owner.max()) + 1, 3), np.inf)
     highest = -lowest
+    # corners (F, 3, 3): lowest and highest of each owner's faces, all owners at once.
     corners = scene.vertices[scene.faces]
     np.minimum.at(lowest, scene.owner, corners.min(axis=1))
     np.maximum.at(highest, scene.owner, corners.max(axis=1))
@@ -170,17 +172,20 @@ def attempts(
     for _ in range(options.tries):
         low, high = boxes[rng.integers(len(boxes))]
         target = rng.uniform(low, high)
+        # A direction along the floor: away from a point in the object, to where the person stands.
         flat = rng.normal(size=3)
         flat -= flat @ up * up
         place = target + rng.uniform(*options.distance) * flat / np.linalg.norm(flat)
         floor = floor_below(place, up, caster)
         if floor is None:
             continue
+        # Eyes above the floor there; not too near, and not steeply up or down.
         position = place + (floor + rng.uniform(*options.eye_height) - place @ up) * up
         away = target - position
         reach = float(np.linalg.norm(away))
         if reach < options.clearance or abs(away @ up) > 0.8 * reach:
             continue
+        # The first surface on the way is the object itself, or lies close before it.
         in_sight = caster.first(position[None], away[None] / reach)[0][0] >= 0.6 * reach
         if in_sight and in_free_space(position, up, caster, options):
             yield look_at(position, target, up)
@@ -190,6 +195,7 @@ def floor_below(place: Floats, up: Floats, caster: Caster) -> float | None:
     """The height of the floor under a place: the lowest surface that faces up, not more than 2 m below the first one."""
     height, first, found = float(place @ up), None, None
     for _ in range(32):
+        # Down from surface to surface; those that face up may be the floor.
         distance, face = caster.first((place + (height - place @ up) * up)[None], -up[None])
         if face[0] < 0:
             break
@@ -205,6 +211,7 @@ def floor_below(place: Floats, up: Floats, caster: Caster) -> float | None:
 
 def in_free_space(position: Floats, up: Floats, caster: Caster, options: CameraSampling) -> bool:
     """Whether a place is inside a room and outside of everything in it, judged by 128 rays in all directions."""
+    # A Fibonacci sphere: 128 directions (128, 3), evenly spread.
     number = np.arange(128) + 0.5
     z = 1 - number / 64
     turn = np.pi * (1 + 5**0.5) * number
@@ -213,5 +220,6 @@ def in_free_space(position: Floats, up: Floats, caster: Caster, options: CameraS
     hits = face >= 0
     if not hits.any() or np.mean(~hits) > options.open_share or distance.min() < options.clearance:
         return False
+    # A ray that meets a face from its back comes from inside of something.
     from_behind = np.einsum("ni,ni->n", caster.normals[face[hits]], directions[hits]) > 0
     return bool(from_behind.mean() <= options.back_share)

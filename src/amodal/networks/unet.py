@@ -131,13 +131,16 @@ class MaskUNet(nn.Module):
 
     def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
         """`x` (B, inputs, S, S) float, S a multiple of 16, and image features (B, image, s, s), to (B, outputs, S, S)."""
+        # Down: (B, widths[k], S / 2^k, S / 2^k).
         x1 = self.inc(x)
         x2 = self.down1(x1)
         x3 = self.down2(x2)
         x4 = self.down3(x3)
         x5 = self.down4(x4)
         if image is not None:
+            # Image features join at the lowest level: (B, 2 e, S / 16, S / 16).
             x5 = join_at(x5, self.reduce_dim(image))
+        # Up again, each level beside its skip.
         x = self.up2(self.up1(x5, x4), x3)
         x = self.up4(self.up3(x, x2), x1 if self.final_skip else None)
         out: Tensor = self.outc(x)
@@ -164,6 +167,7 @@ def boundary(visible: Tensor, eraser: Tensor) -> Tensor:
         visible: (B, 1, S, S) float, above 0 on the visible mask (1, or the category number).
         eraser: (B, 1, S, S) float of 0 and 1.
     """
+    # A maximum over 5 x 5 pixels is dilation.
     grown = [F.max_pool2d((mask > 0).float(), 5, stride=1, padding=2) for mask in (visible, eraser)]
     return grown[0] * grown[1]
 

@@ -173,13 +173,17 @@ def take_apart(
         words = [word for word, mask in zip(told, found, strict=True) if mask]
     if not masks:
         raise PromptError("no object is found in this photo; mark objects with points, boxes or masks")
+    # 1. Complete; the farthest object comes first.
     done = scene.complete_all([Prompt(mask=mask) for mask in masks], seeds=[seed] * len(masks), progress=progress)
     order = front_to_back([thing.visible for thing in done], [thing.amodal for thing in done])[::-1]
     objects = tuple(done[index] for index in order)
     called = tuple(words[index] or f"object-{number}" for number, index in enumerate(order, 1))
+    # 2. The photo without its objects, and each object with the rim that shows neither it nor another.
     background = paint_behind(scene.levels, [thing.visible for thing in objects], scene.model.painter, seed, progress)
     seen = union(thing.visible for thing in objects)
     pieces = tuple(_with_rim(scene.image, thing, seen) for thing in objects)
+    # 3. What the stack does not give back of the photo, as a layer (H, W, 4) of its own: then the layers make the photo, byte
+    # for byte.
     differs = (stack(background, pieces) != scene.image).any(axis=-1)
     rest = np.dstack([scene.image * differs[..., None], differs * np.uint8(255)]).astype(np.uint8)
     return Layers(scene.image, background, objects, pieces, called, rest)
@@ -228,6 +232,7 @@ def stack(background: Image, pieces: Sequence[Piece]) -> Image:
     """The layers, the first one lowest, on the background: (H, W, 3) uint8."""
     out: Image = background.copy()
     for piece in pieces:
+        # Alpha is 0 or 255, so that laying needs no mixing.
         solid = Mask.from_array(piece.rgba[..., 3], piece.origin).clip((out.shape[0], out.shape[1]))
         (x0, y0, x1, y1), (x, y) = solid.box, piece.origin
         over = np.ascontiguousarray(piece.rgba[y0 - y : y1 - y, x0 - x : x1 - x, :3])

@@ -133,10 +133,12 @@ def order_by_completion(
     def occluded(wanted: Sequence[tuple[int, int]]) -> list[float]:
         gains: list[float] = []
         for start in range(0, len(wanted), batch):
+            # Per pair (i, j), in the crop of i: what i shows, and j as the eraser, (B, S, S) bool each.
             chosen = [(crops[i], i, j) for i, j in wanted[start : start + batch]]
             erasers = np.stack([crop.bits(wide[j]) for crop, _, j in chosen if crop])
             given = np.stack([crop.bits(wide[i]) for crop, i, _ in chosen if crop]) & ~erasers
             value = np.array([values[i] if values else 1 for _, i, _ in chosen], np.float32)[:, None, None]
+            # What i gains under j, in crop pixels; its square with the side's ratio makes image pixels of them.
             gained = (complete(given * value, erasers) > threshold) & ~given & erasers
             for (crop, _, _), bits in zip(chosen, gained, strict=True):
                 gains.append(int(bits.sum()) * ((crop.side if crop else 0) / size) ** 2)
@@ -189,6 +191,7 @@ class OrderCount(NamedTuple):
 
 def order_accuracy(predicted: Order, truth: Order) -> OrderCount:
     """How many pairs with a true order are ordered right, and how many of all pairs (where none hides the other: 0)."""
+    # The upper triangle has each pair once.
     known, pairs = np.triu(truth != 0, 1), np.triu(np.ones_like(truth, bool), 1)
     right = (predicted == truth) & pairs
     return OrderCount(*(int(np.count_nonzero(part)) for part in (right & known, known, right, pairs)))
@@ -200,6 +203,7 @@ def dilate(mask: Mask, pixels: int) -> Mask:
         return mask
     import cv2
 
+    # Room to grow on every side; the origin moves along.
     padded = np.pad(mask.bits.astype(np.uint8), pixels)
     grown = cv2.dilate(padded, np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8))
     return Mask.from_array(grown.astype(bool), (mask.origin[0] - pixels, mask.origin[1] - pixels))
@@ -222,6 +226,7 @@ def cycles(order: Order) -> list[list[int]]:
     above = [set(ancestors(order, i)) for i in range(len(order))]
     groups: dict[tuple[int, ...], None] = {}
     for i, fronts in enumerate(above):
+        # j hides i and i hides j, perhaps through others: one ring.
         ring = tuple(sorted({i} | {j for j in fronts if i in above[j]}))
         if len(ring) > 1:
             groups[ring] = None
@@ -231,6 +236,7 @@ def cycles(order: Order) -> list[list[int]]:
 def layers(order: Order) -> list[list[int]]:
     """Objects by depth, front to back: each lies behind something of the layer before. Rings share a layer."""
     above = [set(ancestors(order, i)) for i in range(len(order))]
+    # Without the members of its own ring, so that a depth exists; those with fewest in front come first.
     strictly = [{j for j in fronts if i not in above[j]} for i, fronts in enumerate(above)]
     depth = [0] * len(order)
     for i in sorted(range(len(order)), key=lambda i: len(strictly[i])):
@@ -249,6 +255,7 @@ def front_to_back(visible: Sequence[Mask], amodal: Sequence[Mask]) -> list[int]:
         for j in range(count):
             if i != j:
                 weight[i, j] = visible[i].overlap(amodal[j])
+    # net[i, j]: by how many pixels i is rather before j than behind it. The one with least before it is taken, again and again.
     net = np.maximum(weight - weight.T, 0)
     left = list(range(count))
     sequence = []
@@ -283,6 +290,7 @@ def _by_occlusion(count: int, pairs: Sequence[tuple[int, int]], occluded: Any, e
     `equal` is the sign for the first of two that have equal amounts above 0.
     """
     order = np.zeros((count, count), np.int8)
+    # Both directions in one call: networks then run in full batches.
     both = [pair for i, j in pairs for pair in ((i, j), (j, i))]
     amount = dict(zip(both, occluded(both), strict=True)) if both else {}
     for i, j in pairs:

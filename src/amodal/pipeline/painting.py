@@ -46,6 +46,7 @@ def paint_occluded(
     todo = [index for index, part in enumerate(occluded) if part]
     if not todo:
         return pictures
+    # 1. A window about each object that has something to paint; a pixel more, since `Crop.around` truncates.
     crops = [
         Crop.around(grown(bounding_box([pairs[i][0].box, pairs[i][1].box]), 1), inpainter.size, enlarge=1.0)
         for i in todo
@@ -53,9 +54,11 @@ def paint_occluded(
     conditions, areas = [], []
     for index, crop in zip(todo, crops, strict=True):
         visible = pairs[index][0]
+        # 2. Known (S, S) bool: visible pixels that no other mixes with. The area is all the rest.
         known = crop.cut(mask_levels(visible)) == 255
         conditions.append(condition_picture(crop.cut(photo, edge=True), known))
         areas.append((~known).astype(np.float32))
+    # 3. All objects in one batch: (N, S, S, 3) in [-1, 1].
     painted = inpainter.paint(
         np.stack(conditions),
         np.stack(areas),
@@ -64,6 +67,7 @@ def paint_occluded(
         progress,
     )
     for index, crop, picture in zip(todo, crops, painted, strict=True):
+        # 4. Only the box of what is occluded goes back into the photo's pixels.
         x0, y0, x1, y1 = occluded[index].box
         left, top = pairs[index][1].origin
         pictures[index][y0 - top : y1 - top, x0 - left : x1 - left] = crop.image_back(
@@ -91,10 +95,12 @@ def paint_behind(
     if not masks:
         return out
     size = (out.shape[0], out.shape[1])
+    # 1. The holes: objects with their rims, joined where they touch.
     every = union(hole_of(mask, size) for mask in masks)
     holes = connected(every)
     missing = mask_levels(every)
     crops = [Crop.around(grown(hole.box, 1), inpainter.size, enlarge=2.5, margin=1.4) for hole in holes]
+    # 2. Known (S, S) bool is what lies in the frame and in no hole; the inpainter makes the rest.
     known = [(crop.cut(missing) == 0) & crop.within(size) for crop in crops]
     conditions = [condition_picture(crop.cut(photo, edge=True), bits) for crop, bits in zip(crops, known, strict=True)]
     areas = [(~bits).astype(np.float32) for bits in known]
@@ -102,6 +108,7 @@ def paint_behind(
     painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, inpainter.default_sampling, progress)
     for hole, crop, picture in zip(holes, crops, painted, strict=True):
         x0, y0, x1, y1 = hole.box
+        # 3. Only pixels of the hole are replaced.
         lay(crop.image_back(to_bytes(picture), hole.box), hole.bits, out[y0:y1, x0:x1])
     return out
 

@@ -121,6 +121,7 @@ class Sam(Segmenter):
     def segment_many(self, embedded: Embedded, prompts: Sequence[Prompt]) -> list[list[Proposal]]:
         """`segment` for many prompts of one picture; those of the same form run as one batch."""
         found: list[list[Proposal]] = [[] for _ in prompts]
+        # Prompts with as many points and a box or none share a batch: their arrays have one shape.
         forms: dict[tuple[int, bool], list[int]] = {}
         for index, prompt in enumerate(prompts):
             if prompt.text is not None:
@@ -163,6 +164,7 @@ class Sam(Segmenter):
         scale, size = network.preprocess, embedded.size
         points = labels = boxes = None
         if prompts[0].points:
+            # points (P, K, 2) and boxes (P, 4) in the network's pixels, labels (P, K).
             points = np.stack([scale.places(prompt.points, size) for prompt in prompts])
             labels = np.array([prompt.labels for prompt in prompts], np.int64)
         if prompts[0].box is not None:
@@ -172,6 +174,7 @@ class Sam(Segmenter):
 
     def _proposals(self, logits: torch.Tensor, scores: torch.Tensor, prompt: Prompt, size: Size) -> list[Proposal]:
         """Logits (M, h, w) and scores (M,) of one prompt as full-size masks, best first."""
+        # (M, H, W) bool in the photo's pixels.
         full = (self.networks.preprocess.full(logits[None], size)[0] > 0).cpu().numpy()
         made = [
             Proposal(self._cleaned(Mask.from_array(bits), prompt), float(score))
@@ -255,6 +258,7 @@ def everything(sam: Sam, embedded: Embedded, progress: Progress) -> list[Proposa
         progress("point", start, len(clicks))
         group = [Prompt.make(point=click) for click in clicks[start : start + options.batch]]
         logits, scores = sam._predict(embedded, group, multimask=True)
+        # (P, 3, h, w) answers of P clicks as (3 P, h, w); `seen` is cut to the part of the square that shows the photo.
         logits, scores = logits.flatten(0, 1), scores.flatten()
         seen = sam.networks.preprocess.seen(logits, embedded.size)
         good = (scores >= options.quality) & (stability(seen) >= options.stability)
@@ -264,6 +268,7 @@ def everything(sam: Sam, embedded: Embedded, progress: Progress) -> list[Proposa
     masks, scores = torch.cat(kept_masks), torch.cat(kept_scores)
     if not len(masks):
         return []
+    # Of masks that are alike the best stays; only these are enlarged to the photo.
     order = unlike(sam.networks.preprocess.seen(masks, embedded.size) > 0, scores, options.overlap)
     found: list[Proposal] = []
     for index in order:
@@ -292,6 +297,7 @@ def unlike(masks: torch.Tensor, scores: torch.Tensor, overlap: float) -> list[in
     import torch
 
     order = torch.argsort(scores, descending=True, stable=True).tolist()
+    # Rows of pixels: a product of rows counts common pixels.
     flat = masks.flatten(1).to(torch.float32)
     areas = flat.sum(1)
     chosen: list[int] = []

@@ -82,6 +82,7 @@ class Multiview(FieldLifter):
         from .optimise import StateFile
 
         options = self.options
+        # 1. The views (N, S, S, 3) uint8 on white, drawn once: a fit that goes on finds them in its state.
         cameras = self.maker.cameras(options.count, options.elevation)
         settings = {**self.provenance(), "seed": seed, "input": digest(rgba)}
         state = StateFile(keep, settings) if keep else None
@@ -91,6 +92,7 @@ class Multiview(FieldLifter):
             return torch.from_numpy(drawn)
 
         pictures = (state.remember("views", draw) if state else draw()).numpy()
+        # 2. Where they show the object (N, S, S), and their cameras in the upright object's axes.
         masks = np.stack([~white_background(picture) for picture in pictures])
         views = [studio(camera, options.elevation, self.maker.size) for camera in cameras]
         field = fit_views(
@@ -134,16 +136,19 @@ def fit_views(
     options = options if isinstance(options, MultiviewOptions) else MultiviewOptions(**(options or {}))
     place = pick_device(device)
     seen = torch.from_numpy(np.asarray(masks)).to(place).float()
+    # 1. The start: full in the visual hull, in the mean colour of what is seen.
     field = VoxelField(options.cells).to(place)
     inside = visual_hull(seen, cameras, options.cells) >= options.agree - 1e-6
     if not inside.any():
         raise DataError("the views have no common object: no place in space is inside enough of their masks")
     field.fill(inside, torch.from_numpy(pictures[masks].mean(axis=0) / 255))
+    # 2. All pixels of all views as rays (N S S, 3) with their colours (N S S, 3) and opacities (N S S,).
     origins, directions = (torch.cat(part) for part in zip(*(rays(each, place) for each in cameras), strict=True))
     colours = torch.from_numpy(np.ascontiguousarray(pictures)).to(place).reshape(-1, 3).float() / 255
     opacity = seen.reshape(-1)
 
     def loss(step: int, chance: torch.Generator) -> torch.Tensor:
+        # 3. Some rays a step: colour and opacity as drawn, neighbouring cells alike.
         rows = torch.randint(len(opacity), (options.rays,), generator=chance).to(place)
         shown, through = field.render(origins[rows], directions[rows])
         fit = ((shown - colours[rows]) ** 2).mean() + ((through - opacity[rows]) ** 2).mean()

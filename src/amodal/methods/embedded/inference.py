@@ -76,6 +76,7 @@ def network_input(image: Image | Levels, visible: Mask | Levels, window: Window,
     """(5, size, size) float32: RGB in [-1, 1] (0 outside the picture), visible mask, frame."""
     photo = image if isinstance(image, Levels) else Levels(image)
     seen = visible if isinstance(visible, Levels) else mask_levels(visible)
+    # inside (size, size) bool: which pixels of the crop have their centre in the photo.
     inside = in_frame((window.x0, window.y0), (window.side, window.side), (size, size), photo.arrays[0].shape)
     planes = np.empty((5, size, size), np.float32)
     planes[:3] = to_unit(photo.cut(window.x0, window.y0, window.side, size)).transpose(2, 0, 1) * inside
@@ -110,14 +111,17 @@ def predict(run: Runner, image: Image | Levels, visible: Mask, look: Look) -> tu
         look: how to crop.
     """
     photo, seen = image if isinstance(image, Levels) else Levels(image), mask_levels(visible)
+    # 1. A first look, from near and far: logits (N, 2, S, S), laid on one canvas (n, n, 2).
     windows = [Window.around(visible.box, f) for f in look.factors]
     crops = _ask(run, photo, seen, windows, look)
     canvas, place = _average(crops, windows)
     if look.again:
+        # 2. A second look about what the first one found; all looks together decide.
         box = _grown(canvas, place, visible)
         closer = [Window.around(box, f) for f in look.again]
         crops = np.concatenate([crops, _ask(run, photo, seen, closer, look)])
         canvas, place = _average(crops, [*windows, *closer])
+    # 3. Probabilities (n, n) with the place of the canvas in the photo.
     soft = 1 / (1 + np.exp(-canvas))
     amodal, occluder = (np.ascontiguousarray(soft[..., i], np.float32) for i in (0, 1))
     origin, size = (round(place.x0), round(place.y0)), (round(place.side), round(place.side))
@@ -129,6 +133,7 @@ def _ask(run: Runner, image: Levels, visible: Levels, windows: list[Window], loo
     x = np.stack([network_input(image, visible, w, look.size) for w in windows])
     if not look.flip:
         return run(x)
+    # Crops and mirrored crops in one batch; the mirrored answers are turned back before the mean.
     y = run(np.concatenate([x, x[..., ::-1]]))
     return np.asarray((y[: len(windows)] + y[len(windows) :, ..., ::-1]) / 2, np.float32)
 
@@ -138,6 +143,7 @@ def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Window]:
 
     The canvas is finer than the crops and no finer than the picture.
     """
+    # The canvas: a square that holds all windows, its pixels `step` image pixels wide.
     x0, y0 = (float(math.floor(min(values))) for values in zip(*((w.x0, w.y0) for w in windows), strict=True))
     side = float(math.ceil(max(max(w.x0 - x0, w.y0 - y0) + w.side for w in windows)))
     finest = min(w.side for w in windows) / crops.shape[-1]
@@ -147,6 +153,7 @@ def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Window]:
     weight = np.zeros((size, size, 1), np.float32)
     centres = np.arange(size) + 0.5
     for crop, window in zip(crops, windows, strict=True):
+        # The window in canvas pixels; `reach` (n, n, 1) is where it has a say.
         local = Window((window.x0 - x0) / step, (window.y0 - y0) / step, window.side / step)
         planes = _paste(np.ascontiguousarray(crop.transpose(1, 2, 0)), local, (0, 0, size, size))
         x, y = centres - local.x0, centres - local.y0
@@ -158,6 +165,7 @@ def _average(crops: Floats, windows: list[Window]) -> tuple[Floats, Window]:
 
 def _grown(logits: Floats, canvas: Window, visible: Mask) -> tuple[float, float, float, float]:
     """The box around the visible mask and what the first looks add to it, in image pixels."""
+    # Logits above 0 are pixels more likely of the object than not; canvas pixels to image pixels by `step`.
     found = Mask.from_array(logits[..., 0] > 0)
     x0, y0, x1, y1 = (float(v) for v in visible.box)
     if found:

@@ -80,6 +80,7 @@ class OccAmodal(Method):
         predictions: list[list[Prediction]] = []
         for start in range(0, len(requests), how.batch):
             part = requests[start : start + how.batch]
+            # 1. Crops at the networks' size S: visible masks (B, S, S), colours (B, S, S, 3), occluders that the user names.
             crops = [Crop.around(each.place, how.input_size, enlarge=how.enlarge, margin=how.margin) for each in part]
             given = np.stack([crop.bits(each.visible) for crop, each in zip(crops, part, strict=True)])
             rgb = np.stack([crop.image(image, cubic=True) for crop in crops])
@@ -89,8 +90,10 @@ class OccAmodal(Method):
                     for crop, each, bits in zip(crops, part, given, strict=True)
                 ]
             )
+            # 2. Both stages: (B, S, S) probabilities each.
             amodal, occluder = two_stage_probabilities(self.network, given, rgb, named)
             for crop, inside, before in zip(crops, amodal, occluder, strict=True):
+                # 3. Back to image pixels.
                 mask = crop.mask_back((inside > how.threshold).astype(np.float32))
                 hides = crop.mask_back((before > 0.5).astype(np.float32)).clip(frame_of(image))
                 soft = crop.soft_back(inside)
@@ -121,6 +124,7 @@ def two_stage_probabilities(
     given, named = (torch.from_numpy(bits).to(device).float()[:, None] for bits in (visible, known))
 
     def run(mask: torch.Tensor, rgb: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        # The first stage has two classes (none where the occluder is told), the second mean and deviation.
         first, second = network(mask, rgb, told)
         mean = second[:, 0].sigmoid()
         return torch.stack([mean, torch.zeros_like(mean) if first is None else first.softmax(1)[:, 1]], 1)

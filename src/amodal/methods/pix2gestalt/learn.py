@@ -67,6 +67,7 @@ def widen(unet: Any, times: int = 3) -> Any:
         return unet
     if old.in_channels != unet.config.out_channels:
         raise WeightsError(f"the UNet to start from takes {old.in_channels} channels; a plain one takes 4")
+    # The weight is (out, in, k, k): the old channels come first, the new ones are 0.
     new = torch.nn.Conv2d(channels, old.out_channels, old.kernel_size, padding=old.padding)
     with torch.no_grad():
         new.weight.zero_()
@@ -99,6 +100,7 @@ def draw(count: int, side: int, seed: tuple[int, ...], channels: int = 4, times:
     """The chance of a batch of `count` with latents of `side` x `side`; depends on `seed` alone, on every device."""
     import torch
 
+    # One stream on the CPU for all of it: every device draws the same.
     state = np.random.SeedSequence([part & 0xFFFFFFFF for part in seed])
     stream = torch.Generator("cpu").manual_seed(int(state.generate_state(1, np.uint64)[0] >> 1))
     shape = (count, channels, side, side)
@@ -141,17 +143,21 @@ def noise_loss(
     device = next(networks.vae.parameters()).device
     without_token, without_channels = (torch.from_numpy(rows).to(device) for rows in condition_dropout(chance.chance))
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        # 1. The conditions: embedding (N, C), and eight channels (N, 8, h, w), the latents of picture and mask. Some are
+        # dropped.
         pictures = to_tensor(occlusion, networks)
         embedding = clip_embedding(networks, pictures) * ~without_token[:, None]
         grey = np.repeat((visible.astype(np.uint8) * 255)[..., None], 3, axis=3)
         channels = torch.cat([latent_mode(networks, pictures), latent_mode(networks, to_tensor(grey, networks))], dim=1)
         channels = channels * ~without_channels[:, None, None, None]
+        # 2. The target: latents (N, 4, h, w) of the whole object, noised at times (N,).
         posterior = networks.vae.encode(to_tensor(whole, networks)).latent_dist
         clean = posterior.mean + posterior.std * chance.latent_noise.to(device)
         noise, times = chance.noise.to(device), chance.times.to(device)
         keys = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")
         scheduler = DDPMScheduler(**{key: SCHEDULE[key] for key in keys})
         noisy = scheduler.add_noise(clean * networks.vae.config.scaling_factor, noise, times)
+    # 3. The prediction; gradients flow through UNet and projection alone.
     token = projection(embedding)[:, None]
     predicted = unet(torch.cat([noisy, channels], dim=1), times, encoder_hidden_states=token).sample
     return torch.nn.functional.mse_loss(predicted.float(), noise)

@@ -135,11 +135,13 @@ class TuningFree(Method):
     ) -> list[list[Prediction]]:
         if context.inpainter is None:
             raise UsageError("the tuning-free method needs an inpainter; see: amodal list inpainters")
+        # 1. Condition x_obj and area M of every sample of every object: (N, S, S, 3) and (N, S, S).
         size = context.inpainter.size
         tasks = [
             self.prepare(image, request, number, size) for request in requests for number in range(request.samples)
         ]
         o = self.options
+        # 2. One batch of drawings.
         painted = context.inpainter.paint(
             np.stack([task.condition for task in tasks]),
             np.stack([task.area for task in tasks]),
@@ -149,8 +151,10 @@ class TuningFree(Method):
         )
         found = []
         for done, (task, picture) in enumerate(zip(tasks, painted, strict=True), 1):
+            # 3. The object in each drawing.
             found.append(self.extract(image, task, to_bytes(picture), context))
             context.progress("mask", done, len(tasks))
+        # 4. Samples back to their objects, the surest first.
         predictions, first = [], 0
         for request in requests:
             own = found[first : first + request.samples]
@@ -170,6 +174,7 @@ class TuningFree(Method):
         o = self.options
         seed = (request.seed * 1_000_003 + number) % 2**63
         rng = np.random.default_rng(seed)
+        # The window at the inpainter's size S; a visible part thinner than a pixel there keeps what it covers.
         crop = frame_window(frame_of(image), size) if o.window == "frame" else window(request.visible, o.context, size)
         picture, cover = crop.image(image, "edge"), crop.mask(request.visible)
         visible = cover > 0.5 if (cover > 0.5).any() else cover > 0
@@ -193,9 +198,11 @@ class TuningFree(Method):
         least = o.least
         if least is None:
             least = CHANCE if segmenter is None and o.extractor == "auto" else 0.0
+        # Too little drawn beyond the visible part is taken for chance: the object counts as whole.
         free = ~task.visible
         if (bits & free).sum() < least * ((task.area > 0.5) & free).sum():
             bits = np.zeros_like(bits)  # the visible part joins below, to the pixel
+        # From (S, S) to image pixels; the visible mask joins there, to the pixel.
         found = task.crop.mask_back(bits.astype(np.float32))
         allowed = Mask.from_box(self.room(image, task))
         amodal = (found & allowed) | task.request.visible
@@ -224,6 +231,7 @@ class TuningFree(Method):
         x0, y0, x1, y1 = task.request.visible.box
         left, top, right, bottom = task.crop.box
         how = self.options.beyond
+        # Left, top, right, bottom: whether the frame cuts the visible part there.
         cut = (x0 <= BORDER, y0 <= BORDER, x1 >= width - BORDER, y1 >= height - BORDER)
         free = [how == "always" or (how == "touching" and side) for side in cut]
         return (
