@@ -23,8 +23,8 @@ from amodal.core.files import read_json
 from amodal.core.image import Image
 from amodal.core.mask import Mask
 from amodal.core.prompt import Prompt
+from amodal.core.regions import deepest
 from amodal.evaluation.metrics import boundary_f
-from amodal.pipeline.objects import _deepest
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
 from amodal.segmenters.pocket.views import seek, to_frame
 from benchmarks.measure import Skip
@@ -58,7 +58,7 @@ def run() -> dict[str, object]:
     for name in names[:PHOTOS]:
         image, truth = (read(root / "ccp" / part, name) for read, part in ((_photo, "images"), (_mask, "masks")))
         scene = segmenter.embed(image)
-        prompt = Prompt.make(point=_deepest(truth))
+        prompt = Prompt.make(point=deepest(truth))
         found, _ = seek(segmenter._decode, scene, prompt)
         plain = segmenter._mask(scene, found, prompt)
         for way, settings in WAYS.items():

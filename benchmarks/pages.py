@@ -136,15 +136,14 @@ def licenses() -> str:
     return markdown(rows)
 
 
-def extras_table() -> str:
-    """The extras, from pyproject.toml."""
-    rows = [["extra", "for", "packages"]]
-    declared = extras.from_checkout()
-    for extra, packages in declared.items():
-        if extra:
-            rows.append(
-                [f"`{extra}`", BRINGS[extra], ", ".join(f"`{name}`" for name in packages) or "those of the others"]
-            )
+def extras_table(file: Path) -> str:
+    """The extras, from pyproject.toml, with what `python -m benchmarks install` measured."""
+    rows = [["extra", "for", "packages", "MB"]]
+    sizes = json.loads(file.read_text(encoding="utf-8"))["result"]["bytes"]
+    for extra, packages in extras.from_checkout().items():
+        listed = ", ".join(f"`{name}`" for name in packages)
+        what = [f"`{extra}`", BRINGS[extra]] if extra else ["(none)", "the light install"]
+        rows.append([*what, listed, f"{sizes[extra] / 1e6:.0f}" if extra in sizes else "not measured"])
     return markdown(rows)
 
 

@@ -278,20 +278,20 @@ def readme() -> str:
 
 def made() -> dict[Path, str]:
     """Every page with a made part, and what it should be."""
-    times = pages.command_times(ROOT / "benchmarks" / "results" / "commands.json")
+    measured = ROOT / "benchmarks" / "results"
     tables = {
         "methods": pages.methods(reports(), SETS),
         "inpainters": pages.inpainters(),
         "licenses": pages.licenses(),
-        "times": times,
+        "times": pages.command_times(measured / "commands.json"),
     }
     return {
         PAGE: page(),
         README: readme(),
         CHOOSE: pages.between(CHOOSE, tables),
-        INSTALL: pages.between(INSTALL, {"extras": pages.extras_table()}),
+        INSTALL: pages.between(INSTALL, {"extras": pages.extras_table(measured / "install.json")}),
         COMPARED: pages.between(COMPARED, {"counted": pages.counted(ROOT / "results" / "datasets.json")}),
-        SCENES: pages.between(SCENES, {"speed": pages.scene_speed(ROOT / "benchmarks" / "results" / "scenes.json")}),
+        SCENES: pages.between(SCENES, {"speed": pages.scene_speed(measured / "scenes.json")}),
     }
 
 

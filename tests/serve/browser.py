@@ -149,8 +149,11 @@ class Page:
         return path.read_bytes()
 
     def _arrived(self, before: set[Path]) -> Path | None:
-        new = [path for path in set(self.folder.iterdir()) - before if path.suffix not in (".crdownload", ".tmp")]
-        return next((path for path in new if not path.name.startswith(".")), None)
+        """The new file, once it is complete: Chromium holds its name by an empty file while the content comes beside it."""
+        new = [path for path in set(self.folder.iterdir()) - before if not path.name.startswith(".")]
+        if any(path.suffix in (".crdownload", ".tmp") for path in new):
+            return None
+        return next((path for path in new if path.stat().st_size), None)
 
     def errors(self) -> list[str]:
         """What the console tells of faults; refusals of the service are told by the page."""
