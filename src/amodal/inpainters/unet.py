@@ -15,7 +15,7 @@ __all__ = ["UNetBackbone"]
 
 
 class UNetBackbone(Backbone):
-    """A `UNet2DConditionModel`. Nine channels are [latent 4, mask 1, latent of the seen picture 4] (facts of diffusers)."""
+    """A `UNet2DConditionModel`. Nine channels are [latent 4, mask 1, latent of the seen picture 4], as in diffusers."""
 
     @property
     def native_size(self) -> int:

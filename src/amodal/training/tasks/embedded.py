@@ -24,7 +24,7 @@ from ...synthesis.composites import stream as crops
 from ...synthesis.composites.build import LibraryConfig, open_library, open_rooms
 from ..recipe import Recipe
 from . import sets
-from .objects import Sizes
+from .objects import Sizes, side_at
 
 
 @config
@@ -67,7 +67,7 @@ class LossConfig:
     """Weights of the loss.
 
     Attributes:
-        occluder_weight: Weight of a pixel under the occluder, others weigh 1 (fact: 5 in PCNet-M).
+        occluder_weight: Weight of a pixel under the occluder, others weigh 1 (PCNet-M: 5 under the eraser).
         rim_weight: Weight of background pixels within 3 pixels of the given mask, where false growth begins.
         outside_weight: Weight of pixels outside the picture's frame.
         unknown_weight: Weight of pixels whose truth is not known (counted as background).
@@ -103,8 +103,7 @@ class CropBatches:
         return self._stream
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        size = [s for first, s in self.config.sizes if first <= number][-1]
-        return self.open().batch(number, self.count, size)
+        return self.open().batch(number, self.count, side_at(self.config.sizes, number))
 
 
 def inputs(image: Tensor, truth: Tensor) -> Tensor:
@@ -136,7 +135,7 @@ class EmbeddedTask:
         return CropBatches(self.data, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted cross-entropy and soft Dice; facts 3.5 (weights in the eraser) and 3.8."""
+        """Cross-entropy whose pixels weigh more under what hides them (as PCNet-M's under the eraser), and soft Dice."""
         image, truth = batch
         x = inputs(image, truth)
         logits = network(x, *self.image(x[:, :3])).float()

@@ -30,6 +30,11 @@ Sizes = Annotated[tuple[tuple[Natural, Side], ...], Field(min_length=1)]
 """(first batch, side) pairs, ascending: a run may start on small crops."""
 
 
+def side_at(sizes: Sizes, number: int) -> int:
+    """The side of the crops of batch `number`."""
+    return [side for first, side in sizes if first <= number][-1]
+
+
 @config
 class SetConfig:
     """One data set of a mixture.

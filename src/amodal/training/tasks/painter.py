@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...core.config import Depths, Weight, Widths, config, section
+from ...core.scaling import to_bytes
 from ...inpainters.classical import membrane
 from ...inpainters.painter.network import Painter
 from ...networks.lite import Frozen
@@ -21,6 +22,7 @@ from ...synthesis.composites.build import open_library
 from ...synthesis.composites.library import Library
 from ...synthesis.composites.pairs import PairConfig, PairStream
 from ..recipe import Recipe
+from .objects import side_at
 from .pocket_inpainter import DataConfig
 
 __all__ = ["PainterTask"]
@@ -57,7 +59,7 @@ class PaintingBatches:
     def __getitem__(self, number: int) -> Paintings:
         if self._library is None:
             self._library = open_library(self.data.library)
-        size = [side for first, side in self.data.sizes if first <= number][-1]
+        size = side_at(self.data.sizes, number)
         stream = PairStream(self._library, PairConfig(size, self.data.objects, self.data.noise), self.seed)
         rows = []
         for index in range(number * self.count, (number + 1) * self.count):
@@ -142,7 +144,7 @@ class PainterTask:
             )
         rows = torch.cat(shown)[:24].permute(0, 2, 3, 1).cpu().numpy()
         columns = [np.vstack(list(rows[first : first + 8])) for first in range(0, 24, 8)]
-        return scores, np.asarray((np.clip(np.hstack(columns), -1, 1) + 1) * 127.5, np.uint8)
+        return scores, to_bytes(np.hstack(columns))
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
         """`painter.onnx`, in 8 bits: picture and known in, picture out."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...core.config import Depths, Positive, Share, Weight, Widths, config, levels_agree, section
+from ...core.scaling import to_bytes
 from ...inpainters.leak import sample
 from ...inpainters.pocket.network import LEAST, PocketInpainter
 from ...inpainters.pocket.schedule import LAST, CosineSteps, levels
@@ -21,7 +22,7 @@ from ...synthesis.composites.build import LibraryConfig, open_library
 from ...synthesis.composites.library import Library
 from ...synthesis.composites.pairs import Pair, PairConfig, PairStream
 from ..recipe import Recipe
-from .objects import Sizes
+from .objects import Sizes, side_at
 
 Array = NDArray[np.float32]
 LEAK = 0.8
@@ -85,7 +86,7 @@ class PairBatches:
     def __getitem__(self, number: int) -> Pair:
         if self._library is None:
             self._library = open_library(self.folders)
-        size = [side for first, side in self.config.sizes if first <= number][-1]
+        size = side_at(self.config.sizes, number)
         pairs = PairConfig(size, self.config.objects, self.config.noise)
         return PairStream(self._library, pairs, self.seed).batch(number, self.count)
 
@@ -176,9 +177,9 @@ class PocketInpainterTask:
             "error": float((np.abs(made - target) * area).sum() / inside / 3 * 127.5),
             "error_of_condition": float((np.abs(condition - target) * area).sum() / inside / 3 * 127.5),
         }
-        rows = [np.hstack([_rgb(p[i]) for p in (condition, made, target)]) for i in range(24)]
-        columns = [np.vstack(rows[i : i + 8]) for i in range(0, 24, 8)]
-        return scores, np.hstack(columns)
+        # Condition, drawing and truth side by side (3, S, 3 S); eight pairs below each other, three columns of them.
+        rows = np.concatenate([condition, made, target], axis=3)[:24].transpose(0, 2, 3, 1)
+        return scores, to_bytes(np.hstack([np.vstack(list(rows[first : first + 8])) for first in (0, 8, 16)]))
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
         """`pocket-inpainter.onnx`, in 8 bits: noisy, area, condition and time in, v out."""
@@ -218,7 +219,3 @@ def paint(network: nn.Module, condition: Array, area: Array, device: torch.devic
 
     noise = np.random.default_rng(0).standard_normal(condition.shape, np.float32)
     return np.asarray(np.clip(sample(predict, schedule, None, noise, None, lambda: None), -1, 1))
-
-
-def _rgb(picture: Array) -> NDArray[np.uint8]:
-    return np.asarray((np.clip(picture.transpose(1, 2, 0), -1, 1) + 1) * 127.5, np.uint8)
