@@ -75,7 +75,7 @@ class PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         allowed = ALLOWED.get((module.replace("__builtin__", "builtins"), name))
         if allowed is None:
-            raise Refused(f"it wants to use {module}.{name}, which is code, not data")
+            raise Refused(f"it would use {module}.{name}, which is code, not data")
         return allowed
 
 

@@ -1,4 +1,4 @@
-"""Cut-outs (RGBA pictures of one object) as the networks downstream want to see them."""
+"""Cut-outs (RGBA pictures of one object) as the networks downstream take them."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ def stack(background: Image, pieces: Sequence[Piece]) -> Image:
 
 
 def zip_files(files: dict[str, bytes]) -> bytes:
-    """A zip with the same bytes every time; `mimetype` is stored first and unpacked, as OpenRaster wants it."""
+    """A zip with the same bytes every time; `mimetype` is stored first and unpacked, as OpenRaster asks."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():

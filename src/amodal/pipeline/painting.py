@@ -119,7 +119,7 @@ def hole_of(mask: Mask, size: Size) -> Mask:
 
 
 def connected(mask: Mask) -> list[Mask]:
-    """The parts of a mask that hang together (eight neighbours), in the order of their first pixels."""
+    """The connected parts of a mask (eight neighbours), in the order of their first pixels."""
     import cv2
 
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.bits.view(np.uint8), connectivity=8)

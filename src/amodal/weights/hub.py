@@ -75,7 +75,7 @@ def explain(error: BaseException, repository: str) -> str:
     status = getattr(getattr(answer, "response", None), "status_code", None)
     if status in (401, 403):
         page = f"https://huggingface.co/{repository}"
-        return f"the hub wants a login; accept the terms on {page}, then run: hf auth login  (or set HF_TOKEN)"
+        return f"the hub asks for a login; accept the terms on {page}, then run: hf auth login  (or set HF_TOKEN)"
     if status == 404:
         return "the hub has no such repository or revision (any more)"
     return reason_of(answer or error).rstrip(".")

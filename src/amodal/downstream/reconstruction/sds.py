@@ -48,7 +48,7 @@ class ScoreDistillation(FieldLifter):
     summary: ClassVar[str] = "Score Distillation of a view-conditioned diffusion model (zero123) into a textured mesh"
     Options: ClassVar[type[Options]] = ScoreDistillationOptions
     paper: ClassVar[str] = "Poole et al., DreamFusion: Text-to-3D using 2D Diffusion, ICLR 2023"
-    memory: ClassVar[str] = "the novel-view model's, and 2 GB; wants a GPU"
+    memory: ClassVar[str] = "the novel-view model's, and 2 GB; needs a GPU in practice"
 
     def lift(
         self, rgba: NDArray[np.uint8], seed: int = 0, progress: Progress = no_progress, keep: Path | None = None

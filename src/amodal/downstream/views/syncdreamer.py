@@ -39,7 +39,7 @@ class SyncDreamer(NovelView):
         "Liu et al., SyncDreamer: Generating Multiview-consistent Images from a Single-view Image, ICLR 2024"
     )
     license: ClassVar[str] = "Apache-2.0 code; MIT weights"
-    memory: ClassVar[str] = "weights: 3.2 GB in bf16, 6 GB in fp32; wants a GPU"
+    memory: ClassVar[str] = "weights: 3.2 GB in bf16, 6 GB in fp32; needs a GPU in practice"
     extra: ClassVar[str] = "diffusion"
     weights: ClassVar[tuple[str, ...]] = ("syncdreamer",)
 

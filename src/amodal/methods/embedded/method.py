@@ -145,7 +145,7 @@ def amodal_mask(
     support: SoftMask | None = None,
     frame: tuple[int, ...] | None = None,
 ) -> Mask:
-    """The probable pixels that hang together with the visible ones, without the thin rims that a coarse network leaves
+    """The probable pixels that are connected with the visible ones, without the thin rims that a coarse network leaves
     along sharp edges. Growth that little speaks for as a whole is no growth: most objects are not occluded.
 
     Args:

@@ -241,7 +241,7 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[s
         text = empty_prompt(tokenizer, encoder)
     if text.shape[-1] != unet.config.cross_attention_dim:
         raise WeightsError(
-            f"{folder} has a text encoder of width {text.shape[-1]} and a UNet that wants "
+            f"{folder} has a text encoder of width {text.shape[-1]} and a UNet that takes "
             f"{unet.config.cross_attention_dim}; give a Stable Diffusion 1.x or 2.x model"
         )
     return {"unet": unet, "vae": vae, "scheduler": scheduler, "text": text}

@@ -38,7 +38,7 @@ class Generated:
     visible: Bits
 
     def finish(self, bits: Bits) -> Bits:
-        """Union with the visible mask; only what hangs together with it stays; specks go, holes are filled."""
+        """Union with the visible mask; only what is connected with it stays; specks go, holes are filled."""
         connected = joined(bits | self.visible, self.visible)
         cleaned = clean(Mask.from_array(connected), []).crop((0, 0, bits.shape[1], bits.shape[0]))
         return np.asarray(cleaned | self.visible)
