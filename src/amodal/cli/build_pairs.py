@@ -23,6 +23,7 @@ from .common import (
     progress_bar,
     show,
 )
+from .prompts import numbers
 
 if TYPE_CHECKING:
     from ..engine.worker import Runner
@@ -82,8 +83,8 @@ def pairs(
     from ..synthesis.pairs.build import build_pairs, open_store
     from ..synthesis.pairs.source import PairsConfig, Source, find_wholes
 
-    low, high = numbers(occluded, ",", "--occluded takes LOW,HIGH such as 0.05,0.7")
-    number, count = numbers(shard, "/", "--shard takes I/N such as 0/8")
+    low, high = numbers(occluded, (2,), "--occluded LOW,HIGH such as 0.05,0.7")
+    number, count = numbers(shard, (2,), "--shard I/N such as 0/8", "/")
     part = int(number), int(count)
     check_use(photos, dataset, root, explain, depth)
     run = workers.runner()
@@ -186,12 +187,3 @@ def rule_and_options(settings: list[str]) -> tuple[Rule, dict[str, str]]:
         parts[head][tail] = value
     rule = section({key: toml_value(value) for key, value in parts["rule"].items()}, Rule, "rule")
     return rule, parts["segmenter"]
-
-
-def numbers(text: str, sign: str, help: str) -> tuple[float, float]:
-    """Two numbers with a sign between. Raises UsageError."""
-    try:
-        first, second = (float(part) for part in text.split(sign))
-    except ValueError:
-        raise UsageError(f"{help}, got {text!r}") from None
-    return first, second

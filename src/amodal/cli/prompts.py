@@ -15,7 +15,7 @@ from ..plugins.protocols import frame_of
 if TYPE_CHECKING:
     from ..core.image import Image
 
-__all__ = ["Boxes", "Points", "PromptOptions", "gather_prompts"]
+__all__ = ["Boxes", "Points", "PromptOptions", "gather_prompts", "numbers"]
 
 Picture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="The photo.")]
 Points = Annotated[list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")]
@@ -25,8 +25,8 @@ MaskFile = Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="V
 
 def gather_prompts(points: list[str], boxes: list[str], text: str | None) -> list[Prompt]:
     """The command line's points and one box are one object; several boxes are several objects."""
-    clicks = [_numbers(item, (2, 3), "--point X,Y or X,Y,0") for item in points]
-    frames = [_numbers(item, (4,), "--box X0,Y0,X1,Y1") for item in boxes]
+    clicks = [numbers(item, (2, 3), "--point X,Y or X,Y,0") for item in points]
+    frames = [numbers(item, (4,), "--box X0,Y0,X1,Y1") for item in boxes]
     if len(frames) > 1 and (clicks or text):
         raise UsageError(
             "several boxes are several objects and take no points or text; run the command once per object"
@@ -63,9 +63,10 @@ class PromptOptions:
         return picture, prompts[0]
 
 
-def _numbers(text: str, counts: tuple[int, ...], form: str) -> list[float]:
+def numbers(text: str, counts: tuple[int, ...], form: str, sign: str = ",") -> list[float]:
+    """As many numbers as `counts` allow, with a sign between. Raises UsageError."""
     try:
-        values = [float(part) for part in text.split(",")]
+        values = [float(part) for part in text.split(sign)]
     except ValueError:
         values = []
     if len(values) not in counts:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import MaskError
 
-__all__ = ["check", "decode", "decode_crop", "encode", "pack_counts", "runs_of", "unpack_counts"]
+__all__ = ["check", "decode", "decode_crop", "encode", "numbers_of", "pack_counts", "runs_of", "unpack_counts"]
 
 Counts = NDArray[np.int64]
 MAX_PIXELS = 100_000_000
@@ -71,16 +71,22 @@ def unpack_counts(text: str | bytes) -> Counts:
     last = (raw & 0x20) == 0
     if not last[-1]:
         raise MaskError("the RLE counts end within a number; the string was cut short")
+    values = numbers_of(raw, last)
+    for parity in (1, 2):  # undo the differences: two interleaved running sums
+        values[parity::2] = np.cumsum(values[parity::2])
+    return values
+
+
+def numbers_of(raw: Counts, last: NDArray[np.bool_]) -> Counts:
+    """The signed numbers of groups of five bits, the lowest first; `last` marks the end of each. Raises MaskError: too large."""
     ends = np.flatnonzero(last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > 7:
+    if lengths.size and lengths.max() > 7:
         raise MaskError("the RLE counts hold a number above 2^34; the string is damaged")
     shift = 5 * (np.arange(raw.size) - np.repeat(starts, lengths))
-    values = np.add.reduceat((raw & 0x1F) << shift, starts)
+    values: Counts = np.add.reduceat((raw & 0x1F) << shift, starts)
     values -= np.where(raw[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    for parity in (1, 2):  # undo the differences: two interleaved running sums
-        values[parity::2] = np.cumsum(values[parity::2])
     return values
 
 

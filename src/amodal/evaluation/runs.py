@@ -92,7 +92,7 @@ def _run_ends(column: Sequence[Any], pixels: Numbers, first: int) -> tuple[Numbe
     stops = np.cumsum(lengths)
     if not last[stops - 1].all():
         raise MaskError(f"object {first + int(np.argmin(last[stops - 1]))}: the RLE counts end within a number")
-    values = _numbers(raw, last)
+    values = rle.numbers_of(raw, last)
     per_mask = np.diff(np.concatenate([[0], np.cumsum(last)[stops - 1]]))
     starts = np.cumsum(per_mask) - per_mask
     owner = np.repeat(np.arange(len(column)), per_mask)
@@ -120,19 +120,6 @@ def _text(entry: Any, number: int) -> bytes:
         return rle.pack_counts(np.asarray(counts, np.int64)).encode()
     except (TypeError, ValueError, OverflowError) as error:
         raise MaskError(f"object {number}: the RLE counts are neither text nor numbers") from error
-
-
-def _numbers(raw: Numbers, last: NDArray[np.bool_]) -> Numbers:
-    """The signed numbers of 5-bit groups."""
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.size and lengths.max() > 7:
-        raise MaskError("the RLE counts hold a number above 2^34; the string is damaged")
-    shift = 5 * (np.arange(raw.size) - np.repeat(starts, lengths))
-    values: Numbers = np.add.reduceat((raw & 0x1F) << shift, starts)
-    values -= np.where(raw[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    return values
 
 
 def _running(values: Numbers, owner: Numbers) -> Numbers:

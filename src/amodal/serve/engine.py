@@ -20,7 +20,7 @@ from ..pipeline import Model, Scene
 from ..pipeline.choice import PARTS, ModelChoice, Part
 from ..pipeline.seal import digest
 from ..plugins import registry
-from ..plugins.protocols import Progress, Proposal, Segmenter
+from ..plugins.protocols import Progress, Proposal, Segmenter, frame_of
 from ..weights.ready import usable
 from .config import Config
 from .jobs import Busy, Desk, Job
@@ -48,7 +48,7 @@ class OpenPhoto:
     @property
     def size(self) -> Size:
         """(H, W)."""
-        return (int(self.image.shape[0]), int(self.image.shape[1]))
+        return frame_of(self.image)
 
     def scene(self, model: Model) -> Scene:
         """The photo opened for a model."""
@@ -208,10 +208,8 @@ class Engine:
         self.check(request.model)
 
         def work(progress: Progress) -> Any:
-            from ..pipeline.layers import take_apart
-
             scene = photo.scene(self.model(request.model))
-            return take_apart(scene, prompts, names=request.names, seed=request.seed, progress=progress)
+            return scene.layers(prompts, names=request.names, seed=request.seed, progress=progress)
 
         return self._submit(owner, Job("layers", work))
 
