@@ -7,7 +7,7 @@ import torch
 from amodal.core.errors import DataError, OutputError
 from amodal.downstream.reconstruction.bake import bake
 from amodal.downstream.reconstruction.field import VoxelField, rays, visual_hull
-from amodal.downstream.reconstruction.multiview import as_seen, fit_views
+from amodal.downstream.reconstruction.multiview import MultiviewOptions, as_seen, fit_views
 from amodal.downstream.reconstruction.optimise import StateFile, optimise
 from amodal.downstream.reconstruction.sds import distillation, distillation_gradient
 from amodal.downstream.views.protocol import Denoiser, RelativeCamera, studio
@@ -75,7 +75,7 @@ def test_shapes_come_back_from_exact_views(make):
     truth = make()
     cameras = fibonacci(14, 40)
     pictures, masks = zip(*(shown(truth, camera) for camera in cameras), strict=True)
-    options = {"cells": 24, "steps": 20, "rate": 0.3, "rays": 1024, "agree": 1.0}
+    options = MultiviewOptions(cells=24, steps=20, rate=0.3, rays=1024, agree=1.0)
     field = fit_views(np.stack(pictures), np.stack(masks), cameras, options, device="cpu")
     mesh = field.mesh()
     assert volume_iou(mesh, truth) > 0.9
@@ -87,7 +87,9 @@ def test_empty_views_are_told():
     cameras = fibonacci(2, 8)
     empty = np.zeros((2, 8, 8), bool)
     with pytest.raises(DataError, match="no common object"):
-        fit_views(np.full((2, 8, 8, 3), 255, np.uint8), empty, cameras, {"cells": 8, "steps": 1}, device="cpu")
+        fit_views(
+            np.full((2, 8, 8, 3), 255, np.uint8), empty, cameras, MultiviewOptions(cells=8, steps=1), device="cpu"
+        )
     with pytest.raises(DataError, match="no surface"):
         VoxelField(8).mesh()
     hull = visual_hull(torch.ones(1, 8, 8), [studio(RelativeCamera(), 0, 8)], 9)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...core.errors import AmodalError, DataError, UsageError
 from ...core.image import Image
 from ...core.mask import Mask
+from ...core.options import build_options
 from ...core.regions import spread_points
 from ...engine.store import Store
 from ...geometry.camera import orbit
@@ -23,7 +24,7 @@ from ...plugins.protocols import Progress, no_progress
 from ..perceptual import perceptual_distance
 from ..views.protocol import NovelView, RelativeCamera, orbit_cameras, studio
 from .lifters import Lifter
-from .multiview import fit_views
+from .multiview import MultiviewOptions, fit_views
 from .occluded import OccludedView, choose_objects, find_meshes, occluded_view
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def from_true_views(renderer: Renderer, size: int, seed: int) -> Mesh:
     heights = [30.0] * 8 + [-60.0, 60.0, -30.0, 80.0, -80.0, 0.0, 45.0, -45.0]
     cameras = [studio(RelativeCamera(height, 45.0 * k), 0, size // 2) for k, height in enumerate(heights)]
     pictures, masks = zip(*(renderer.paint(camera) for camera in cameras), strict=True)
-    options = {"cells": 48, "steps": 60, "rays": 2048, "agree": 1.0}
+    options = build_options(MultiviewOptions, {"cells": 48, "steps": 60, "rays": 2048, "agree": 1.0})
     return fit_views(np.stack(pictures), np.stack(masks), cameras, options, seed=seed).mesh()
 
 

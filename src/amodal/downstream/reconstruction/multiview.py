@@ -105,7 +105,7 @@ def fit_views(
     pictures: NDArray[np.uint8],
     masks: NDArray[np.bool_],
     cameras: Sequence[Camera],
-    options: Any = None,
+    options: MultiviewOptions,
     *,
     seed: int = 0,
     device: str = "auto",
@@ -118,7 +118,7 @@ def fit_views(
         pictures: (N, S, S, 3) uint8 RGB on white.
         masks: (N, S, S) bool: where the object is.
         cameras: of the pictures, in the upright object's axes; the object fits into the cube of side 1 around the origin.
-        options: `MultiviewOptions`, or a mapping of some of them.
+        options: how; `count`, `elevation` and `views` are of no interest here.
         seed: of the rays.
         device: "auto", "cpu", "cuda", ...
         state: keeps the state of the fit.
@@ -133,7 +133,6 @@ def fit_views(
     from .field import VoxelField, rays, visual_hull
     from .optimise import optimise
 
-    options = options if isinstance(options, MultiviewOptions) else MultiviewOptions(**(options or {}))
     place = pick_device(device)
     seen = torch.from_numpy(np.asarray(masks)).to(place).float()
     # 1. The start: full in the visual hull, in the mean colour of what is seen.
