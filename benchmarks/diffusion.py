@@ -83,9 +83,9 @@ def compare(
 
     def theirs(count: int, guidance: float = 1.0) -> None:
         conditions, areas = inputs(count, side)
-        prompt = {"prompt_embeds": backbone.text["prompt"].expand(count, -1, -1)}
-        if "pooled" in backbone.text:
-            prompt["pooled_prompt_embeds"] = backbone.text["pooled"].expand(count, -1)
+        prompt = {"prompt_embeds": backbone.prompt.embedding.expand(count, -1, -1)}
+        if backbone.prompt.pooled is not None:
+            prompt["pooled_prompt_embeds"] = backbone.prompt.pooled.expand(count, -1)
         if guidance > 1:
             prompt |= {f"negative_{name}": value for name, value in prompt.items()}
         plain(
@@ -128,7 +128,7 @@ def network_of(family: str, device: Any, dtype: Any, *, shrink: int = 1) -> Any:
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
-    from amodal.inpainters.backbone import Placement
+    from amodal.inpainters.backbone import EmptyPrompt, Placement
     from amodal.inpainters.unet import UNetBackbone
 
     torch.manual_seed(0)
@@ -143,13 +143,12 @@ def network_of(family: str, device: Any, dtype: Any, *, shrink: int = 1) -> Any:
             norm_num_groups=min(32, 128 // shrink),
             latent_channels=4,
         )
-        text = {"prompt": torch.randn(1, 77, UNETS[family]["cross_attention_dim"], dtype=dtype)}
-        if family == "sdxl":
-            text["pooled"] = torch.randn(1, 1280, dtype=dtype)
+        words = torch.randn(1, 77, UNETS[family]["cross_attention_dim"], dtype=dtype)
+        prompt = EmptyPrompt(words, torch.randn(1, 1280, dtype=dtype) if family == "sdxl" else None)
     for network in (unet, vae):
         torch.nn.Module.to(network, dtype)  # diffusers' own `to` warns about parts that are not there
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False)
-    return UNetBackbone(vae, unet, scheduler, text, Placement(device, dtype), blank=False)
+    return UNetBackbone(vae, unet, scheduler, prompt, Placement(device, dtype), blank=False)
 
 
 def rehearsed(config: dict[str, Any], shrink: int) -> dict[str, Any]:

@@ -107,11 +107,18 @@ def plain(parts: Networks, side: int, steps: int) -> None:
 
 def ours(parts: Networks, side: int, steps: int) -> None:
     """One picture by our loop, with leakage."""
-    from amodal.inpainters.backbone import Placement
+    from amodal.inpainters.backbone import EmptyPrompt, Placement
     from amodal.inpainters.flux import FluxFillBackbone
     from amodal.plugins.protocols import Sampling
     from benchmarks.diffusion import inputs
 
     placement = Placement(parts.device, parts.dtype)
-    backbone = FluxFillBackbone(parts.vae, parts.transformer, parts.scheduler, parts.text, placement, blank=True)
+    backbone = FluxFillBackbone(
+        parts.vae,
+        parts.transformer,
+        parts.scheduler,
+        EmptyPrompt(parts.text["prompt"], parts.text["pooled"]),
+        placement,
+        blank=True,
+    )
     backbone.paint(*inputs(1, side), [0], Sampling(steps, (0.3, 0.0), 1.0), lambda: None)

@@ -84,7 +84,7 @@ def choices(device: Any, tiny: bool) -> dict[str, Any]:
 
         def step(count: int, unet: Any = unet, backbone: Any = backbone, dtype: Any = dtype, side: int = side) -> None:
             given = torch.randn(count, 9, side, side, device=device, dtype=dtype)
-            text = backbone.text["prompt"].expand(count, -1, -1).to(device, dtype)
+            text = backbone.prompt.embedding.expand(count, -1, -1).to(device, dtype)
             with torch.inference_mode():
                 unet(given, torch.tensor(500, device=device), encoder_hidden_states=text)
 

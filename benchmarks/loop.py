@@ -67,7 +67,7 @@ def calls(backbone: Any, side: int, pictures: int, times: int) -> Callable[[], N
     import torch
 
     latents = torch.randn(pictures, 9, side // 8, side // 8)
-    prompt = backbone.text["prompt"].expand(pictures, -1, -1)
+    prompt = backbone.prompt.embedding.expand(pictures, -1, -1)
 
     def work() -> None:
         with torch.inference_mode():

@@ -144,7 +144,7 @@ def test_text_encoders_are_dropped(tiny):
 
     before = alive()
     made = make(tiny("flux-fill"))
-    assert made.backbone.text["prompt"].shape[1] == 512
+    assert made.backbone.prompt.embedding.shape[1] == 512
     assert alive() == before
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..plugins.protocols import Sampling
 
-__all__ = ["Backbone", "Offload", "Placement"]
+__all__ = ["Backbone", "EmptyPrompt", "Offload", "Placement"]
 
 Offload = Literal["none", "model", "layers"]
 
@@ -66,6 +66,18 @@ class Placement:
                 network.to("cpu")
 
 
+@dataclass(frozen=True)
+class EmptyPrompt:
+    """What stands for words: the empty prompt's embedding (1, L, C), and its pooled one (1, P) where SDXL and FLUX take it too."""
+
+    embedding: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+    def to(self, place: Any) -> EmptyPrompt:
+        """The same on a device, or in a precision."""
+        return EmptyPrompt(self.embedding.to(place), None if self.pooled is None else self.pooled.to(place))
+
+
 class Backbone(ABC):
     """A latent diffusion network: encodes, denoises in one loop with leakage, decodes.
 
@@ -73,7 +85,7 @@ class Backbone(ABC):
         autoencoder: pictures to latents.
         network: the denoising network.
         scheduler: the checkpoint's own scheduler.
-        text: the empty prompt's embeddings by name.
+        prompt: the empty prompt, in the network's precision.
         placement: where it runs.
         blank: blank the area in the picture that the network sees beside the latents, as diffusers does.
     """
@@ -81,12 +93,12 @@ class Backbone(ABC):
     flow = False
 
     def __init__(
-        self, autoencoder: Any, network: Any, scheduler: Any, text: dict[str, Any], placement: Placement, blank: bool
+        self, autoencoder: Any, network: Any, scheduler: Any, prompt: EmptyPrompt, placement: Placement, blank: bool
     ) -> None:
         self.autoencoder = Autoencoder(placement.settle(autoencoder.requires_grad_(False).eval()))
         self.network = placement.settle(network.requires_grad_(False).eval())
         self.own_scheduler = scheduler
-        self.text = {name: value.to(placement.device) for name, value in text.items()}
+        self.prompt = prompt.to(placement.device)
         self.placement = placement
         self.blank = blank
 

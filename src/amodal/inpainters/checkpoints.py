@@ -15,7 +15,7 @@ from ..weights import catalogue
 if TYPE_CHECKING:
     import torch
 
-    from .backbone import Backbone, Placement
+    from .backbone import Backbone, EmptyPrompt, Placement
 
 __all__ = ["Checkpoint"]
 
@@ -81,7 +81,7 @@ class Checkpoint:
         from .int8 import quantise
         from .unet import UNetBackbone
 
-        text = self.empty_prompt(placement)
+        prompt = self.empty_prompt(placement)
         overflows = read_json(self.folder / "vae" / "config.json", WeightsError).get("force_upcast", False)
         upcast = placement.dtype == torch.float16 and overflows
         autoencoder = self.network("vae", torch.float32 if upcast else placement.dtype)
@@ -89,7 +89,7 @@ class Checkpoint:
         self.check_channels(denoiser.config, autoencoder.config)
         cls = FluxFillBackbone if self.family == "flux-fill" else UNetBackbone
         scheduler = self.scheduler
-        return cls(autoencoder, quantise(denoiser) if int8 else denoiser, scheduler, text, placement, blank)
+        return cls(autoencoder, quantise(denoiser) if int8 else denoiser, scheduler, prompt, placement, blank)
 
     def check_channels(self, denoiser: Any, autoencoder: Any) -> None:
         """Raise WeightsError if the denoising network takes other channels than amodal gives it."""
@@ -133,23 +133,18 @@ class Checkpoint:
         with self._failing("scheduler"):
             return cls.from_pretrained(str(self.folder / "scheduler"))
 
-    def empty_prompt(self, placement: Placement) -> dict[str, torch.Tensor]:
-        """The embedding of the empty prompt: `prompt` (1, L, C), and `pooled` (1, P) for SDXL and FLUX."""
+    def empty_prompt(self, placement: Placement) -> EmptyPrompt:
+        """What the family's text encoders say of no words."""
         import torch
 
         first, pooled = self._encode("", placement)
         if self.family == "sd":
-            text = {"prompt": first.last_hidden_state}
-        elif self.family == "sdxl":
-            second, projected = self._encode("_2", placement)
-            text = {
-                "prompt": torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1),
-                "pooled": projected,
-            }
-        else:
-            second, _ = self._encode("_2", placement)
-            text = {"prompt": second.last_hidden_state, "pooled": pooled}
-        return {name: value.to(placement.dtype) for name, value in text.items()}
+            return EmptyPrompt(first.last_hidden_state).to(placement.dtype)
+        second, projected = self._encode("_2", placement)
+        if self.family == "flux-fill":
+            return EmptyPrompt(second.last_hidden_state, pooled).to(placement.dtype)
+        joined = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
+        return EmptyPrompt(joined, projected).to(placement.dtype)
 
     def _encode(self, number: str, placement: Placement) -> tuple[Any, Any]:
         """Run a text encoder once on nothing; it is freed on return. Returns its output and its pooled embedding."""

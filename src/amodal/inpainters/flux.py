@@ -74,13 +74,15 @@ class FluxFillBackbone(Backbone):
         import torch
 
         count, dtype, device = shape[0], self.placement.dtype, self.placement.device
+        pooled = self.prompt.pooled
+        assert pooled is not None  # FLUX has two text encoders
         rows, columns = (side // self.autoencoder.factor // 2 for side in shape[-2:])
         places = torch.zeros(rows, columns, 3)
         places[..., 1] += torch.arange(rows)[:, None]
         places[..., 2] += torch.arange(columns)[None, :]
-        prompt = self.text["prompt"].expand(count, -1, -1)
+        prompt = self.prompt.embedding.expand(count, -1, -1)
         constant = {
-            "pooled_projections": self.text["pooled"].expand(count, -1),
+            "pooled_projections": pooled.expand(count, -1),
             "encoder_hidden_states": prompt,
             "txt_ids": torch.zeros(prompt.shape[1], 3, device=device, dtype=dtype),
             "img_ids": places.reshape(-1, 3).to(device, dtype),

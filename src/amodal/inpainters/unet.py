@@ -39,12 +39,12 @@ class UNetBackbone(Backbone):
         import torch
 
         count, dtype = shape[0], self.placement.dtype
-        prompt = self.text["prompt"].expand(count, -1, -1)
+        prompt = self.prompt.embedding.expand(count, -1, -1)
         more: dict[str, Any] = {}
-        if "pooled" in self.text:
+        if self.prompt.pooled is not None:
             height, width = shape[-2:]
             sizes = torch.tensor([[height, width, 0, 0, height, width]], device=self.placement.device, dtype=dtype)
-            more = {"text_embeds": self.text["pooled"].expand(count, -1), "time_ids": sizes.expand(count, -1)}
+            more = {"text_embeds": self.prompt.pooled.expand(count, -1), "time_ids": sizes.expand(count, -1)}
 
         def predict(latent: torch.Tensor, index: int) -> torch.Tensor:
             given = schedule.scaled(latent, index).to(dtype)
