@@ -11,6 +11,7 @@ from ..core.crop import Crop, mask_levels
 from ..core.drawing import lay
 from ..core.image import Image
 from ..core.mask import Bits, Mask, Size, bounding_box, grown, union
+from ..core.regions import connected
 from ..core.scaling import Levels, to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
 
@@ -116,19 +117,6 @@ def paint_behind(
 def hole_of(mask: Mask, size: Size) -> Mask:
     """What is missing when an object is taken away: its pixels, and a rim around them that its colours bleed into."""
     return _dilate(mask, rim_of(size), size)
-
-
-def connected(mask: Mask) -> list[Mask]:
-    """The connected parts of a mask (eight neighbours), in the order of their first pixels."""
-    import cv2
-
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.bits.view(np.uint8), connectivity=8)
-    parts = []
-    for part in range(1, count):
-        x, y, w, h = (int(value) for value in stats[part, : cv2.CC_STAT_AREA])
-        place = (mask.origin[0] + x, mask.origin[1] + y)
-        parts.append(Mask.from_array(labels[y : y + h, x : x + w] == part, place))
-    return parts
 
 
 def rim_of(size: Size) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...core.config import Count, Share, config
 from ...core.image import Image
 from ...core.mask import Mask, Size
+from ...core.regions import connected
 
 __all__ = ["Rule", "closer_share", "drawing", "is_candidate", "outline_map", "whole_objects"]
 
@@ -36,16 +37,13 @@ class Rule:
 
 def is_candidate(mask: Mask, size: Size, rule: Rule | None = None) -> bool:
     """Whether a mask could be a whole object by its shape alone: neither tiny nor huge, in one piece, inside the frame."""
-    import cv2
-
     rule = rule or Rule()
     height, width = size
     share = mask.area / (height * width)
     x0, y0, x1, y1 = mask.box
     if not rule.smallest <= share <= rule.largest or x0 <= 0 or y0 <= 0 or x1 >= width or y1 >= height:
         return False
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.bits.astype(np.uint8), connectivity=8)
-    return bool(stats[1:, cv2.CC_STAT_AREA].max() >= rule.solid * mask.area)
+    return max(part.area for part in connected(mask)) >= rule.solid * mask.area
 
 
 def outline_map(nearness: NDArray[np.float32], mask: Mask, rule: Rule | None = None) -> NDArray[np.int8]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from ...core.mask import Mask, Size
 from ...core.options import Options
+from ...core.regions import connected
 from ...geometry.project import Projection
 from ...geometry.scene import SceneGeometry
 
@@ -96,10 +96,7 @@ def flaw(visible: Mask, amodal: Mask, size: Size, options: SelectOptions) -> str
 
 def components(mask: Mask) -> int:
     """The number of 8-connected pieces with at least 1 % of the mask's pixels."""
-    import cv2
-
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.bits.astype(np.uint8), connectivity=8)
-    return int(np.count_nonzero(statistics[1:, cv2.CC_STAT_AREA] >= 0.01 * mask.area))
+    return sum(part.area >= 0.01 * mask.area for part in connected(mask))
 
 
 def order_graph(projection: Projection) -> dict[int, dict[int, int]]:
