@@ -11,11 +11,12 @@ from ..core.errors import WeightsError, reported
 from ..core.files import read_json
 from ..runtime.quiet import quiet
 from ..weights import catalogue
+from .backbone import EmptyPrompt
 
 if TYPE_CHECKING:
     import torch
 
-    from .backbone import Backbone, EmptyPrompt, Placement
+    from .backbone import Backbone, Placement
 
 __all__ = ["Checkpoint"]
 
