@@ -86,7 +86,7 @@ class Page:
         names = "const state = store.now(), photo = select.photoOf(state), object = select.active(state);"
         return self.js(f"return {modules}.then(([store, select, stage]) => {{ {names} return {expression}; }})")
 
-    def until(self, what: Callable[[], Any], seconds: float = 120) -> Any:
+    def until(self, what: Callable[[], Any], seconds: float = 300) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = what()
