@@ -89,7 +89,39 @@ def embedded() -> list[str]:
             "to 20 % of the longer side in pictures of 2,000 pixels (`benchmarks/large.py`)."
         )
         parts.append(markdown(rows))
-    return parts
+    return [*parts, *completions()]
+
+
+def completions() -> list[str]:
+    """Whole objects from a click, a box or the true mask, and what their scores are worth, if it was measured."""
+    rows = [
+        [
+            "pictures",
+            "objects",
+            "1 click",
+            "box",
+            "true mask",
+            "score",
+            "error of the score",
+            "surer half",
+            "error of probability",
+        ]
+    ]
+    for file in sorted((ROOT / "results").glob("*.completions.json")):
+        content = json.loads(file.read_text())
+        score = content["score"]
+        values = [content[f"iou_from_{prompt}"] for prompt in ("click", "box", "mask")]
+        values += [score["mean"], score["calibration_error"], score["iou_of_surer_half"], content["calibration_error"]]
+        rows.append([content["set"], str(content["objects"]), *(f"{100 * value:.1f}" for value in values)])
+    if len(rows) == 1:
+        return []
+    return [
+        "## From a click to the whole object",
+        "IoU of the amodal mask of `embedded` from one click (in the middle of the visible part), from the exact box of the "
+        "visible part and from its true mask. With the true mask: the mean score, its calibration error as a forecast of the IoU, "
+        "the IoU of the half that is surer, and the calibration error of `probability`.",
+        markdown(rows),
+    ]
 
 
 def painting() -> list[str]:

@@ -120,8 +120,7 @@ def killed_again_and_again(wanted: int, run, prompts: Path, unbroken, folder: Pa
                 time.sleep(0.003)
             for pid in victims(child.pid, dice) if kills < wanted else ():
                 time.sleep(dice.uniform(0, 0.05))
-                if child.running():
-                    os.kill(pid, signal.SIGKILL)
+                if child.running() and killed(pid):
                     kills += 1
             code = child.code()
         assert code == 3, "some objects of the batch cannot be done"
@@ -189,14 +188,25 @@ def test_two_workers_equal_one_and_survive_the_death_of_one(prompts, unbroken, t
         time.sleep(0.01)
     children = [pid for pid in children_of(process.pid) if "spawn_main" in command_of(pid)]
     if children:
-        os.kill(children[0], signal.SIGKILL)
+        killed(children[0])
     process.communicate()
     assert process.returncode == 3 and content(out) == unbroken
 
 
+def killed(pid: int) -> bool:
+    """Whether there was such a process to kill: it may have ended by itself a moment ago."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def children_of(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def command_of(pid: int) -> str:
