@@ -188,6 +188,7 @@ LINES = {
     '{"image": "a\\ud800.png", "point": [3, 3]}': "",
     '{"image": "pipe.png", "point": [3, 3]}': "",
     '{"image": "a.png", "id": "good", "point": [3, 3]}': "occurs twice",
+    '{"image": "a.png", "id": ["x"], "point": [3, 3]}': "\"id\" is a text or a number, got ['x']",
 }
 
 
@@ -202,7 +203,7 @@ def test_a_bad_line_is_a_failed_record(photos):
     errors = [record["error"] for record in records.values() if record["status"] == "failed"]
     for text in LINES.values():
         assert any(text in error for error in errors), text
-    assert any("line 16: it is not JSON: the line is not a UTF-8" in error for error in errors)
+    assert any("line 17: it is not JSON: the line is not a UTF-8" in error for error in errors)
 
 
 def test_one_good_line_among_bad_ones(photos):
@@ -251,6 +252,8 @@ def test_sources_that_are_none(tmp_path):
     (tmp_path / "no.json").write_text('{"images": []}')
     (tmp_path / "deep.json").write_text('{"info": ' + "[" * 100_000)
     (tmp_path / "void.json").write_text("")
+    (tmp_path / "wide.json").write_text('{"images": [], "annotations": []}', "utf-16")
+    (tmp_path / "wide.jsonl").write_text('{"image": "a.png", "point": [3, 3]}', "utf-16")
     for name, text in {
         "empty.jsonl": "is empty",
         "cut.json": "not complete JSON.*cut short",
@@ -258,6 +261,8 @@ def test_sources_that_are_none(tmp_path):
         "no.json": "not a COCO file",
         "deep.json": "too deeply",
         "void.json": "empty",
+        "wide.json": "it is UTF-16.; save it as UTF-8",
+        "wide.jsonl": "it is UTF-16.; save it as UTF-8",
         "absent": "no folder or file",
     }.items():
         with pytest.raises(DataError, match=text):

@@ -286,3 +286,9 @@ def test_a_soft_edge_is_of_the_cut_out_alone_and_is_repeated(files, capsys):
     assert ((alpha > 0) & (alpha < 255)).any()
     assert run(["segment", "--like", str(files / "soft" / "photo.json"), "-o", str(files / "again")]) == 0
     assert results(files / "again")["photo.cutout.png"] == soft["photo.cutout.png"]
+
+
+def test_the_home_folder_in_every_path(files, monkeypatch):
+    monkeypatch.setenv("HOME", str(files))
+    assert run(["segment", "~/photo.png", "--mask", "~/mask.png", "--method", "hull", "-o", "~/out"]) == 0
+    assert (files / "out" / "photo.json").is_file()

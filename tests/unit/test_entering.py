@@ -62,6 +62,16 @@ def test_masks_of_any_number_type(kind, top):
     assert np.array_equal(image.read_mask(content).to_array((24, 32)), BITS)
 
 
+@pytest.mark.parametrize("top", [21, 100, 127, 4095])
+def test_two_values_are_a_mask_whatever_they_are(top):
+    for kind in (np.uint8, np.uint16, np.float32)[top > 255 :]:
+        content = encoded(PILImage.fromarray((BITS * top).astype(kind)), "TIFF")
+        with pytest.warns(UserWarning, match=f"values 0 and {top}; the pixels of {top} are taken"):
+            assert np.array_equal(image.read_mask(content).to_array((24, 32)), BITS)
+    with pytest.raises(MaskError, match="marks no pixel"):
+        image.read_mask(encoded(PILImage.fromarray(BITS * np.float32(0.3)), "TIFF"))
+
+
 def test_alpha_that_says_nothing_is_passed_over():
     grey = BITS.astype(np.uint8) * 255
     opaque = np.dstack([grey, grey, grey, np.full_like(grey, 255)])

@@ -1,5 +1,7 @@
 """Mask algebra and RLE, against dense arrays and pycocotools."""
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -105,6 +107,15 @@ def test_masks_are_immutable_and_hashable():
 def test_what_is_not_a_mask(array, text):
     with pytest.raises(MaskError, match=text):
         Mask.from_array(array)
+
+
+def test_arrays_are_not_joined_with_masks():
+    """An array has no place in the photo: laid on the mask's crop it would give a wrong answer."""
+    mask, array = Mask.from_box((5, 5, 7, 7)), np.ones((2, 2), bool)
+    for join in (operator.or_, operator.and_, operator.sub):
+        for pair in ((array, mask), (mask, array)):
+            with pytest.raises(MaskError, match=r"got an array \(2, 2\) of bool; Mask.from_array makes one"):
+                join(*pair)
 
 
 def test_soft_mask_threshold_and_place():

@@ -22,7 +22,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..core.errors import MALFORMED, AmodalError, DataError
-from ..core.files import file_sha256, open_regular, parse_json
+from ..core.files import check_text, file_sha256, open_regular, parse_json
 from ..core.image import is_picture
 from ..data.coco import CocoFile, category_names, framed, is_crowd, picture_names, visible_shape
 from ..engine.worker import Row
@@ -222,6 +222,8 @@ class Lines(Grouped):
         self.path = path
         self.numbers: dict[int, int] = {}
         with open_regular(path, DataError) as file:
+            check_text(file.read(1024), path, DataError)
+            file.seek(0)
             at = 3 if file.read(3) == b"\xef\xbb\xbf" else 0
             file.seek(at)
             number = 0
@@ -334,4 +336,9 @@ def _line(line: bytes) -> tuple[dict[str, Any], str]:
         record = parse_json(line, "the line", finite=False)
     except AmodalError as error:
         return {}, f"it is not JSON: {error}"
-    return (record, "") if isinstance(record, dict) else ({}, "a line is one JSON object")
+    if not isinstance(record, dict):
+        return {}, "a line is one JSON object"
+    identity = record.get("id")
+    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int | float)):
+        return {}, f'the field "id" is a text or a number, got {str(identity)[:40]}'
+    return record, ""

@@ -18,6 +18,7 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.options import parse_settings
+from ..core.paths import own_path
 from ..plugins.protocols import Progress
 
 if TYPE_CHECKING:
@@ -141,7 +142,10 @@ class RunOptions:
 
 
 def flat(command: Callable[..., None]) -> Callable[..., None]:
-    """A command for typer: each parameter that is a dataclass becomes options, one a field, with the defaults of its default."""
+    """A command for typer: each parameter that is a dataclass becomes options, one a field, with the defaults of its default.
+
+    In every path that is given, `~` is the home folder: a shell leaves it as it is in `--output=~/runs`.
+    """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -165,6 +169,7 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: object) -> None:
+        given = {name: _at_home(value) for name, value in given.items()}
         for name, kind in groups.items():
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
         command(**given)
@@ -172,6 +177,12 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     run.__dict__["__signature__"] = inspect.Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _at_home(value: object) -> object:
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return own_path(value, UsageError) if isinstance(value, Path) else value
 
 
 def split_settings(settings: list[str] | None) -> dict[str, dict[str, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atomic_write",
+    "check_text",
     "decode_text",
     "file_sha256",
     "open_regular",
@@ -193,13 +194,21 @@ def read_text(path: str | os.PathLike[str], error: type[AmodalError] = AmodalErr
 
 def decode_text(content: bytes, name: object, error: type[AmodalError] = AmodalError) -> str:
     """UTF-8 `content` as text, without a byte order mark; `name` is what to call it. Raises `error` for other encodings."""
-    if b"\0" in content[:1024] and content[:2] not in UTF16:
-        raise error(f"{name} is not a text file: it holds zero bytes")
+    check_text(content[:1024], name, error)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
-        kind = "it is UTF-16" if content[:2] in UTF16 else f"byte {reason.start} is not; is it Latin-1?"
-        raise error(f"{name} is not a UTF-8 text file ({kind}); save it as UTF-8") from reason
+        raise error(
+            f"{name} is not a UTF-8 text file (byte {reason.start} is not; is it Latin-1?); save it as UTF-8"
+        ) from reason
+
+
+def check_text(head: bytes, name: object, error: type[AmodalError] = AmodalError) -> None:
+    """Whether a file that begins with `head` can be UTF-8 text. Raises `error`: it is UTF-16, or no text."""
+    if head[:2] in UTF16:
+        raise error(f"{name} is not a UTF-8 text file (it is UTF-16); save it as UTF-8")
+    if b"\0" in head:
+        raise error(f"{name} is not a text file: it holds zero bytes")
 
 
 def read_lines(path: str | os.PathLike[str], error: type[AmodalError] = AmodalError) -> Iterator[tuple[int, bytes]]:

@@ -28,7 +28,6 @@ from .picture import (
     open_picture,
     orientation,
     split_colours,
-    upright_size,
 )
 from .png import encode_png
 
@@ -44,7 +43,6 @@ __all__ = [
     "encode_jpeg",
     "encode_png",
     "framed_mask",
-    "is_half_turned",
     "is_picture",
     "picture_size",
     "read",
@@ -52,6 +50,7 @@ __all__ = [
     "read_mask",
     "read_rgba",
     "read_soft",
+    "size_and_turn",
     "to_numpy",
 ]
 
@@ -147,14 +146,15 @@ def picture_size(source: Source) -> Size:
     Raises:
         ImageError: as `read`, but for damage beyond the header.
     """
-    with open_picture(source) as picture:
-        return upright_size(picture, name_of(source))
+    return size_and_turn(source)[0]
 
 
-def is_half_turned(source: Source) -> bool:
-    """Whether EXIF turns or mirrors a picture without changing its size. Raises ImageError as `picture_size`."""
+def size_and_turn(source: Source) -> tuple[Size, int]:
+    """As `picture_size`, and EXIF's orientation: 1 is upright, 2 to 4 turn or mirror the picture without changing its size."""
     with open_picture(source) as picture:
-        return orientation(picture, name_of(source)) in (2, 3, 4)
+        turn = orientation(picture, name_of(source))
+        width, height = picture.size
+    return ((width, height) if turn in (5, 6, 7, 8) else (height, width)), turn
 
 
 def _on_white(rgb: Image, alpha: Image | None) -> Image:
@@ -173,6 +173,7 @@ def read_soft(source: Source) -> NDArray[np.float32]:
     - Transparency: alpha, where it is not the same everywhere.
     - A palette of greys: brightness. A palette of colours: a label map, of which every label but 0 is the object.
     - Whole numbers of at most 20 (0 and 1, say): labels as well, in 8 or 16 bits.
+    - 0 and one other value, whatever it is (a share in 0..1 is none): that value is the object.
     - Anything else: brightness.
 
     Raises:
@@ -201,6 +202,10 @@ def _soft(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArray[
     elif lossless and 0 < values.max() <= MAX_LABEL and values.min() >= 0:
         return _labelled(values, name)
     low, high = float(values.min()), float(values.max())
+    if lossless and low == 0 and high > 1 and ((values == 0) | (values == high)).all():
+        if high not in (255, 65535):
+            _told(f"mask {name} holds the values 0 and {high:g}; the pixels of {high:g} are taken for the object")
+        return (values > 0).astype(np.float32)
     top = next((top for top in (1, 255, 65535) if high <= top and (top > 1 or values.dtype.kind == "f")), None)
     if low < 0 or top is None:
         raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")

@@ -96,6 +96,8 @@ class Mask:
 
     bits: Bits
     origin: tuple[int, int] = (0, 0)
+    __array_priority__ = 1
+    """NumPy leaves `array | mask` to the mask, which tells that an array has no place in the photo."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, np.ndarray) or self.bits.dtype != bool or self.bits.ndim != 2:
@@ -186,6 +188,11 @@ class Mask:
 
     def __or__(self, other: Mask) -> Mask:
         return union((self, _mask(other)))
+
+    def __ror__(self, other: Any) -> Mask:
+        return _mask(other)
+
+    __rand__ = __rsub__ = __ror__
 
     def __and__(self, other: Mask) -> Mask:
         box = overlap(self.box, _mask(other).box)

@@ -36,7 +36,6 @@ __all__ = [
     "open_picture",
     "orientation",
     "split_colours",
-    "upright_size",
 ]
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
@@ -174,13 +173,6 @@ def orientation(picture: PILImage.Image, name: str) -> int:
     """EXIF's orientation of an opened picture, 1 (upright) where it says none. Raises ImageError for damaged EXIF."""
     with _decoding(name):
         return int(picture.getexif().get(0x0112, 1))
-
-
-def upright_size(picture: PILImage.Image, name: str) -> tuple[int, int]:
-    """(H, W) of an opened picture after its EXIF rotation. Raises ImageError for damaged EXIF."""
-    turned = orientation(picture, name) in (5, 6, 7, 8)
-    width, height = picture.size
-    return (width, height) if turned else (height, width)
 
 
 def split_colours(picture: PILImage.Image, name: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

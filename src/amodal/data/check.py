@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import AmodalError
-from ..core.image import is_half_turned, picture_size
+from ..core.image import size_and_turn
 from ..core.mask import Mask
 from ..plugins.protocols import Progress, no_progress
 from .sample import Dataset, Sample
@@ -94,11 +94,12 @@ def check_picture(sample: Sample, decode: bool) -> list[Finding]:
     try:
         if decode or not isinstance(sample.picture, Path):
             _ = sample.image
-        else:
-            sample.check_size(picture_size(sample.picture))
-        if isinstance(sample.picture, Path) and is_half_turned(sample.picture):
-            text = f"EXIF turns {sample.picture} and its size stays: look whether the masks fit the upright photo, as it is read"
-            return [Finding("turned", sample.image_id, text, serious=False)]
+        if isinstance(sample.picture, Path):
+            size, turn = size_and_turn(sample.picture)
+            sample.check_size(size)
+            if turn in (2, 3, 4):
+                text = f"EXIF turns {sample.picture} and its size stays: look whether the masks fit the upright photo, as it is read"
+                return [Finding("turned", sample.image_id, text, serious=False)]
     except AmodalError as error:
         return [Finding("image", sample.image_id, str(error))]
     return []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
-from ..core.files import open_regular
+from ..core.files import check_text, open_regular
 from ..core.mask import Size
 from .annotations import number_of
 
@@ -82,6 +82,7 @@ class CocoFile:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is empty'}") from error
+        check_text(self._bytes[:1024], path, DataError)
         missing = {"images", "annotations"} - self._scan()
         if missing:
             raise DataError(f"{path} is not a COCO file: it needs images, annotations and categories")

@@ -69,8 +69,7 @@ def read_bits(path: Path) -> tuple[Mask, Size]:
     """A mask picture, which may be empty, and its size (H, W). Raises ImageError."""
     soft = read_soft(path)
     size = (int(soft.shape[0]), int(soft.shape[1]))
-    label = 0 < soft.max() <= 20 / 255  # 0/1 files: as bright as a label, not as a picture
-    return Mask.from_array(soft > (0 if label else 0.5)), size
+    return Mask.from_array(soft), size
 
 
 def files_by_stem(folder: Path, bad: Callable[[Path, str, str], None]) -> dict[str, Path]:
