@@ -13,6 +13,7 @@ from amodal import cli
 from amodal.batch.complete import request_of
 from amodal.batch.plan import Planned, read_plan, told
 from amodal.core.errors import AmodalError, DataError
+from amodal.core.files import read_json
 from amodal.core.mask import Mask
 from amodal.data.coco import framed
 
@@ -170,6 +171,25 @@ def test_ids_survive_and_results_fit_the_source(photos):
     assert made.annToMask(entry).sum() == entry["area"] == 900 and entry["bbox"] == [20, 15, 30, 30]
     loaded = COCO(str(path)).loadRes(str(photos / "out" / "results.json"))
     assert [(each["image_id"], each["category_id"]) for each in loaded.dataset["annotations"]] == [(70, 33)]
+
+
+def test_ids_that_are_none_take_free_numbers_and_no_export_fails(photos):
+    """NaN is no id; 1.0 is the number 1; two regions of COCO-A share an id that neither has alone."""
+    nan = float("nan")
+    things = [
+        {"id": nan, "image_id": 1.0, "category_id": float("inf"), "segmentation": RLE},
+        {"id": 40, "image_id": 1, "regions": [{"segmentation": RLE, "name": "cup"}, {"segmentation": RLE}]},
+        {"id": 9, "image_id": 1, "segmentation": RLE, "iscrowd": 1, "bbox": [nan, 0, 1, 1]},
+    ]
+    images = [{"id": 1.0, "file_name": "a.png", "width": 80, "height": 60, "gps": nan}]
+    code, records = batch(coco(photos, images=images, annotations=things, info={"x": nan}))
+    assert code == 0 and [records[f"40/{k}"]["category"] for k in (1, 2)] == ["cup", None]
+    made = read_json(photos / "out" / "coco.json")
+    assert [entry["id"] for entry in made["annotations"]] == [41, 42, 43, 9]
+    assert made["images"][0]["gps"] is None and made["info"]["x"] is None
+    results = read_json(photos / "out" / "results.json")
+    assert [entry["amodal_id"] for entry in results][1:] == ["40/1", "40/2"]
+    assert not any("annotation_id" in entry for entry in results)
 
 
 LINES = {

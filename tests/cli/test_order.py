@@ -109,6 +109,8 @@ def test_results_of_amodal_are_masks_too(one: OnePicture, tmp_path: Path, capsys
 
 
 BAD = {
+    '{"images": [{"id": 1, "width": 64, "height": 48}], "annotations": []}': "the photo is 64 x 48, but it is 128 x 96",
+    '{"images": [{"id": 1}], "annotations": 5}': "an entry of .*json is malformed",
     '{"images": [], "annotations": []}': "has 0 pictures, none of them named 'photo.png'",
     '[{"name": "cup"}]': "object 1 has no mask; it needs one of visible_mask",
     '[{"name": "cup", "segmentation": {"size": [4, 4], "counts": [16]}}]': r"object 1 \(cup\): the RLE is of 4 x 4",

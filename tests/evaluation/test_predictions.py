@@ -12,6 +12,7 @@ from amodal.cli import run as run_command
 from amodal.core.errors import DataError
 from amodal.core.image import encode_png
 from amodal.core.mask import Mask
+from amodal.data.convert import to_cocoa
 from amodal.data.scene_masks import read_scene
 from amodal.evaluation import Predictions, evaluate_predictions, score
 from amodal.evaluation.agreement import agreement
@@ -148,7 +149,7 @@ def test_palettes(data: amodal.Dataset, tmp_path: Path) -> None:
     assert evaluate_predictions(Predictions(tmp_path / "masks"), data)["iou"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("source", ["coco", "prompts"])
+@pytest.mark.parametrize("source", ["coco", "cocoa", "prompts"])
 def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str, capsys: Any) -> None:
     """By evaluate, from a COCO file with the objects' numbers or from prompts with their names; by order; by data view."""
     out = tmp_path / "out"
@@ -160,7 +161,11 @@ def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str
             for sample in data
         ]
         prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    images = str(data.root / "images")
+    if source == "cocoa":
+        to_cocoa(data, tmp_path / "set")
+        data = amodal.dataset("cocoa", tmp_path / "set")
+        prompts = tmp_path / "set" / "COCO_amodal_val2014.json"
+    images = str(data.root / ("val2014" if source == "cocoa" else "images"))
     command = [
         "batch",
         str(prompts),
@@ -175,7 +180,7 @@ def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str
     ]
     assert run_command(command) == 0
     wanted = np.mean([sample.visible.iou(sample.amodal) for sample in data])
-    for path in (out, out / "shards" / "00000.jsonl", *((out / "results.json",) if source == "coco" else ())):
+    for path in (out, out / "shards" / "00000.jsonl", *((out / "results.json",) if source != "prompts" else ())):
         report = evaluate_predictions(Predictions(path), data)
         assert report["iou"] == pytest.approx(wanted) and report.content["failures"] == 0, path
     first = data[0]

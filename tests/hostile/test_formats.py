@@ -15,6 +15,7 @@ from amodal.core.files import read_csv
 from amodal.core.image import encode_png
 from amodal.core.mask import Mask
 from amodal.data import dataset
+from amodal.data.scene_masks import read_scene
 from amodal.evaluation.predictions import Predictions
 from amodal.evaluation.rows import read_rows, read_settings
 from amodal.geometry.cameras import read_list
@@ -163,6 +164,7 @@ def planned(path):
 LISTS = {
     "cameras.json": (read_list, json.dumps([CAMERA]).encode()),
     "coco.json": (planned, json.dumps(COCO).encode()),
+    "masks.json": (lambda path: read_scene(path, (40, 60), "a.png"), json.dumps(COCO).encode()),
     "prompts.jsonl": (planned, lines(*PROMPTS)),
     "results.json": (Predictions, json.dumps([{"image_id": 1, "segmentation": MASK, "score": 0.5}]).encode()),
     "rows.jsonl": (lambda path: list(read_rows(path)), lines(ROW)),

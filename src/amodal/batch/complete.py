@@ -15,6 +15,7 @@ from ..core.image import read
 from ..core.mask import Mask, Size
 from ..core.prompt import Prompt
 from ..data.annotations import inside, read_shape
+from ..data.coco import check_stated
 from ..engine.worker import Result, Row
 from .plan import Planned
 
@@ -162,13 +163,8 @@ def request_of(thing: Planned, size: Size) -> tuple[Prompt, Mask | None]:
     """
     if thing.error:
         raise DataError(thing.error)
-    header, given = thing.header, thing.given or {}
-    if header is not None and tuple(header) != size:
-        turned = " (turned by its EXIF orientation?)" if tuple(header) == size[::-1] else ""
-        raise DataError(
-            f"its file says that the photo is {header[1]} x {header[0]}, but it is {size[1]} x {size[0]}{turned}; give the "
-            "photo that was annotated"
-        )
+    check_stated(thing.header, size)
+    given = thing.given or {}
     unknown = set(given) - {"point", "points", "labels", "box", "mask", "text", "occluder"}
     if unknown:
         raise DataError(f"no field named {min(unknown)!r}; all: {', '.join(sorted(LINE_FIELDS))}")

@@ -7,13 +7,14 @@ images, crowd regions and `info` survive.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.completion import coco_object
 from ..core.errors import DataError
 from ..core.files import atomic_write, parse_json
 from ..core.mask import Mask
+from ..data.annotations import number_of
 from ..data.coco import CocoFile, category_names, is_crowd
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def write_exports(output: Output, source: CocoFile | None = None) -> None:
     """
     ids = Ids(output, source)
     with atomic_write(output.folder / "coco.json") as file:
-        file.write(b'{"info":' + json.dumps(ids.info()).encode())
+        file.write(b'{"info":' + _json(ids.info()))
         if source is not None and "licenses" in source.rest:
-            file.write(b',"licenses":' + json.dumps(source.rest["licenses"]).encode())
+            file.write(b',"licenses":' + _json(source.rest["licenses"]))
         file.writelines(_list("categories", ids.categories))
         file.writelines(_list("images", ids.images()))
         file.writelines(_list("annotations", ids.annotations()))
@@ -48,12 +49,26 @@ def write_exports(output: Output, source: CocoFile | None = None) -> None:
     _write_parquet(output)
 
 
+def source_ids(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The ids of a record's object in the COCO file that the batch was made from; empty for another source."""
+    told: dict[str, Any] = {}
+    if record.get("source"):
+        told = parse_json(str(record["source"]), "a record's source", DataError)
+    return told
+
+
 class Ids:
     """How COCO files call the images, categories and objects of a batch: as the source does, else by running numbers."""
 
     def __init__(self, output: Output, source: CocoFile | None) -> None:
         self.output, self.source = output, source
         self._numbers: dict[str, int] = {}
+        used = (
+            (number_of(entry.get("id")) for _, entry in source.annotations() if isinstance(entry, dict))
+            if source
+            else ()
+        )
+        self._last = max((number for number in used if number is not None), default=0)
         if source is not None and isinstance(source.rest.get("categories"), list):
             self.categories = source.rest["categories"]
             self._classes: dict[str, Any] = {
@@ -88,10 +103,10 @@ class Ids:
 
     def of(self, record: dict[str, Any], number: int) -> dict[str, Any]:
         """`id`, `image_id` and `category_id` of a completed object, the `number`-th."""
-        told = parse_json(str(record["source"]), "a record's source", DataError) if record.get("source") else {}
+        told = source_ids(record)
         category = self._classes.get(record.get("category") or "object")
         return {
-            "id": number if told.get("id") is None else told["id"],
+            "id": self._last + number if told.get("id") is None else told["id"],
             "image_id": told["image_id"] if told else self._numbers[record["image"]],
             "category_id": category if told.get("category_id") is None else told["category_id"],
         }
@@ -112,7 +127,8 @@ class Ids:
             yield {
                 "image_id": ids["image_id"],
                 "category_id": ids["category_id"],
-                **({"annotation_id": ids["id"]} if record.get("source") else {}),
+                **({} if source_ids(record).get("id") is None else {"annotation_id": ids["id"]}),
+                "amodal_id": record["id"],
                 "segmentation": record["amodal"],
                 "score": 1.0 if record.get("score") is None else record["score"],
             }
@@ -126,8 +142,16 @@ def _list(name: str, entries: Iterable[Any]) -> Iterator[bytes]:
 def _elements(entries: Iterable[Any]) -> Iterator[bytes]:
     yield b"["
     for number, entry in enumerate(entries):
-        yield (b",\n" if number else b"\n") + json.dumps(entry).encode()
+        yield (b",\n" if number else b"\n") + _json(entry)
     yield b"\n]"
+
+
+def _json(entry: Any) -> bytes:
+    """As JSON. What a source holds that JSON cannot (NaN, infinity) becomes null, so that the file can be read."""
+    text = json.dumps(entry)
+    if "NaN" in text or "Infinity" in text:
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
+    return text.encode()
 
 
 def _write_parquet(output: Output) -> None:

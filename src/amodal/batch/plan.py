@@ -24,7 +24,7 @@ import numpy as np
 from ..core.errors import MALFORMED, AmodalError, DataError
 from ..core.files import check_text, file_sha256, open_regular, parse_json
 from ..core.image import is_picture
-from ..data.coco import CocoFile, category_names, framed, is_crowd, picture_names, visible_shape
+from ..data.coco import CocoFile, category_names, framed, id_of, is_crowd, picture_names, visible_shape
 from ..engine.worker import Row
 
 __all__ = ["Plan", "Planned", "read_plan"]
@@ -269,12 +269,11 @@ class Annotations(Grouped):
             if is_crowd(entry):
                 self.passed["crowd region"] += 1
                 continue
-            usable = isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)
-            if usable:
-                identity = entry.get("id")
-                self.note(entry["image_id"], place, identity if isinstance(identity, int | str) else None)
-            else:
+            image, own = (id_of(entry.get(key)) if isinstance(entry, dict) else None for key in ("image_id", "id"))
+            if image is None:
                 self.note(("annotation", place), place)
+            else:
+                self.note(image, place, own)
         if not self._rows:
             raise DataError(f"{path} has no annotations of objects{told(self.passed)}")
 
@@ -285,30 +284,32 @@ class Annotations(Grouped):
             entry = self.coco.record(place)
             if not isinstance(entry, dict):
                 raise DataError("an annotation is a record with image_id and a mask or box")
-            if isinstance(entry.get("id"), int | str):
-                thing = replace(thing, id=str(entry["id"]))
+            told = {key: id_of(entry.get(key)) for key in ("id", "image_id", "category_id")}
+            if told["id"] is not None:
+                thing = replace(thing, id=str(told["id"]))
             picture = self.coco.image(entry.get("image_id"))
             names = picture_names(picture)
             if not names:
                 raise DataError(f"its image {entry['image_id']!r} has no file_name that is text")
             there = (name for name in names if os.path.isfile(os.path.join(self.root, name)))  # noqa: PTH113, PTH118
-            thing = replace(thing, image=next(there, names[-1]), header=framed(picture))
+            thing = replace(thing, image=next(there, names[-1]), header=framed(picture), coco=told)
             regions = entry.get("regions")
-            for number, part in enumerate(regions if isinstance(regions, list) else [entry], 1):
-                one = replace(thing, id=f"{thing.id}/{number}") if isinstance(regions, list) else thing
-                yield self._object(one, part, entry)
+            if not isinstance(regions, list):
+                yield self._object(thing, entry)
+                return
+            for number, part in enumerate(regions, 1):  # several objects share the entry's id: none has one of its own
+                yield self._object(replace(thing, id=f"{thing.id}/{number}", coco={**told, "id": None}), part)
         except AmodalError as error:
             yield _wrong(thing, str(error))
 
-    def _object(self, thing: Planned, part: Any, entry: dict[str, Any]) -> Planned:
+    def _object(self, thing: Planned, part: Any) -> Planned:
         if not isinstance(part, dict):
             return _wrong(thing, "a region is a record with a mask")
-        number = entry.get("category_id")
-        name = self.categories.get(number) if isinstance(number, int | str) else None
-        if name is None and number is not None and number in self.nameless:
+        number = (thing.coco or {}).get("category_id")
+        name = self.categories.get(number, part.get("name"))  # COCO-A's regions have names
+        if number is not None and number not in self.categories and number in self.nameless:
             return _wrong(thing, f"its category {number} has a name that is not text")
-        ids = {key: entry.get(key) for key in ("id", "image_id", "category_id")}
-        thing = replace(thing, category=name, coco=ids)
+        thing = replace(thing, category=name if isinstance(name, str) else None)
         shape, box = visible_shape(part), part.get("bbox")
         if shape and not self.boxes:
             return replace(thing, given={"mask": shape})

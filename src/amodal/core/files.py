@@ -54,7 +54,6 @@ MAX_LINE = 1 << 28
 """A line of a JSONL file is cut at 256 MiB."""
 MAX_SETTINGS = 1 << 24
 """A TOML file above 16 MiB is not read."""
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_DEPTH = 100
 """JSON nested deeper is refused; real files have fewer than 10 levels."""
 
@@ -184,11 +183,7 @@ def file_sha256(path: str | os.PathLike[str], error: type[AmodalError] = AmodalE
 
 
 def read_text(path: str | os.PathLike[str], error: type[AmodalError] = AmodalError, *, limit: int = MAX_BYTES) -> str:
-    """The text of a UTF-8 file, without a byte order mark.
-
-    Raises:
-        error: as `read_bytes`, or not UTF-8.
-    """
+    """The text of a UTF-8 file, without a byte order mark. Raises `error` as `read_bytes`, or if it is not UTF-8."""
     return decode_text(read_bytes(path, error, limit=limit), path, error)
 
 
@@ -198,14 +193,13 @@ def decode_text(content: bytes, name: object, error: type[AmodalError] = AmodalE
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as reason:
-        raise error(
-            f"{name} is not a UTF-8 text file (byte {reason.start} is not; is it Latin-1?); save it as UTF-8"
-        ) from reason
+        kind = f"byte {reason.start} is not; is it Latin-1?"
+        raise error(f"{name} is not a UTF-8 text file ({kind}); save it as UTF-8") from reason
 
 
 def check_text(head: bytes, name: object, error: type[AmodalError] = AmodalError) -> None:
     """Whether a file that begins with `head` can be UTF-8 text. Raises `error`: it is UTF-16, or no text."""
-    if head[:2] in UTF16:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise error(f"{name} is not a UTF-8 text file (it is UTF-16); save it as UTF-8")
     if b"\0" in head:
         raise error(f"{name} is not a text file: it holds zero bytes")

@@ -6,7 +6,7 @@ import json
 import mmap
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,16 @@ from ..core.files import check_text, open_regular
 from ..core.mask import Size
 from .annotations import number_of
 
-__all__ = ["CocoFile", "category_names", "is_crowd", "picture_names", "visible_shape"]
+__all__ = [
+    "CocoFile",
+    "category_names",
+    "check_stated",
+    "framed",
+    "id_of",
+    "is_crowd",
+    "picture_names",
+    "visible_shape",
+]
 
 VISIBLE_FIELDS = ("visible_mask", "visible", "inmodal_seg", "i_segm", "segmentation")
 """Where annotations keep the visible mask, best first; those with `segmentation` alone are not occluded, or plain COCO."""
@@ -32,17 +41,23 @@ def visible_shape(annotation: Mapping[str, Any]) -> Any:
     return next((annotation[name] for name in VISIBLE_FIELDS if annotation.get(name) is not None), None)
 
 
+def id_of(value: Any) -> int | str | None:
+    """An id as a record holds it, a whole number (1.0 is one) or a text; None for anything else."""
+    return value if isinstance(value, str) else number_of(value)
+
+
 def category_names(content: Mapping[str, Any]) -> tuple[dict[Any, str], list[Any]]:
     """Category ids to names, and the ids (or what is in their place) of the categories whose name or id cannot be used."""
     entries = content.get("categories")
     table: dict[Any, str] = {}
     nameless: list[Any] = []
     for entry in entries if isinstance(entries, list) else ():
-        number, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (entry, None)
-        if isinstance(name, str) and isinstance(number, int | str):
+        raw, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (entry, None)
+        number = id_of(raw)
+        if isinstance(name, str) and number is not None:
             table[number] = name
         else:
-            nameless.append(number)
+            nameless.append(raw)
     return table, nameless
 
 
@@ -156,10 +171,11 @@ class CocoFile:
         while self._bytes[at : at + 1] != b"]":
             places.append(at)
             value, end = self._value(at)
-            if key == "images" and isinstance(value, dict) and isinstance(value.get("id"), int | str):
-                first = self._places.setdefault(value["id"], at)
+            number = id_of(value.get("id")) if key == "images" and isinstance(value, dict) else None
+            if number is not None:
+                first = self._places.setdefault(number, at)
                 if first != at and (first < 0 or self._value(first)[0] != value):
-                    self._places[value["id"]] = -1
+                    self._places[number] = -1
             at = self._skip(end)
         return at + 1
 
@@ -198,6 +214,21 @@ def _first(text: str) -> tuple[Any, int]:
         raise
     except ValueError:
         return CAREFUL.raw_decode(text)
+
+
+def check_stated(stated: Sequence[int] | None, size: Size) -> None:
+    """A photo of `size` (H, W) is the one of which a file states its size (`framed`), unless it states none.
+
+    Raises:
+        DataError: it has another size; tells both.
+    """
+    if stated is None or tuple(stated) == tuple(size):
+        return
+    turned = " (turned by its EXIF orientation?)" if tuple(stated) == tuple(size[::-1]) else ""
+    raise DataError(
+        f"its file says that the photo is {stated[1]} x {stated[0]}, but it is {size[1]} x {size[0]}{turned}; give the "
+        "photo that was annotated"
+    )
 
 
 def framed(size: Any) -> Size | None:

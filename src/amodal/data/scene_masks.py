@@ -15,7 +15,8 @@ from ..core.files import read_json
 from ..core.image import is_picture, read_mask
 from ..core.mask import Mask, Size
 from ..core.paths import own_path
-from .coco import VISIBLE_FIELDS, is_crowd, picture_names
+from .annotations import decode, guarded
+from .coco import VISIBLE_FIELDS, category_names, check_stated, framed, is_crowd, picture_names
 
 __all__ = ["read_json_masks", "read_labels", "read_scene"]
 
@@ -104,11 +105,12 @@ def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str
 
     Raises:
         MaskError: none of these layouts, the picture is not in it, or a malformed mask, named by its place.
+        DataError: a malformed record, or a picture whose size in the file is another.
     """
-    from .annotations import decode
-
     found: list[tuple[str, Mask]] = []
-    for number, (name, shape) in enumerate(records(path, picture), 1):
+    with guarded(f"an entry of {path}"):
+        listed = list(records(path, picture, size))
+    for number, (name, shape) in enumerate(listed, 1):
         try:
             mask = Mask.from_dict(shape) if isinstance(shape, dict) and "origin" in shape else decode(shape, size)
         except (AmodalError, *MALFORMED) as error:
@@ -118,16 +120,14 @@ def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str
     return found
 
 
-def records(path: Path, picture: str) -> Iterator[tuple[str, Any]]:
+def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any]]:
     """Name and encoded visible mask of each object of the picture in a JSON file."""
     content = batch_objects(path, picture) if path.suffix == ".jsonl" else read_json(path, MaskError)
     names: dict[Any, str] = {}
     if isinstance(content, dict):
         if "images" in content and "annotations" in content:
-            names = {
-                row.get("id"): str(row.get("name")) for row in content.get("categories", []) if isinstance(row, dict)
-            }
-            content = of_picture(path, content, picture)
+            names = category_names(content)[0]
+            content = of_picture(path, content, picture, size)
         else:
             content = next((content[key] for key in ("regions", "objects", "annotations") if key in content), [content])
     if not isinstance(content, list):
@@ -163,7 +163,7 @@ def batch_objects(path: Path, picture: str) -> list[dict[str, Any]]:
     ]
 
 
-def of_picture(path: Path, content: Mapping[str, Any], picture: str) -> list[Any]:
+def of_picture(path: Path, content: Mapping[str, Any], picture: str, size: Size) -> list[Any]:
     """The annotations of a COCO file (regions, for COCO-A's) that belong to the picture of this file name, or to the only one."""
     images = [row for row in content["images"] if isinstance(row, dict)]
     mine = [row for row in images if Path(picture).name in [Path(name).name for name in picture_names(row)]]
@@ -172,7 +172,9 @@ def of_picture(path: Path, content: Mapping[str, Any], picture: str) -> list[Any
             f"{path} has {len(images)} pictures, {len(mine) or 'none'} of them named {Path(picture).name or '(no name)'!r}; "
             "the picture's file name must be in it"
         )
-    number = (mine or images)[0].get("id")
+    image = (mine or images)[0]
+    check_stated(framed(image), size)
+    number = image.get("id")
     rows = [row for row in content["annotations"] if isinstance(row, dict) and row.get("image_id") == number]
     return [region for row in rows for region in row.get("regions", [row])]
 

@@ -148,8 +148,10 @@ class Predictions:
         keys = [*keys_of(first.image_id, first.coco and first.coco[1]), *names_of(first)]
         loose: list[tuple[int, Mapping[str, Any]]] = []
         for number, each in next((self.loose[key] for key in keys if key in self.loose), []):
-            if each.get("batch_id") in {sample.id for sample in scene} - set(found):  # the prompts had the objects' ids
-                found[each["batch_id"]] = self._decode(number, each, first)
+            if each.get("amodal_id") in {sample.id for sample in scene} - set(
+                found
+            ):  # the prompts had the objects' ids
+                found[each["amodal_id"]] = self._decode(number, each, first)
             else:
                 loose.append((number, each))
         whole = [item for number, entry in loose if isinstance(item := self._decode(number, entry, first), Found)]
@@ -191,7 +193,7 @@ def entry_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "segmentation": record.get("beyond_frame") or record.get("amodal"),
         "score": record.get("score"),
         "image_id": told.get("image_id", record.get("image")),
-        "batch_id": record.get("id"),
+        "amodal_id": record.get("id"),
     }
     return entry if told.get("id") is None else {**entry, "annotation_id": told["id"]}
 
