@@ -10,6 +10,7 @@ import pytest
 from amodal.core.errors import UnknownNameError, WeightsError
 from amodal.weights import catalogue
 from amodal.weights.catalogue import Weights
+from amodal.weights.config import read_config
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +123,22 @@ def test_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not catalogue.offline()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert catalogue.offline()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([1], "is a JSON object"),
+        ({"vision_config": {"num_hidden_layers": 10**30}}, "says num_hidden_layers = 1000.*, at most 1,000"),
+        ({"depths": [2, 2, 100_000]}, "says depths = 100000"),
+        ({"hidden_size": -(10**9)}, "at most 10,000,000"),
+    ],
+)
+def test_a_configuration_that_no_network_has(tmp_path: Path, content: object, text: str) -> None:
+    """A library would build such layers without an end."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match=text):
+        read_config(path)
+    path.write_text(json.dumps({"depths": [2, 18], "vocab_size": 250_112, "eps": 1e-6, "tied": True, "name": "x"}))
+    assert read_config(path)["depths"] == [2, 18]

@@ -10,12 +10,12 @@ import pytest
 
 from amodal import dataset
 from amodal.core.config import section
-from amodal.core.errors import Cancelled, DataError, OptionError, OutputError
+from amodal.core.errors import Cancelled, DataError, MaskError, OptionError, OutputError
 from amodal.engine.local import run_local
 from amodal.engine.worker import Worker
 from amodal.synthesis.composites.build import LibraryConfig, open_library
 from amodal.synthesis.composites.fixed import CompositesConfig, build
-from amodal.synthesis.composites.library import Library
+from amodal.synthesis.composites.library import Library, add_photos
 from amodal.synthesis.composites.paint import paint, resize
 from amodal.synthesis.composites.place import Layer, Layout, Placer, similarity
 from amodal.synthesis.composites.sprites import cut_out, cut_plainly
@@ -23,6 +23,7 @@ from amodal.synthesis.composites.stream import AMODAL, GIVEN, INSIDE, OCCLUDER, 
 from amodal.synthesis.rooms import renders, rooms
 from amodal.synthesis.rooms.renders import write_renders
 from amodal.synthesis.rooms.rooms import build_rooms
+from amodal.training.tasks.sets import whole_photos
 from photo_sets import make_photos
 
 ONE = np.ones(3)
@@ -252,3 +253,20 @@ def test_renders_and_rooms_go_on_and_are_the_same_in_parts(config, tmp_path, mon
         assert file.read_bytes() == (tmp_path / "scattered" / file.name).read_bytes()
     files = {"whole", "whole.npz", "scattered", "scattered.npz", "stopped.npz"}
     assert {path.name for path in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "read", [lambda root: add_photos(Library(), root, "train"), lambda root: whole_photos(root, "train")]
+)
+def test_a_list_of_photos_leads_nowhere_else_and_masks_fit(read, tmp_path):
+    root = make_photos(tmp_path) / "photos"
+    read(root)
+    whole_photos.cache_clear()
+    cv2.imwrite(str(root / "things" / "masks" / "0.png"), np.full((40, 50), 255, np.uint8))
+    with pytest.raises(MaskError, match="is 50 x 40 pixels, the image 100 x 80"):
+        read(root)
+    rows = json.loads((root / "index.json").read_text())
+    for odd in ({"name": "../../../backgrounds/0"}, {"set": "../.."}):
+        (root / "index.json").write_text(json.dumps([{**rows[1], **odd}]))
+        with pytest.raises(DataError, match="leads out of"):
+            read(root)

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..core.errors import DataError
 from ..core.files import read_json
-from ..core.image import is_picture, read_soft
-from ..core.mask import Mask, Size
+from ..core.image import Image, is_picture, read_soft
+from ..core.mask import Bits, Mask, Size, check_frame
 from .sample import Dataset, Entry, Sample
 
-__all__ = ["MaskFolder"]
+__all__ = ["MaskFolder", "read_beside", "read_bits"]
 
 
 class MaskFolder(Dataset):
@@ -70,6 +72,13 @@ def read_bits(path: Path) -> tuple[Mask, Size]:
     soft = read_soft(path)
     size = (int(soft.shape[0]), int(soft.shape[1]))
     return Mask.from_array(soft), size
+
+
+def read_beside(path: Path, photo: Image) -> Bits:
+    """A mask picture (H, W) bool of a photo (H, W, 3). Raises ImageError; MaskError: it is of another size."""
+    soft = read_soft(path)
+    check_frame(soft.shape, (photo.shape[0], photo.shape[1]), f"mask {path}")
+    return np.asarray(soft > 0.5)
 
 
 def files_by_stem(folder: Path, bad: Callable[[Path, str, str], None]) -> dict[str, Path]:

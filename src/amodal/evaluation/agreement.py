@@ -43,11 +43,11 @@ def agreement(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     rows = []
     least: list[tuple[float, str, str]] = []
     for path, run in zip(paths, runs, strict=True):
-        overlaps = []
+        overlaps, occlusion = list[float](), list[float]()
         for name in common:
             with guarded(f"the record {name} of {path}"):
                 overlaps.append(_mask(runs[0][name]).iou(_mask(run[name])))
-        occlusion = [float(run[name]["occlusion_rate"]) for name in common]
+                occlusion.append(float(run[name]["occlusion_rate"]))
         means = {"occlusion": sum(occlusion) / len(common), "iou": sum(overlaps) / len(common)}
         rows.append({"folder": path.name, **means, "equal": overlaps.count(1.0), "left_out": len(run) - len(common)})
         least += [(value, name, path.name) for value, name in zip(overlaps, common, strict=True) if value < 1]

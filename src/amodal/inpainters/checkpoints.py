@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import WeightsError, reported
-from ..core.files import read_json
 from ..runtime.quiet import quiet
 from ..weights import catalogue
+from ..weights.config import read_config
 from .backbone import EmptyPrompt
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Checkpoint:
                 f"{self.folder} has no model_index.json, so it is no diffusers model; give the folder that holds "
                 "unet/ (or transformer/), vae/ and scheduler/"
             )
-        self.index = read_json(index, WeightsError)
-        kind = self.index.get("_class_name")
+        self.index = read_config(index)
+        kind = str(self.index.get("_class_name"))
         if kind not in FAMILIES:
             raise WeightsError(
                 f"{self.folder} is a {kind}; an inpainter can be made from {', '.join(sorted(FAMILIES))}"
@@ -83,7 +83,7 @@ class Checkpoint:
         from .unet import UNetBackbone
 
         prompt = self.empty_prompt(placement)
-        overflows = read_json(self.folder / "vae" / "config.json", WeightsError).get("force_upcast", False)
+        overflows = read_config(self.folder / "vae" / "config.json").get("force_upcast", False)
         upcast = placement.dtype == torch.float16 and overflows
         autoencoder = self.network("vae", torch.float32 if upcast else placement.dtype)
         denoiser = self.network("transformer" if self.family == "flux-fill" else "unet", placement.dtype)
@@ -107,6 +107,7 @@ class Checkpoint:
         variant = self._variant(folder, dtype)
         if not any(folder.glob("*.safetensors")):
             raise WeightsError(f"{folder} holds no .safetensors file; fetch the model again, or convert its weights")
+        read_config(folder / "config.json")
         with self._failing(part), quiet():
             network, report = cls.from_pretrained(
                 str(folder), torch_dtype=dtype, use_safetensors=True, variant=variant, output_loading_info=True
@@ -159,7 +160,7 @@ class Checkpoint:
             tokenizer = self._class(words.name).from_pretrained(str(words))
             length = T5_LENGTH if type(encoder).__name__.startswith("T5") else tokenizer.model_max_length
             ids = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
-        with torch.inference_mode():
+        with self._failing(words.name), torch.inference_mode():
             out = encoder(ids.to(placement.device), output_hidden_states=True)
         return out, out.get("text_embeds", out.get("pooler_output"))
 

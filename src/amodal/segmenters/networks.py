@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import WeightsError, reported
-from ..core.files import read_json
 from ..runtime.devices import Dtype, pick_device, pick_dtype
 from ..runtime.quiet import quiet
+from ..weights.config import read_config
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ def kind_of(folder: Path) -> str:
         raise WeightsError(
             f"{folder} has no config.json; a segmenter's folder is in the hub's layout: config.json and model.safetensors"
         )
-    content = read_json(config, WeightsError)
-    kind = content.get("model_type") if isinstance(content, dict) else None
+    kind = str(read_config(config).get("model_type"))
     if kind not in KINDS:
         raise WeightsError(f"{folder} holds a model of type {kind!r}; a segmenter is one of {', '.join(KINDS)}")
-    return str(kind)
+    return kind
 
 
 class PointNetwork:

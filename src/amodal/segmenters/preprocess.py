@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import WeightsError
-from ..core.files import read_json
 from ..core.image import Image
 from ..core.mask import Size
+from ..weights.config import read_config
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +103,7 @@ def _stated(folder: Path) -> dict[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if path.is_file():
-            content = read_json(path, WeightsError)
-            inner = content.get("image_processor", content) if isinstance(content, dict) else None
+            content = read_config(path)
+            inner = content.get("image_processor", content)
             return inner if isinstance(inner, dict) else {}
     return {}

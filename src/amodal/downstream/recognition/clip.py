@@ -13,6 +13,7 @@ from ...core.errors import UsageError, WeightsError, reported
 from ...core.image import Image
 from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
+from ...weights.config import read_config
 from .labels import check_labels
 from .ranking import Ranking, rankings
 
@@ -54,6 +55,7 @@ class Recognizer:
         if template.count("{}") != 1:
             raise UsageError(f"the template {template!r} needs one pair of braces, for instance 'a photo of a {{}}'")
         folder = locate(str(model))
+        read_config(folder / "config.json")
         with quiet(), reported(WeightsError, f"{folder} is not a CLIP model"):
             self.network: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import AmodalError, OptionError, WeightsError, reported
-from ...core.files import open_regular, read_json
+from ...core.files import open_regular
 from ...core.image import Image
 from ...plugins.protocols import Progress, no_progress
 from ...runtime.devices import pick_device, pick_dtype
 from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
+from ...weights.config import read_config
 from .cache import FeatureCache
 
 if TYPE_CHECKING:
@@ -208,8 +209,7 @@ def unet_channels(folder: Path) -> tuple[int, ...]:
     config = folder / "unet" / "config.json"
     if not config.is_file():
         raise WeightsError(f"{folder} is not a diffusion model in diffusers' layout: it has no unet/config.json")
-    content = read_json(config, WeightsError)
-    blocks = content.get("block_out_channels") if isinstance(content, dict) else None
+    blocks = read_config(config).get("block_out_channels")
     if not isinstance(blocks, list) or not all(isinstance(count, int) for count in blocks):
         raise WeightsError(f"{config} does not tell block_out_channels; it is not the config of a UNet2DConditionModel")
     return tuple(reversed(blocks))

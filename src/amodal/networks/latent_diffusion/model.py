@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import WeightsError, reported
-from ...core.files import read_json, write_bytes, write_json
+from ...core.files import write_bytes, write_json
+from ...weights.config import read_config
 from ...weights.tensors import fit_state, load_tensors
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def load_part(cls: Any, folder: Path, dtype: Any = None) -> Any:
     """
     import torch
 
-    read_json(folder / "config.json", WeightsError)
+    read_config(folder / "config.json")
     with (
         torch.device("meta"),
         reported(WeightsError, f"{folder / 'config.json'} is not the configuration of a network"),
@@ -313,5 +314,5 @@ def _load_volume(folder: Path, dtype: Any) -> Any:
 
     file = folder / "config.json"
     with torch.device("meta"), reported(WeightsError, f"{file} is not the configuration of a feature volume"):
-        network = VolumeNetwork(**read_json(file, WeightsError))
+        network = VolumeNetwork(**read_config(file))
     return _filled(network, folder, dtype)

@@ -11,9 +11,10 @@ import numpy as np
 from ...core import rle
 from ...core.errors import DataError
 from ...core.files import read_json, read_npz
-from ...core.image import SUFFIXES, is_picture, read, read_soft
+from ...core.image import SUFFIXES, is_picture, read
 from ...core.mask import check_frame
 from ...data.annotations import inside
+from ...data.masks import read_beside
 from .shapes import invent
 from .sprites import Image, Photo, Sprite, cut_out, cut_plainly, from_rgba
 
@@ -50,12 +51,12 @@ def checked(rows: Any, fields: dict[str, type], where: object) -> list[dict[str,
     return list(rows)
 
 
-def picture_file(folder: Path, stem: str) -> Path:
-    """The picture of that name whatever its suffix."""
+def picture_file(root: Path, folder: str, stem: str) -> Path:
+    """The picture of that name in a folder below `root`, whatever its suffix. Raises DataError: none, or it lies elsewhere."""
     for suffix in SUFFIXES:
-        if (path := folder / f"{stem}{suffix}").exists():
+        if (path := inside(root, f"{stem}{suffix}", folder)).is_file():
             return path
-    raise DataError(f"there is no picture {stem} ({', '.join(SUFFIXES)}) in {folder}")
+    raise DataError(f"there is no picture {stem} ({', '.join(SUFFIXES)}) in {root / folder}")
 
 
 def add_photos(
@@ -71,13 +72,9 @@ def add_photos(
     for row in checked(read_json(root / "index.json", DataError), PHOTO, root / "index.json"):
         if row["split"] != split:
             continue
-        folder = root / row["set"]
-        image = read(picture_file(folder / "images", row["name"]))
-        mask = ((read_soft(picture_file(folder / "masks", row["name"])) > 0.5) * 255).astype(np.uint8)
-        if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"mask {row['name']} of set {row['set']} is {mask.shape}, its photo {image.shape[:2]}; they must match"
-            )
+        image = read(picture_file(root, f"{row['set']}/images", row["name"]))
+        bits = read_beside(picture_file(root, f"{row['set']}/masks", row["name"]), image)
+        mask = bits * np.uint8(255)
         if (mask > 0).mean() < min_area:
             continue
         group = "person" if row["set"] == "ccp" else "thing"

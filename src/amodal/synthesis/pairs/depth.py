@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import WeightsError, reported
-from ...core.files import read_json
 from ...core.image import Image
 from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
+from ...weights.config import read_config
 
 __all__ = ["DepthEstimator"]
 
@@ -42,13 +42,15 @@ class DepthEstimator:
         from ...runtime.devices import pick_device
 
         folder = locate(str(model))
+        read_config(Path(folder) / "config.json")
         with quiet(), reported(WeightsError, f"{folder} is not a depth model that transformers loads"):
             network = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self.network = network.eval().requires_grad_(False).to(pick_device(device))
         self.farness = (
             network.config.model_type in FARNESS or getattr(network.config, "depth_estimation_type", "") == "metric"
         )
-        self.canvas = canvas_of(folder, network.config)
+        with reported(WeightsError, f"{folder} tells no picture that the network takes"):
+            self.canvas = canvas_of(folder, network.config)
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         """Nearness (H, W) float32 of (H, W, 3) uint8; comparable within the picture only."""
@@ -85,7 +87,7 @@ class Canvas:
 def canvas_of(folder: Path, config: Any) -> Canvas:
     """From the preprocessor's file, else from the configuration."""
     file = folder / "preprocessor_config.json"
-    told: dict[str, Any] = read_json(file, WeightsError) if file.is_file() else {}
+    told = read_config(file) if file.is_file() else {}
     backbone = getattr(config, "backbone_config", None)
     patch = int(getattr(backbone, "patch_size", None) or getattr(config, "patch_size", None) or 16)
     size = told.get("size", getattr(backbone, "image_size", None) or getattr(config, "image_size", None) or 384)

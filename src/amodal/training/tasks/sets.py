@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ...core.errors import DataError
 from ...core.files import read_json
-from ...core.image import read, read_soft
+from ...core.image import read
 from ...core.mask import Mask
+from ...data.masks import read_beside
 from ...synthesis.composites.library import PHOTO, checked, picture_file
 
 Bits = NDArray[np.bool_]
@@ -36,8 +37,8 @@ def fixed_set(folder: Path) -> tuple[Item, ...]:
     rows = read_json(folder / "rows.json", DataError)
     items = []
     for row in checked(rows, {"id": str}, folder / "rows.json"):
-        image = read(picture_file(folder / "images", row["id"]))
-        masks = [read_soft(folder / part / f"{row['id']}.png") > 0.5 for part in ("visible", "amodal")]
+        image = read(picture_file(folder, "images", row["id"]))
+        masks = [read_beside(picture_file(folder, part, row["id"]), image) for part in ("visible", "amodal")]
         items.append(Item(row["id"], image, masks[0], masks[1]))
     return tuple(items)
 
@@ -48,9 +49,9 @@ def whole_photos(root: Path, split: str = "dev") -> tuple[Item, ...]:
     items = []
     for row in checked(read_json(root / "index.json", DataError), PHOTO, root / "index.json"):
         if row["split"] == split and row["components"] == 1 and not row["touches_border"]:
-            folder = root / row["set"]
-            mask = read_soft(picture_file(folder / "masks", row["name"])) > 0.5
-            items.append(Item(row["name"], read(picture_file(folder / "images", row["name"])), mask, mask))
+            image = read(picture_file(root, f"{row['set']}/images", row["name"]))
+            mask = read_beside(picture_file(root, f"{row['set']}/masks", row["name"]), image)
+            items.append(Item(row["name"], image, mask, mask))
     return tuple(items)
 
 
