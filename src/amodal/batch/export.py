@@ -7,6 +7,7 @@ images, crowd regions and `info` survive.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +149,18 @@ def _elements(entries: Iterable[Any]) -> Iterator[bytes]:
 
 def _json(entry: Any) -> bytes:
     """As JSON. What a source holds that JSON cannot (NaN, infinity) becomes null, so that the file can be read."""
-    text = json.dumps(entry)
-    if "NaN" in text or "Infinity" in text:
-        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
-    return text.encode()
+    try:
+        return json.dumps(entry, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_finite(entry)).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_parquet(output: Output) -> None:
