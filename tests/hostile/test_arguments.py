@@ -141,6 +141,12 @@ def test_names_that_no_file_can_have(tmp_path, capsys):
         assert run([*command, *(["-o", str(tmp_path / "out")] if command[0] != "data" else [])]) in (1, 2)
         told = capsys.readouterr().err
         assert told.startswith("amodal: ") and told.count("\n") == 1 and len(told) < LONGEST + 20
+    for name in ("m" * 5000, "caf\udce9"):
+        for flag in ("--method", "--segmenter", "--inpainter", "--set"):
+            given = f"{'a=' if flag == '--set' else ''}{name}"
+            assert run(["segment", "photo.jpg", "--point", "1,2", flag, given]) == 2
+            told = capsys.readouterr().err
+            assert told.startswith("amodal: ") and told.count("\n") == 1 and len(told) < 300
     done = amodal.load("visible").open(PHOTO).complete(box=BOX)
     for stem in ("a\0b", "\ud800", "a" * 400, ""):
         with pytest.raises(AmodalError):

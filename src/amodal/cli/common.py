@@ -204,7 +204,7 @@ def choice_of(
     from ..pipeline.choice import ModelChoice
 
     parts = split_settings(settings)
-    return ModelChoice(
+    return ModelChoice.of(
         method=method,
         inpainter=inpainter,
         segmenter=segmenter,

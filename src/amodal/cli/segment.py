@@ -231,7 +231,7 @@ class Record(BaseModel):
         for part in PARTS:
             if (known := getattr(self, part)) is not None:
                 parts |= {part: name_now(known) if part == "method" else known.name, options_field(part): known.options}
-        return ModelChoice(**parts)
+        return ModelChoice.of(**parts)
 
 
 def read_record(path: Path) -> Record:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.errors import OptionError
 from ..plugins import registry
 from .model import Model, load
 
@@ -34,6 +35,20 @@ class ModelChoice(BaseModel):
     inpainter_options: Values = {}
     segmenter_options: Values = {}
 
+    @classmethod
+    def of(cls, **fields: Any) -> ModelChoice:
+        """A choice from names and options that somebody typed or a file holds.
+
+        Raises:
+            OptionError: a name or option that is too long, no text, or of a wrong type.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(step)[:64] for step in first["loc"])
+            raise OptionError(f"{place} = {str(first['input'])[:60]!a} cannot be: {first['msg'].lower()}") from error
+
     def name_of(self, part: Part) -> str | None:
         """The name of a part, if it is chosen."""
         name: str | None = getattr(self, part)
@@ -52,7 +67,7 @@ class ModelChoice(BaseModel):
             fields[part] = name or known
             kept = base.options_of(part) if name in (None, known) else {}
             fields[options_field(part)] = {**kept, **self.options_of(part)}
-        return ModelChoice(**fields)
+        return ModelChoice.of(**fields)
 
     def named(self) -> ModelChoice:
         """With the names of the defaults written out, checked before anything is loaded: what a batch goes on with later.
