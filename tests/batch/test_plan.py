@@ -173,6 +173,22 @@ def test_ids_survive_and_results_fit_the_source(photos):
     assert [(each["image_id"], each["category_id"]) for each in loaded.dataset["annotations"]] == [(70, 33)]
 
 
+def test_boxes_are_of_what_is_seen(photos):
+    """Where `segmentation` is the whole object, `bbox` is around it: no prompt for what is seen."""
+    whole, ring = {"segmentation": RLE, "bbox": [20, 15, 30, 30]}, [22.0, 16, 30, 16, 30, 40, 22, 40]
+    seen = Mask.from_box((22, 16, 30, 40)).to_rle(SIZE)
+    marks = [
+        {"inmodal_bbox": [22, 16, 8, 24]},
+        {"i_bbox": [22, 16, 8, 24]},
+        {"visible_mask": seen},
+        {"inmodal_seg": [ring]},
+        {"visible": ring},
+    ]
+    path = coco(photos, annotations=[{"image_id": 1, "id": k, **whole, **mark} for k, mark in enumerate([{}, *marks])])
+    given = [thing["given"]["box"] for thing in read_plan(path, boxes=True)[0].content["objects"]]
+    assert given == [[20, 15, 50, 45], *[[22, 16, 30, 40]] * 5]
+
+
 def test_ids_that_are_none_take_free_numbers_and_no_export_fails(photos):
     """NaN is no id; 1.0 is the number 1; two regions of COCO-A share an id that neither has alone."""
     nan = float("nan")

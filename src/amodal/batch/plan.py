@@ -24,7 +24,7 @@ import numpy as np
 from ..core.errors import MALFORMED, AmodalError, DataError
 from ..core.files import check_text, file_sha256, open_regular, parse_json
 from ..core.image import is_picture
-from ..data.coco import CocoFile, category_names, framed, id_of, is_crowd, picture_names, visible_shape
+from ..data.coco import CocoFile, category_names, framed, id_of, is_crowd, picture_names, visible_box, visible_shape
 from ..engine.worker import Row
 
 __all__ = ["Plan", "Planned", "read_plan"]
@@ -310,14 +310,14 @@ class Annotations(Grouped):
         if number is not None and number not in self.categories and number in self.nameless:
             return _wrong(thing, f"its category {number} has a name that is not text")
         thing = replace(thing, category=name if isinstance(name, str) else None)
-        shape, box = visible_shape(part), part.get("bbox")
+        shape = visible_shape(part)
         if shape and not self.boxes:
             return replace(thing, given={"mask": shape})
         if isinstance(shape, list) and not shape and part.get("segmentation"):
             return _wrong(thing, "no pixel of it is visible, so that nothing prompts it")
         try:
-            x, y, width, height = (float(value) for value in box)  # type: ignore[union-attr]
-        except MALFORMED:
+            x, y, width, height = (float(value) for value in visible_box(part))
+        except (AmodalError, *MALFORMED):
             return _wrong(thing, "it has neither a mask nor a box x, y, width, height")
         return replace(thing, given={"box": [x, y, x + width, y + height]})
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.errors import DataError
 from ..core.files import check_text, open_regular
-from ..core.mask import Size
+from ..core.mask import Mask, Size
 from .annotations import number_of
 
 __all__ = [
@@ -23,11 +25,13 @@ __all__ = [
     "id_of",
     "is_crowd",
     "picture_names",
+    "visible_box",
     "visible_shape",
 ]
 
 VISIBLE_FIELDS = ("visible_mask", "visible", "inmodal_seg", "i_segm", "segmentation")
 """Where annotations keep the visible mask, best first; those with `segmentation` alone are not occluded, or plain COCO."""
+VISIBLE_BOXES = ("visible_bbox", "inmodal_bbox", "i_bbox")
 BLANK = re.compile(rb"[\s,]*")
 WINDOW = 1 << 12
 PLAIN = json.JSONDecoder()
@@ -39,6 +43,28 @@ def visible_shape(annotation: Mapping[str, Any]) -> Any:
     """The encoded visible mask of an annotation; None where it has none. `segmentation` is the amodal mask where another
     field holds the visible one."""
     return next((annotation[name] for name in VISIBLE_FIELDS if annotation.get(name) is not None), None)
+
+
+def visible_box(annotation: Mapping[str, Any]) -> Any:
+    """x, y, width, height around what is seen of an annotation's object, as the file has it; None where it has none.
+
+    A field of its own (KINS); else around the visible mask where a field beside `segmentation` holds one, since `bbox` is then
+    around the whole object; else `bbox`.
+
+    Raises:
+        MaskError: a malformed visible mask; a `MALFORMED` error for one that is no mask at all.
+    """
+    named = next((annotation[name] for name in VISIBLE_BOXES if annotation.get(name) is not None), None)
+    shape = next((annotation[name] for name in VISIBLE_FIELDS[:-1] if annotation.get(name)), None)
+    if named is not None or shape is None:
+        return annotation.get("bbox") if named is None else named
+    if isinstance(shape, Mapping):
+        x0, y0, x1, y1 = Mask.from_dict(shape).box
+    else:
+        rings = shape if isinstance(shape[0], list) else [shape]
+        corners = np.concatenate([np.reshape(ring, (-1, 2)) for ring in rings]).astype(float)
+        (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def id_of(value: Any) -> int | str | None:
