@@ -182,7 +182,7 @@ def test_bad_libraries_are_told(tmp_path, config):
     root = make_photos(tmp_path / "bad")
     cv2.imwrite(str(root / "photos" / "things" / "masks" / "1.png"), np.zeros((10, 10), np.uint8))
     photos = LibraryConfig(photos=str(root / "photos"), backgrounds=str(root / "backgrounds"), invented=0)
-    with pytest.raises(DataError, match=r"mask 1 of set things is \(10, 10\), its photo \(80, 100\)"):
+    with pytest.raises(MaskError, match=r"masks.1\.png is 10 x 10 pixels, the image 100 x 80"):
         open_library(photos)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="there are no pictures"):

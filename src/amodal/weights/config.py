@@ -17,13 +17,22 @@ LARGEST = 10_000_000
 """No vocabulary, width or side of a picture is larger."""
 
 
-def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_config(path: str | os.PathLike[str], wanted: str = "") -> dict[str, Any]:
     """A network's configuration: a JSON object.
+
+    Args:
+        path: the file.
+        wanted: what its folder should be, "a CLIP model", for the text where it cannot be read.
 
     Raises:
         WeightsError: not readable, no object, or with a number that no network has: a library would build it without an end.
     """
-    content = read_json(path, WeightsError)
+    try:
+        content = read_json(path, WeightsError)
+    except WeightsError as error:
+        if not wanted:
+            raise
+        raise WeightsError(f"{Path(path).parent} is not {wanted} ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path} is not the configuration of a network: that is a JSON object")
     for key, number in _numbers("", content):

@@ -55,7 +55,7 @@ class Recognizer:
         if template.count("{}") != 1:
             raise UsageError(f"the template {template!r} needs one pair of braces, for instance 'a photo of a {{}}'")
         folder = locate(str(model))
-        read_config(folder / "config.json")
+        read_config(folder / "config.json", "a CLIP model")
         with quiet(), reported(WeightsError, f"{folder} is not a CLIP model"):
             self.network: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -42,7 +42,7 @@ class DepthEstimator:
         from ...runtime.devices import pick_device
 
         folder = locate(str(model))
-        read_config(Path(folder) / "config.json")
+        read_config(Path(folder) / "config.json", "a depth model that transformers loads")
         with quiet(), reported(WeightsError, f"{folder} is not a depth model that transformers loads"):
             network = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         self.network = network.eval().requires_grad_(False).to(pick_device(device))
