@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
+# Threads that wait sleep: beside other work on the same cores, spinning ones make small networks five times slower.
+export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test test-fast test-core test-lowest check docs bench bench-gpu wheel format clean
 .DEFAULT_GOAL := demo
