@@ -141,6 +141,19 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def page(service: Service, window: Any) -> Iterator[Any]:
     """The page as a new user sees it; nothing may be told on the console."""
+    with page_of(service, window) as found:
+        yield found
+
+
+@pytest.fixture
+def undisturbed(window: Any) -> Iterator[tuple[Any, Service]]:
+    """A page and a service that no test has asked before: on the shared one an earlier page's last question may wait still."""
+    with running() as service, page_of(service, window) as found:
+        yield found, service
+
+
+@contextlib.contextmanager
+def page_of(service: Service, window: Any) -> Iterator[Any]:
     from serve.browser import Page, forget
 
     driver, folder = window

@@ -194,7 +194,8 @@ def test_a_preview_before_the_click(page, service, monkeypatch):
     assert page.state("stage.draft.preview") is None, "not once the object is marked"
 
 
-def test_what_else_a_click_may_mean_comes_after_its_mask(page, service, monkeypatch):
+def test_what_else_a_click_may_mean_comes_after_its_mask(undisturbed, monkeypatch):
+    page, service = undisturbed
     segmenter = service.engine._default.segmenter
     whole, part = amodal.Mask.from_box((20, 20, 220, 190)), amodal.Mask.from_box((200, 130, 240, 170))
     monkeypatch.setattr(segmenter, "segment", lambda embedded, prompt: [Proposal(whole, 0.5)])
