@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from .image import Image
 from .mask import Box, Mask, bounding_box
+from .regions import depth
 
 __all__ = [
     "OCCLUDED_COLOUR",
@@ -63,23 +64,21 @@ def softened(rgba: Image, width: float, closed: tuple[bool, bool, bool, bool] = 
     """
     import cv2
 
-    left, top, right, bottom = closed
     solid = rgba[..., 3] > 0
-    padded = np.pad(solid, 1, constant_values=((top, bottom), (left, right)))
-    # The distance of an edge pixel's centre from the outside is 1, of its middle from the edge one half.
-    depth = cv2.distanceTransform(padded.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] - 0.5
+    # Seen from a pixel's centre, the edge is half a pixel nearer than the centre of the next one outside.
+    inward = depth(solid, exact=True, closed=closed) - 0.5
     out: Image = rgba.copy()
-    out[..., 3] = np.rint(255 * np.clip(depth / width, 0, 1))
+    out[..., 3] = np.rint(255 * np.clip(inward / width, 0, 1))
     reach = int(np.ceil(3 * width))
     step = max(8 * reach, STRIP // rgba.shape[1])
     for first in range(0, len(rgba), step):  # a strip at a time, with as much above and below as the mean reaches
         start, rows = max(0, first - reach), slice(first, first + step)
         around = slice(start, first + step + reach)
-        deep = (solid[around] & (depth[around] >= width)).astype(np.float32)
+        deep = (solid[around] & (inward[around] >= width)).astype(np.float32)
         colours = cv2.GaussianBlur(rgba[around, :, :3] * deep[..., None], (2 * reach + 1,) * 2, width)
         weight = cv2.GaussianBlur(deep, (2 * reach + 1,) * 2, width)
         inner = slice(first - start, first - start + len(rgba[rows]))
-        edge = solid[rows] & (depth[rows] < width) & (weight[inner] > 1e-3)
+        edge = solid[rows] & (inward[rows] < width) & (weight[inner] > 1e-3)
         out[rows, :, :3][edge] = np.rint(colours[inner][edge] / weight[inner][edge][:, None])
     return out
 

@@ -69,17 +69,22 @@ def joined(bits: Bits, seeds: Bits) -> Bits:
     return np.asarray(chosen[labels])
 
 
-def depth(bits: Bits, *, exact: bool = False) -> NDArray[np.float32]:
+def depth(
+    bits: Bits, *, exact: bool = False, closed: tuple[bool, bool, bool, bool] = (False,) * 4
+) -> NDArray[np.float32]:
     """How far each pixel lies inside: (H, W) float32 pixels to the nearest one outside, beyond the array included.
 
     Args:
         bits: (H, W) bool.
         exact: False takes OpenCV's approximation with a 3 x 3 mask.
+        closed: whether beyond the left, top, right and bottom edge of the array nothing is outside.
     """
     import cv2
 
+    left, top, right, bottom = closed
     kind = cv2.DIST_MASK_PRECISE if exact else cv2.DIST_MASK_3
-    return np.asarray(cv2.distanceTransform(np.pad(bits, 1).astype(np.uint8), cv2.DIST_L2, kind)[1:-1, 1:-1])
+    padded = np.pad(bits, 1, constant_values=((top, bottom), (left, right))).view(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, kind)[1:-1, 1:-1])
 
 
 def deepest(mask: Mask, *, exact: bool = False) -> tuple[float, float]:
