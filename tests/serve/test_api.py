@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import threading
 import time
 import zipfile
@@ -18,6 +19,7 @@ from amodal.pipeline.choice import ModelChoice
 from amodal.serve.client import Client, ServiceError
 from amodal.serve.config import Config, Limits
 from amodal.serve.engine import catalogue
+from amodal.serve.server import PromptHeads
 from amodal.serve.shelf import Gone, Shelf
 from serve.conftest import DEMO, PARTS, SMALL_BOX, Browser, quarter_photo, running
 
@@ -324,6 +326,40 @@ def test_a_click_may_mean_several_things(browser, service, monkeypatch):
     assert answer["area"] == whole.area and answer["others"] == []
     _, answer, _ = browser("POST", f"/api/scenes/{scene}/visible", {"point": [50, 50], "box": [0, 0, 99, 99]})
     assert answer["others"] == []
+
+
+def test_a_click_does_not_wait_for_what_another_may_mean(browser, service, monkeypatch):
+    segmenter, scene = service.engine._default.segmenter, browser.open(quarter_photo())
+    route, begun, answered, free = f"/api/scenes/{scene}/visible", threading.Event(), threading.Event(), []
+    whole = amodal.plugins.protocols.Proposal(Mask.from_box((20, 20, 120, 90)), 0.5)
+
+    def propose(embedded, prompt):
+        begun.set()
+        free.append(answered.wait(10))
+        return [whole]
+
+    monkeypatch.setattr(segmenter, "segment", lambda embedded, prompt: [whole])
+    monkeypatch.setattr(segmenter, "propose", propose)
+    first = threading.Thread(target=browser, args=("POST", route, {"point": [50, 50]}))
+    first.start()
+    assert begun.wait(60)
+    status, _, _ = browser("POST", route, {"point": [60, 50], "others": False})
+    answered.set()
+    first.join(60)
+    assert status == 200 and free == [True]
+
+
+def test_answers_leave_at_once(browser, monkeypatch):
+    """No part of an answer waits until the client has acknowledged the part before (Nagle's algorithm)."""
+    made, found = PromptHeads.connection_made, []
+
+    def connection_made(protocol, transport):
+        made(protocol, transport)
+        found.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(PromptHeads, "connection_made", connection_made)
+    browser("GET", "/api/health")
+    assert found and all(found)
 
 
 def test_a_glance_is_for_segmenters_that_have_one(browser, service, monkeypatch):

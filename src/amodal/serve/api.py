@@ -7,8 +7,9 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi import Path as InPath
@@ -44,6 +45,7 @@ __all__ = ["create_app"]
 PAGE = Path(__file__).parent / "page"
 PHOTOS = Path(__file__).parent.parent / "_demo"
 ANSWER_S = 120.0
+T = TypeVar("T")
 
 Id = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{8,64}$", description="as the service gave it")]
 PICTURE = {
@@ -140,13 +142,20 @@ async def close_scene(request: Request, scene: Id) -> Response:
 async def visible(request: Request, scene: Id, body: VisibleRequest) -> VisibleAnswer:
     """The visible mask of a prompt, at once; the photo is embedded by the first one."""
     photo = _photo(request, scene)
-    future = await run_in_threadpool(engine_of(request).visible, photo, body)
+    engine = engine_of(request)
+    seen = await _soon(await run_in_threadpool(engine.visible, photo, body))
+    asked = body.others and not body.glance and seen.ambiguous
+    others = await _soon(engine.others(seen)) if asked else []
+    best, *rest = await run_in_threadpool(lambda: [_visible(proposal, photo) for proposal in (seen.proposal, *others)])
+    return VisibleAnswer(**best.model_dump(), others=rest)
+
+
+async def _soon(future: Future[T]) -> T:
+    """The answer, which is given up after a while. Raises Busy."""
     try:
-        proposals = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
+        return await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_S)
     except asyncio.TimeoutError as error:
         raise Busy("the service is busy; try again in a moment") from error
-    best, *others = await run_in_threadpool(lambda: [_visible(proposal, photo) for proposal in proposals])
-    return VisibleAnswer(**best.model_dump(), others=others)
 
 
 def _visible(proposal: Proposal, photo: OpenPhoto) -> Visible:

@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..core.extras import requirements
 from ..core.image import Image, picture_size, read
 from ..core.mask import Mask, Size
 from ..core.options import Options, build_options
+from ..core.prompt import Prompt
 from ..pipeline import Model, Scene
 from ..pipeline.choice import PARTS, ModelChoice, Part
 from ..pipeline.seal import digest
@@ -61,6 +63,20 @@ class OpenPhoto:
             return self._scenes[id(model)][1]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a prompt marks, and the opened photo and prompt that it was asked of."""
+
+    proposal: Proposal
+    scene: Scene
+    prompt: Prompt
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the prompt is a single click, which may mean several things."""
+        return len(self.prompt.points) == 1 and self.prompt.box is None and self.prompt.text is None
+
+
 class Engine:
     """Everything that the routes need."""
 
@@ -74,6 +90,8 @@ class Engine:
         )
         self.decoders = ThreadPoolExecutor(limits.decoders, "amodal-decoder")
         """Pictures are unpacked here: few at a time, because a small file can unpack to a large picture."""
+        self.choosers = ThreadPoolExecutor(1, "amodal-chooser")
+        """What else a click may mean is found here: it takes longer than a click's own mask, and the next click is not to wait."""
         self.desk = Desk(limits.queue, limits.job_s)
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._default = config.model.load(config.device)
@@ -82,7 +100,8 @@ class Engine:
     def close(self) -> None:
         """Cancel the jobs and stop the threads."""
         self.desk.close()
-        self.decoders.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.decoders, self.choosers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def open(self, owner: str, content: bytes, name: str, caller: str = "") -> tuple[str, OpenPhoto]:
         """Decode a photo and keep it; `caller` as for `Shelf.put`. Call it on `decoders`. Raises ImageError."""
@@ -129,8 +148,8 @@ class Engine:
                     raise OptionError(f"option {option!r} is set by whoever runs the service ({part}.{option})")
             build_options(cls, values)
 
-    def visible(self, photo: OpenPhoto, request: VisibleRequest) -> Future[list[Proposal]]:
-        """Visible masks for a prompt, soon: first what a completion begins with, then what a single click may mean instead.
+    def visible(self, photo: OpenPhoto, request: VisibleRequest) -> Future[Seen]:
+        """The visible mask of a prompt, soon: what a completion begins with.
 
         Raises:
             PromptError and what `check` raises; Busy.
@@ -140,21 +159,28 @@ class Engine:
         if request.glance and (len(prompt.points) != 1 or prompt.box is not None or prompt.text is not None):
             raise PromptError("a glance is for one click; leave `glance` out for other prompts")
 
-        def question() -> list[Proposal]:
+        def question() -> Seen:
             scene = photo.scene(self.model(request.model))
-            if request.glance:
-                seen = scene.glance(prompt.points[0])
-                if seen is None:
-                    raise PromptError("this segmenter has no quick look at a click; ask again without `glance`")
-                return [seen]
-            found = [scene.segment(prompt=prompt)[0]]
-            if request.others and len(prompt.points) == 1 and prompt.box is None and prompt.text is None:
-                for other in scene.propose(prompt=prompt):
-                    if all(other.mask.iou(known.mask) < 0.95 for known in found):
-                        found.append(other)
-            return found
+            if not request.glance:
+                return Seen(scene.segment(prompt=prompt)[0], scene, prompt)
+            seen = scene.glance(prompt.points[0])
+            if seen is None:
+                raise PromptError("this segmenter has no quick look at a click; ask again without `glance`")
+            return Seen(seen, scene, prompt)
 
         return self.desk.ask(question)
+
+    def others(self, seen: Seen) -> Future[list[Proposal]]:
+        """What a single click may mean instead; beside the device's thread, so that no prompt waits for it."""
+
+        def choose() -> list[Proposal]:
+            found = [seen.proposal]
+            for other in seen.scene.propose(prompt=seen.prompt):
+                if all(other.mask.iou(known.mask) < 0.95 for known in found):
+                    found.append(other)
+            return found[1:]
+
+        return self.choosers.submit(choose)
 
     def complete(self, owner: str, photo: OpenPhoto, request: CompleteRequest) -> Job:
         """Queue a completion. Raises PromptError and what `check` raises; Busy."""
