@@ -259,6 +259,31 @@ def test_take_the_scene_apart(page):
     assert not page.element("layers").is_displayed()
 
 
+def test_layers_by_the_keyboard(page):
+    """Space ticks a layer's box, Delete takes the chosen layer away; to close their photo is a question."""
+    page.open()
+    page.keys("l")
+    page.until(lambda: page.state("state.layersOpen"))
+    shown = "photo.layers.items.map(({ shown }) => shown)"
+    count = len(page.state(shown))
+    page.js("document.querySelector('#layer-list input').focus()")
+    page.keys(" ")
+    page.until(lambda: page.state(shown) == [True] * (count - 1) + [False])
+    page.keys(" ")
+    page.until(lambda: page.state(shown) == [True] * count)
+    page.keys(Keys.DELETE)
+    page.until(lambda: page.state(shown) == [True] * (count - 1) + [False])
+    assert (
+        not page.element("run").is_displayed()
+        and page.js("return document.querySelectorAll('[data-view]:enabled').length") == 0
+    )
+    page.open("coffee.jpg")
+    page.js("document.querySelector(`[aria-label='Close chelsea.jpg']`).click()")
+    page.until(lambda: page.js("return document.getElementById('question').open"))
+    page.keys(Keys.ESCAPE)
+    assert len(page.state("state.photos")) == 2
+
+
 def test_layout_names_and_touch(page):
     """Nothing overflows at a desktop's and a phone's width; everything has a name; two fingers zoom, a tap marks."""
     page.open()

@@ -1,11 +1,15 @@
 """What the page must never get wrong or lose: other photos, other prompts, reloads, errors, tokens."""
 
+import dataclasses
 import json
 import re
 import shutil
 import time
 
+import numpy as np
+
 import amodal
+from amodal.core.image import encode_png
 from serve.browser import Keys, Page, forget
 from serve.conftest import DEMO, PARTS, Browser, running
 
@@ -166,6 +170,55 @@ def test_errors_are_shown(page, tmp_path):
     page.element("file").send_keys(str(tmp_path / "broken.jpg"))
     page.until(lambda: "broken.jpg" in page.text("toast") and "not a picture" in page.text("toast"))
     assert page.state("photo.name") == "chelsea.jpg"
+
+
+def test_what_is_transparent_lies_on_white(page, service, tmp_path):
+    """Page and service see the same photo, also where it is scaled down on its way."""
+    rgba = np.zeros((300, 400, 4), np.uint8)
+    rgba[100:200, 150:250] = (220, 80, 40, 255)
+    (tmp_path / "glass.png").write_bytes(encode_png(rgba))
+    page.element("file").send_keys(str(tmp_path / "glass.png"))
+    page.until(lambda: page.state("photo?.width && photo.scene"))
+    draw = (
+        "const pen = new OffscreenCanvas(400, 300).getContext('2d'); "
+        "pen.drawImage(work.bitmapOf(select.photoOf(store.now())), 0, 0);"
+    )
+    corner = page.js(
+        "return Promise.all(['work', 'select', 'store'].map((name) => import(`/${name}.js`))).then(([work, select, store]) => "
+        f"{{ {draw} return [...pen.getImageData(5, 5, 1, 1).data]; }})"
+    )
+    (photo,) = service.engine.photos.of(next(reversed(service.engine.photos._entries.values())).owner)
+    assert corner == [255] * 4 and photo.image[5, 5].tolist() == [255] * 3
+
+
+def test_answers_do_not_disturb_who_types(page, service, monkeypatch):
+    slowly(monkeypatch, service, 100)
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.keys(Keys.ENTER)
+    page.until(lambda: "step" in page.text("progress-text"))
+    page.js("const field = document.querySelector('.names input'); field.focus(); field.select()")
+    page.keys("my c")
+    page.result()
+    page.keys("at", Keys.ENTER)
+    page.until(lambda: page.state("object.name") == "my cat")
+    assert page.js("return document.querySelector('.names input').value") == "my cat"
+
+
+def test_another_token_than_before(window):
+    """A service that was started anew asks for its token, and then answers what it was asked."""
+    driver, folder = window
+    with running(token="a-token-of-24-characters") as service:
+        forget(driver, service.url)
+        page = Page(driver, f"{service.url}/#token=a-token-of-24-characters", folder)
+        page.open()
+        guard = service.guard
+        guard._key, guard.config = b"another", dataclasses.replace(guard.config, token="some-other-24-characters")
+        page.at(220, 150).click().perform()
+        page.until(lambda: page.js("return document.getElementById('token').open"))
+        page.element("token-field").send_keys("some-other-24-characters", Keys.ENTER)
+        page.visible()
 
 
 def test_token_from_the_address(window):

@@ -3,6 +3,7 @@
 
 import * as api from "./api.js";
 import { Mask } from "./mask.js";
+import { rounded } from "./pointer.js";
 import { active, layersShown, marked, photoOf, ready, segmenterKey } from "./select.js";
 import { canvas, draft, draw } from "./stage.js";
 import { now, onChange } from "./store.js";
@@ -36,7 +37,7 @@ async function ask(x, y) {
   if (asking) { missed = [x, y]; return; }
   asking = true;
   try {
-    const { mask } = await api.visible(photo.scene, { point: [x, y], glance: true, model: state.settings.choice });
+    const { mask } = await api.visible(photo.scene, { point: rounded(x, y), glance: true, model: state.settings.choice });
     if (slow.segmenter !== segmenter) slow = { segmenter, count: 0 };
     slow.count = performance.now() - begun > SLOW ? slow.count + 1 : 0;
     if (previewed(now()) !== of || !rests(x, y)) return;

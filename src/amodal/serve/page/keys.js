@@ -17,7 +17,7 @@ export const VIEWS = [["overlay", "Overlay", "1"], ["cutout", "Cut-out", "2"], [
 export const HELP = [
   ...TOOLS.map(([, , key, text]) => [key, text]),
   ["Enter", "complete (on the photo with the cross: mark, begin and end a box or a stroke)"], ["Esc", "cancel the job, leave the layers"], ["A", "another object"],
-  ["Delete", "remove the object"], ["S", "what the click means: the next proposal"], ["[ ]", "smaller, larger brush"], ["1 2 3 4", "overlay, cut-out, certainty, photo"],
+  ["Delete", "remove the object, or the chosen layer"], ["S", "what the click means: the next proposal"], ["[ ]", "smaller, larger brush"], ["1 2 3 4", "overlay, cut-out, certainty, photo"],
   ["Space", "hold to compare with the photo, drag to pan"], ["L", "split the scene into layers"], ["Ctrl Z", "undo"], ["Ctrl Shift Z", "redo"],
   ["PageUp PageDown", "the photo before, the next photo"],
   ["+ − 0", "zoom in, out, fit (or the wheel; drag with the right button; two fingers)"], ["Arrows", "move the cross on the photo, or the chosen layer; Shift: by one pixel"], ["?", "this sheet"],
@@ -73,6 +73,13 @@ export function zoomTo(key) {
   if (key === "0") { fit(); draw(); } else zoom(key === "-" || key === "−" ? 0.8 : 1.25);
 }
 
+/** Remove the object; of layers the chosen one, behind which the photo is restored. */
+function drop(state) {
+  const layers = layersShown(state), chosen = layers?.items[layers.picked];
+  if (!layers) dispatch({ type: "remove", object: photoOf(state).active });
+  else if (chosen?.shown) dispatch({ type: "arrange", items: layers.items.map((item) => (item === chosen ? { ...item, shown: false } : item)) });
+}
+
 function keyDown(event) {
   if (forElement(event)) return;
   const command = event.ctrlKey || event.metaKey, key = event.key.toLowerCase(), state = now();
@@ -83,7 +90,7 @@ function keyDown(event) {
   if (!ready(state)) return;
   if (event.key !== "Tab") canvas.classList.remove("by-pointer");
   if (crossKeys(event, state)) { event.preventDefault(); return; }
-  const pressing = event.target.closest("button, summary, a, label") && event.target !== canvas;
+  const pressing = event.target.closest("button, summary, a, label, input[type=checkbox]") && event.target !== canvas;
   if (event.key === " " && !pressing) {
     if (!keys.space) { keys.space = draft.comparing = true; draw(); }
     event.preventDefault();
@@ -95,7 +102,7 @@ function keyDown(event) {
   else if (event.key === "Enter" && !pressing) { if (completable(state, active(state))) dispatch({ type: "begin", kind: "completion" }); }
   else if (key === "a") dispatch({ type: "add" });
   else if (key === "s") { const { proposals } = active(state) ?? {}; if (proposals) dispatch({ type: "propose", index: (proposals.chosen + 1) % proposals.list.length }); }
-  else if (event.key === "Delete" || event.key === "Backspace") { if (!layersShown(state)) dispatch({ type: "remove", object: photoOf(state).active }); }
+  else if (event.key === "Delete" || event.key === "Backspace") drop(state);
   else if (key === "l") dispatch({ type: "begin", kind: "layers" });
   else if (event.key === "[" || event.key === "]") dispatch({ type: "brush", radius: state.brush * (event.key === "]" ? 1.25 : 0.8) });
   else if (["+", "=", "-", "0"].includes(event.key)) zoomTo(event.key);

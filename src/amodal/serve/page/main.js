@@ -11,7 +11,7 @@ import { Mask } from "./mask.js";
 import { drawPanel, onLoss } from "./panel.js";
 import { abandon, listen } from "./pointer.js";
 import { buildResult, drawResult } from "./result.js";
-import { active, layersShown, marked, photoOf, ready, usable } from "./select.js";
+import { active, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
 import { canvas, draft, draw } from "./stage.js";
 import { dispatch, now, onChange } from "./store.js";
 import { attempt, enter, onMedia, onTooLarge, openFiles, upload } from "./work.js";
@@ -44,27 +44,27 @@ function redraw(state) {
   }
   for (const button of document.querySelectorAll("[data-view]")) {
     button.setAttribute("aria-pressed", String(button.dataset.view === state.view));
-    button.disabled = !["photo", "overlay"].includes(button.dataset.view) && !active(state)?.result;
+    button.disabled = Boolean(layersShown(state)) || (!["photo", "overlay"].includes(button.dataset.view) && !active(state)?.result);
   }
   $("brush-size").value = state.brush;
   $("brush-part").hidden = !["brush", "eraser", "grow", "shrink"].includes(state.tool);
   $("empty").hidden = Boolean(photo);
   $("mask-file").disabled = !ready(state) || Boolean(layersShown(state));
   $("hint").textContent = hintOf(state);
-  $("legend").hidden = state.view !== "certainty";
+  $("legend").hidden = state.view !== "certainty" || Boolean(layersShown(state));
   canvas.dataset.tool = ["overlay", "certainty"].includes(state.view) && !layersShown(state) ? state.tool : "pan";
 }
 
 let toast = 0;
 function showNotice({ notice }, action) {
-  $("toast").hidden = !notice;
-  if (!notice) return;
+  $("toast").hidden = !notice || action.status === 401;
+  if (action.status === 401 && !$("token").open) askToken("It has another token than before, or was started anew.");
+  if ($("toast").hidden) return;
   $("toast").textContent = notice.text;
   $("toast").className = notice.kind;
   if (notice.kind !== "error") { $("live").textContent = notice.text; }
   clearTimeout(toast);
   toast = setTimeout(() => dispatch({ type: "unnotice", id: notice.id }), notice.kind === "error" ? 12_000 : 4000);
-  if (action.status === 401 && !$("token").open) askToken(api.takeToken() ? "" : notice.text);
 }
 
 function announce(state, before) {
@@ -157,10 +157,14 @@ function wire() {
   // a pointer's click on a button leaves the keys to the photo; the keyboard's stays where it is
   addEventListener("click", (event) => { if (event.detail && event.target.closest?.("button") && !event.target.closest("dialog") && ready(now())) canvas.focus({ preventScroll: true }); });
   addEventListener("hashchange", () => { if (api.takeToken()) begin(); });
+  const completeAll = () => { // what is complete and up to date is left as it is: it may be corrected by hand
+    const { objects } = photoOf(now()), open = objects.filter((object) => !object.result || outdated(now(), object));
+    dispatch({ type: "begin", kind: "completion", keys: (open.some(marked) ? open : objects).map(({ key }) => key) });
+  };
   const begins = (kind) => () => dispatch({ type: "begin", kind });
   const clicks = {
     undo: () => dispatch({ type: "undo" }), redo: () => dispatch({ type: "redo" }), reset: () => dispatch({ type: "reset" }), help: () => $("sheet").showModal(),
-    add: () => dispatch({ type: "add" }), run: begins("completion"), "run-all": () => dispatch({ type: "begin", kind: "completion", keys: photoOf(now()).objects.map(({ key }) => key) }),
+    add: () => dispatch({ type: "add" }), run: begins("completion"), "run-all": completeAll,
     apart: begins("layers"), cancel: () => dispatch({ type: "cancel" }), repaint: begins("repaint"),
     "leave-layers": () => dispatch({ type: "layersOpen", open: false }), "show-layers": () => dispatch({ type: "layersOpen", open: true }), toast: () => dispatch({ type: "notice", text: "" }),
   };

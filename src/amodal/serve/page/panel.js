@@ -3,7 +3,7 @@
 import { $, node, percent, radio, refill } from "./dom.js";
 import { arrangement, save } from "./files.js";
 import { changed } from "./layers.js";
-import { active, completable, layersShown, marked, outdated, photoOf, ready, visibleOf, worked } from "./select.js";
+import { active, belongsLayers, completable, layersShown, marked, outdated, photoOf, ready, same, visibleOf, worked } from "./select.js";
 import { draft, draw } from "./stage.js";
 import { dispatch, now } from "./store.js";
 import { attempt, bitmapOf } from "./work.js";
@@ -19,8 +19,8 @@ function field(value, label, set) {
 function objects(state, photo) {
   const rows = photo?.objects ?? [];
   const rate = (object) => (object.result ? `${percent(object.result.record.occlusion_rate)}${outdated(state, object) ? " (old)" : ""}` : visibleOf(object, photo) ? "visible" : marked(object) ? "..." : "");
-  refill($("objects"), JSON.stringify([photo?.key, photo?.active, rows.map((object) => [object.key, object.name, object.category, rate(object)])]), () => rows.map((object, index) => {
-    const name = node("button", { aria: { "data-object": index, ...focus(`o${object.key}`) } }, node("span", { className: `dot c${index % 6}` }), object.name, node("span", { className: "rate", textContent: rate(object) }));
+  refill($("objects"), JSON.stringify([photo?.key, photo?.active, rows.map(({ key, name, category }) => [key, name, category])]), () => rows.map((object, index) => {
+    const name = node("button", { aria: { "data-object": index, ...focus(`o${object.key}`) } }, node("span", { className: `dot c${index % 6}` }), object.name, node("span", { className: "rate" }));
     name.onclick = () => dispatch({ type: "select", object: object.key });
     const drop = node("button", { className: "small", textContent: "×", title: "Remove (Delete)", aria: { "aria-label": `Remove ${object.name}`, ...focus(`x${object.key}`) } });
     drop.onclick = () => dispatch({ type: "remove", object: object.key });
@@ -31,6 +31,9 @@ function objects(state, photo) {
     row.append(node("span", { className: "names" }, field(object.name, "Name", (value) => set({ name: value })), field(object.category, "Category", (value) => set({ category: value }))));
     return row;
   }));
+  // what comes from the service changes no row: somebody may be typing in one
+  $("objects").querySelectorAll(".rate").forEach((place, k) => { place.textContent = rate(rows[k]); });
+  $("add").disabled = !ready(state) || !marked(active(state));
 }
 
 function occluder(state) {
@@ -49,8 +52,9 @@ function progress(state) {
   $("progress-text").textContent = job?.text ?? "";
   if (job?.share == null) $("bar").removeAttribute("value");
   else $("bar").value = job.share;
+  $("run").hidden = Boolean(layersShown(state));
   $("run").disabled = Boolean(job) || !completable(state, active(state));
-  $("run-all").hidden = (photo?.objects ?? []).filter(marked).length < 2;
+  $("run-all").hidden = $("run").hidden || (photo?.objects ?? []).filter(marked).length < 2;
   $("run-all").disabled = Boolean(job);
   $("apart").disabled = Boolean(job) || !ready(state);
   $("apart").textContent = photo?.layers ? "Split again" : "Split into layers";
@@ -103,6 +107,7 @@ function layers(state, photo) {
   $("layers").hidden = !found;
   for (const id of ["objects-part", "occluder-part", "settings"]) $(id).hidden = Boolean(found);
   if (!found) return;
+  $("layers-old").hidden = same(found.of, belongsLayers(state));
   refill($("layer-list"), JSON.stringify([photo.key, found.of, found.items, found.picked]), () => found.items.map((item, place) => layerRow(found, item, place)).reverse());
   const name = photo.name.replace(/\.[^.]*$/, ""), way = changed(found) ? ".rearranged" : "";
   refill($("layer-downloads"), JSON.stringify([photo.key, way]), () => [["png", "Picture", `${name}${way || ".layers"}.png`], ["ora", "OpenRaster", `${name}${way}.ora`]].map(([kind, text, file]) => {

@@ -12,7 +12,9 @@ const PAINT = ["brush", "eraser", "grow", "shrink"];
 const SLACK = 8; // pixels that a finger may slip in a tap
 
 export const inside = (x, y) => { const photo = photoOf(now()); return x >= 0 && y >= 0 && x < photo.width && y < photo.height; };
-export const markAt = (x, y, label) => dispatch({ type: "mark", x: Math.round(x * 100) / 100, y: Math.round(y * 100) / 100, label });
+/** A place as it is asked of the service: the preview of a click and the click are the same question. */
+export const rounded = (...numbers) => numbers.map((number) => Math.round(number * 100) / 100);
+export const markAt = (u, v, label) => { const [x, y] = rounded(u, v); dispatch({ type: "mark", x, y, label }); };
 
 function press(event) {
   if (!ready(now())) return;

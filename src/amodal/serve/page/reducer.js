@@ -24,6 +24,11 @@ function blank(state, number) {
 const withPhoto = (state, patch, key = state.current) =>
   ({ ...state, photos: state.photos.map((photo) => (photo.key === key ? { ...photo, ...patch(photo) } : photo)) });
 const snapshot = ({ objects, active: chosen }) => ({ objects, active: chosen });
+/** Objects as they were, with what was computed for the same prompt since: Undo takes back what the user did. */
+const returned = (objects, photo) => objects.map((object) => {
+  const later = photo.objects.find(({ key }) => key === object.key);
+  return !object.result && later?.result && later.prompt.id === object.prompt.id ? { ...object, result: later.result, sample: later.sample, correction: later.correction } : object;
+});
 /** A step that can be undone. */
 const step = (state, patch) => withPhoto(state, (photo) => ({ past: [...photo.past, snapshot(photo)].slice(-LONGEST), future: [], ...patch(photo) }));
 const replaced = (photo, key, patch) => ({ objects: photo.objects.map((object) => (object.key === key ? { ...object, ...patch(object) } : object)) });
@@ -102,11 +107,12 @@ function travel(state, from, to) {
     return withPhoto(state, () => ({ layers: { ...layers, [to]: [...layers[to], layers.items], [from]: layers[from].slice(0, -1), items: layers[from].at(-1) } }));
   }
   if (!photo?.[from].length) return state;
-  return withPhoto(state, () => ({ [to]: [...photo[to], snapshot(photo)], [from]: photo[from].slice(0, -1), ...photo[from].at(-1) }));
+  const there = photo[from].at(-1), here = { ...snapshot(photo), ...("layers" in there && { layers: photo.layers }) };
+  return withPhoto(state, () => ({ [to]: [...photo[to], here], [from]: photo[from].slice(0, -1), ...there, objects: returned(there.objects, photo) }));
 }
 
 function begin(state, { kind, keys = null }) {
-  if (state.job || !photoOf(state)?.width) return state;
+  if (state.job || !photoOf(state)?.width || (kind !== "layers" && layersShown(state))) return state;
   const list = kind === "layers" ? [null] : (keys ?? [photoOf(state).active]).filter((key) => completable(state, objectOf(state, key)));
   if (!list.length) return state;
   return start({ ...state, notice: null }, kind, list, 0);
@@ -137,19 +143,20 @@ function jobDone(state, { ticket, result }) {
     const layers = { ...result, of, items, past: [], future: [], picked: -1 };
     return { ...withPhoto(state, () => ({ layers }), of.photo), job: null, layersOpen: true };
   }
-  const next = settle({ ...state, job: null }, of, () => ({ result: { ...result, of: { photo: of.photo, object: of.object, prompt: of.prompt, occluder: of.occluder, settings: of.settings } }, sample: -1, correction: null }));
+  const earlier = objectOf(state, of.object).result; // what it takes the place of can be brought back: it may hold work by hand
+  const next = settle({ ...(earlier ? step(state, () => ({})) : state), job: null }, of, () => ({ result: { ...result, of: { photo: of.photo, object: of.object, prompt: of.prompt, occluder: of.occluder, settings: of.settings } }, sample: -1, correction: null }));
   const rest = list.slice(place + 1).find((key) => completable(next, objectOf(next, key)));
   return rest === undefined ? next : start(next, kind, list, list.indexOf(rest));
 }
 
-function answered(state, { kind, of, answer, error }) {
+function answered(state, { kind, of, answer, error, status }) {
   const photo = state.photos.find(({ key }) => key === of.photo);
   const object = photo?.objects.find(({ key }) => key === of.object);
   if (!object) return state;
   const told = error ? say(state, error, "error") : state;
   if (kind === "visible") {
     if (object.prompt.id !== of.prompt || of.segmenter !== segmenterKey(state)) return state;
-    return settle(told, of, () => ({ visible: { prompt: of.prompt, segmenter: of.segmenter, mask: error ? null : answer.mask, score: answer?.score ?? null }, proposals: null }));
+    return settle(told, of, () => ({ visible: { prompt: of.prompt, segmenter: of.segmenter, mask: error ? null : answer.mask, score: answer?.score ?? null, lost: status === 0 || status === 401 }, proposals: null }));
   }
   if (kind === "others") {
     if (object.prompt.id !== of.prompt || object.visible?.prompt !== of.prompt || object.visible.segmenter !== of.segmenter) return state;
@@ -194,17 +201,22 @@ function remove(state, { object: key }) {
   const place = photo.objects.findIndex((object) => object.key === key);
   const left = photo.objects.filter((object) => object.key !== key);
   if (left.length) return step(state, () => ({ objects: left, active: photo.active === key ? left[Math.min(place, left.length - 1)].key : photo.active }));
-  return reset(state);
+  return emptied(state, {});
 }
 
-function reset(state) {
-  const [next, object] = blank(state, 1);
-  return { ...step(next, () => ({ objects: [object], active: object.key, count: 1, layers: null })), layersOpen: false, view: "overlay", tool: "plus", notice: null };
+/** One object without a mark, and `more` of the photo that is changed and can be brought back. */
+function emptied(state, more) {
+  const [next, object] = blank(state, 1), photo = photoOf(state), before = Object.fromEntries(Object.keys(more).map((name) => [name, photo[name]]));
+  return { ...withPhoto(next, () => ({ past: [...photo.past, { ...snapshot(photo), ...before }].slice(-LONGEST), future: [], objects: [object], active: object.key, count: 1, ...more })),
+    layersOpen: false, view: "overlay", tool: "plus", notice: null };
 }
+
+/** A service that has answered again is asked again what it did not answer. */
+const met = (state, { about }) => ({ ...state, about, photos: state.photos.map((photo) => ({ ...photo, objects: photo.objects.map((object) => (object.visible?.lost ? { ...object, visible: null } : object)) })) });
 
 const HANDLERS = {
-  about: (state, { about }) => ({ ...state, about }),
-  choose, close, mark, stroke, begin, jobDone, answered, propose, arrange, add, remove, reset,
+  about: met, reset: (state) => emptied(state, { layers: null }),
+  choose, close, mark, stroke, begin, jobDone, answered, propose, arrange, add, remove,
   show: (state, { photo }) => (state.photos.some(({ key }) => key === photo) ? { ...state, current: photo, layersOpen: false, notice: null } : state),
   decoded: (state, { photo, width, height, blob, scaled }) => withPhoto(state, (old) => ({ width, height, ...(blob && { blob, scaled }) }), photo),
   uploaded: (state, { photo, scene }) => withPhoto(state, () => ({ scene }), photo),
@@ -212,7 +224,7 @@ const HANDLERS = {
   box: (state, { box }) => prompted(state, () => ({ box, steps: [] })),
   words: (state, { text }) => (active(state) && text !== active(state).prompt.text ? prompted(state, () => ({ text, steps: [] })) : state),
   mask: (state, { mask }) => prompted(state, () => ({ points: [], box: null, text: "", steps: [{ kind: "mask", mask, points: [] }] })),
-  occluder: (state, { mode }) => step({ ...state, next: state.next + 1 }, (photo) => replaced(photo, photo.active, () => ({ occluder: { id: state.next, mode, at: null, mask: null } }))),
+  occluder: (state, { mode }) => step({ ...state, tool: state.tool === "occluder" ? "plus" : state.tool, next: state.next + 1 }, (photo) => replaced(photo, photo.active, () => ({ occluder: { id: state.next, mode, at: null, mask: null } }))),
   rename: (state, { object, name, category }) => step(state, (photo) => replaced(photo, object, (old) => ({ name: name ?? old.name, category: category ?? old.category }))),
   select: (state, { object }) => ({ ...withPhoto(state, () => ({ active: object })), layersOpen: false }),
   sample: (state, { index }) => (active(state)?.correction ? step : withPhoto)(state, (photo) => replaced(photo, photo.active, () => ({ sample: index, correction: null }))),
@@ -222,7 +234,7 @@ const HANDLERS = {
   jobFailed: (state, { ticket, text, kind }) => (state.job?.ticket === ticket ? say({ ...state, job: null }, text, kind ?? "error") : state),
   cancel: (state) => (state.job ? say({ ...state, job: null }, "Cancelled") : state),
   tool: (state, { tool }) => (usable(state, tool) ? { ...state, tool } : state),
-  view: (state, { view }) => ({ ...state, view }),
+  view: (state, { view }) => (layersShown(state) ? state : { ...state, view }),
   brush: (state, { radius }) => ({ ...state, brush: Math.min(80, Math.max(2, radius)) }),
   settings: (state, { patch }) => ({ ...state, settings: { ...state.settings, ...patch } }),
   layersOpen: (state, { open }) => ({ ...state, layersOpen: Boolean(open && photoOf(state)?.layers) }),

@@ -14,7 +14,7 @@ export const layersShown = (state) => (state.layersOpen ? photoOf(state)?.layers
 /** Whether the prompt says where the object is. */
 export const marked = (object) => Boolean(object && (object.prompt.steps.length || object.prompt.box
   || object.prompt.text || object.prompt.points.some(({ label }) => label)));
-export const worked = (photo) => photo.objects.some((object) => marked(object) || object.prompt.points.length || object.result);
+export const worked = (photo) => Boolean(photo.layers) || photo.objects.some((object) => marked(object) || object.prompt.points.length || object.result);
 
 const painted = new WeakMap();
 /** The mask of a painted prompt: a mask, strokes and found clicks on each other; null while a click is not answered. */
@@ -57,9 +57,11 @@ export const segmenterKey = ({ settings: { choice } }) => JSON.stringify([choice
 export const belongs = (state, object) => ({
   photo: state.current, object: object.key, prompt: object.prompt.id, occluder: object.occluder.id, settings: settingsKey(state),
 });
-export const belongsLayers = (state) => ({
-  photo: state.current, objects: photoOf(state).objects.map(({ prompt }) => prompt.id).join(), settings: settingsKey(state),
-});
+/** Several marked objects are the layers; else they are found. */
+export const belongsLayers = (state) => {
+  const ids = photoOf(state).objects.filter(marked).map(({ prompt }) => prompt.id);
+  return { photo: state.current, objects: ids.length > 1 ? ids.join() : "", settings: settingsKey(state) };
+};
 export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Why an object's result is out of date, or "". */

@@ -52,12 +52,24 @@ function fitting({ width, height }, blob, limits) {
 let askScale = async () => true;
 export const onTooLarge = (question) => { askScale = question; };
 
+/** A picture as the service reads it: what is transparent lies on white. */
+async function pictureIn(blob) {
+  const bitmap = await createImageBitmap(blob);
+  if (blob.type === "image/jpeg") return bitmap;
+  const { width, height } = bitmap, canvas = new OffscreenCanvas(width, height), pen = canvas.getContext("2d", { alpha: false });
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, width, height);
+  pen.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return canvas.transferToImageBitmap();
+}
+
 async function decode(photo) {
   const entry = { bitmap: null, scene: null };
   media.set(photo.key, entry);
   try {
     let { blob } = photo;
-    try { entry.bitmap = await createImageBitmap(blob); } catch { /* a format that only the service reads */ }
+    try { entry.bitmap = await pictureIn(blob); } catch { /* a format that only the service reads */ }
     if (entry.bitmap && now().about && !fitting(entry.bitmap, blob, now().about.limits)) { dispatch({ type: "decoded", photo: photo.key, width: entry.bitmap.width, height: entry.bitmap.height }); drawn(); }
     const { limits } = await aboutReady;
     const size = entry.bitmap && fitting(entry.bitmap, blob, limits);
@@ -127,7 +139,7 @@ async function put(photo, { key, kind, of, body, after }) {
   } catch (error) {
     asking.delete(key);
     if (!(error instanceof api.Refusal)) console.error(error);
-    dispatch({ type: "answered", kind, of, error: error.message });
+    dispatch({ type: "answered", kind, of, error: error.message, status: error.status });
   }
 }
 
@@ -173,7 +185,7 @@ async function run(state, job) {
   } catch (error) {
     if (error.name !== "AbortError" && !stop.signal.aborted) {
       if (!(error instanceof api.Refusal)) console.error(error);
-      dispatch({ type: "jobFailed", ticket, text: error.message });
+      dispatch({ type: "jobFailed", ticket, text: error.message, status: error.status });
     }
   } finally {
     if (stop.signal.aborted && id) api.cancel(id).catch(() => {}); // it may have ended, or the service with it
