@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def journal_lines(out: Path) -> int:
 
 def test_kills_at_random_moments(prompts, unbroken, tmp_path):
     """kill -9, in one process and in a pool."""
-    with nursery("amodal.batch.export", "pyarrow.parquet") as run:
+    with nursery("amodal.batch.export", *(["pyarrow.parquet"] if find_spec("pyarrow") else [])) as run:
         workers = lambda dice: ("--workers", dice.choice("1112"))  # noqa: E731
         killed_again_and_again(int(KILLS or 10), run, prompts, unbroken, tmp_path, workers, lambda pid, dice: [pid])
 

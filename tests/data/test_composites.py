@@ -13,7 +13,7 @@ from amodal.core.config import section
 from amodal.core.errors import Cancelled, DataError, MaskError, OptionError, OutputError
 from amodal.engine.local import run_local
 from amodal.engine.worker import Worker
-from amodal.synthesis.composites.build import LibraryConfig, open_library
+from amodal.synthesis.composites.build import LibraryConfig, open_library, open_rooms
 from amodal.synthesis.composites.fixed import CompositesConfig, build
 from amodal.synthesis.composites.library import Library, add_photos
 from amodal.synthesis.composites.paint import paint, resize
@@ -204,6 +204,19 @@ def test_bad_libraries_are_told(tmp_path, config):
         build(CompositesConfig(targets={"scene": 1.0}, library=config), tmp_path / "set")
     with pytest.raises(OptionError, match="composites.seed = -1: input should be greater than or equal to 0"):
         section({"seed": -1}, CompositesConfig, "composites")
+
+
+def test_a_share_of_nothing_needs_no_file(tmp_path, config):
+    absent = replace(config, renders=str(tmp_path / "absent.npz"), rooms=str(tmp_path / "absent"))
+    targets = {"person": 1.0, "thing": 1.0, "render": 0.0, "room": 0.0}
+    library = open_library(absent, targets)
+    assert library.photos and "render" not in library.wholes and open_rooms(absent, targets) is None
+    assert build(CompositesConfig(count=1, targets=targets, library=absent), tmp_path / "set") == 1
+    for some in ({**targets, "render": 0.1}, {"thing": 1.0}):
+        with pytest.raises(DataError, match="absent.npz"):
+            open_library(absent, some)
+    with pytest.raises(DataError, match="no rendered rooms"):
+        open_rooms(absent, {"room": 0.1})
 
 
 @pytest.mark.parametrize(("name", "message"), [("cup.glb", "cup.glb .*is it whole"), ("cup.obj", "no .glb objects in")])

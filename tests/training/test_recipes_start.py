@@ -18,12 +18,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 STEP = ("run.steps=1", "run.batch=2", "run.workers=0", "run.threads=1", 'run.device="cpu"', 'run.precision="fp32"')
 NARROW = "network.widths=[4,4,4,4,4]"
 IMAGE = "network.image_widths=[4,4,4,4]"
-PLAIN = (
-    "data.targets={thing=1.0,photo=1.0}",
-    "data.library.invented=4",
-    "data.library.rooms=",
-    "data.library.renders=",
-)
+PLAIN = ("data.targets={thing=1.0,photo=1.0,render=0,room=0}", "data.library.invented=4")
 SMALL = ("data.sizes=[[0,32]]", "network.widths=[8,16]", "network.depths=[1,1]")
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "asbu": ("", ("data.size=32", NARROW)),
@@ -33,7 +28,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "occamodal": ("", ("data.size=32", "network.widths=[4,4,4,4,4,4]", IMAGE, "network.reduced=4")),
     "embedded": ("data/renders.npz", (*PLAIN, *SMALL, "network.head=8")),
     "pocket-segmenter": ("data/renders.npz", (*PLAIN, *SMALL, "network.head=[8,8]")),
-    "pocket-inpainter": ("data/renders.npz", (*PLAIN[1:], *SMALL)),
+    "pocket-inpainter": ("data/renders.npz", (PLAIN[1], "data.library.renders=", *SMALL)),
     "painter": ("", (PLAIN[1], *SMALL)),
     "pix2gestalt": ("lambdalabs/sd-image-variations-diffusers", ()),
     "sdamodal": ("sd21", ()),

@@ -104,13 +104,13 @@ def inflate(solid: NDArray[np.bool_]) -> NDArray[np.float64]:
     inner = np.zeros((solid.shape[0] + 1, solid.shape[1] + 1), bool)
     inner[1:-1, 1:-1] = solid[:-1, :-1] & solid[1:, :-1] & solid[:-1, 1:] & solid[1:, 1:]
     field = np.zeros(inner.shape)
-    number = np.full(inner.shape, -1)
+    number = np.full(inner.shape, -1, np.int32)  # SuperLU knows no wider indices
     count = int(inner.sum())
     if not count:
         return field
-    number[inner] = np.arange(count)
+    number[inner] = order = np.arange(count, dtype=np.int32)
     # 4 on the diagonal, -1 for each of a corner's inner neighbours.
-    rows, columns = [np.arange(count)], [np.arange(count)]
+    rows, columns = [order], [order]
     for step in (1, -1):
         for axis in (0, 1):
             other = np.roll(number, step, axis=axis)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,10 +13,13 @@ from ...core.config import Natural, Share, config
 from ..rooms.room_store import RoomStore
 from . import library as lib
 
+NO_WEIGHTS: Mapping[str, float] = MappingProxyType({})
+"""Targets that leave nothing out."""
+
 
 @config
 class LibraryConfig:
-    """Folders of pictures; an empty one is left out.
+    """Folders of pictures; an empty one is left out, and so are `renders` and `rooms` where targets "render" and "room" weigh 0.
 
     Attributes:
         photos: Folder with `index.json` and sets of `images/`, `masks/`.
@@ -46,8 +51,8 @@ def held_out(image_id: int) -> bool:
     return image_id % 5 == 0
 
 
-def open_library(config: LibraryConfig) -> lib.Library:
-    """Decode everything that the configuration names into memory."""
+def open_library(config: LibraryConfig, targets: Mapping[str, float] = NO_WEIGHTS) -> lib.Library:
+    """Decode everything that the configuration names, and `targets` (weights by kind) do not leave out, into memory."""
     library = lib.Library()
     if config.photos:
         lib.add_photos(library, Path(config.photos), config.split, cut=config.cut_photos, plain=config.plain)
@@ -59,11 +64,11 @@ def open_library(config: LibraryConfig) -> lib.Library:
         )
     if config.invented and library.backgrounds:
         lib.add_invented(library, config.invented, config.seed)
-    if config.renders:
+    if config.renders and targets.get("render") != 0:
         lib.add_renders(library, Path(config.renders))
     return library
 
 
-def open_rooms(config: LibraryConfig) -> RoomStore | None:
-    """The rendered rooms, if the configuration names any."""
-    return RoomStore(Path(config.rooms)) if config.rooms else None
+def open_rooms(config: LibraryConfig, targets: Mapping[str, float] = NO_WEIGHTS) -> RoomStore | None:
+    """The rendered rooms, if the configuration names any and `targets` do not leave them out."""
+    return RoomStore(Path(config.rooms)) if config.rooms and targets.get("room") != 0 else None

@@ -102,8 +102,9 @@ class MakeComposite:
             config: the fields of `CompositesConfig`.
         """
         self.config = CompositesConfig(**config)
-        opened = open_library(self.config.library)
-        self.placer = Placer(opened, exact_targets(self.config), self.config.kinds or DEFAULT_KINDS)
+        targets = exact_targets(self.config)
+        opened = open_library(self.config.library, targets)
+        self.placer = Placer(opened, targets, self.config.kinds or DEFAULT_KINDS)
 
     def __call__(self, row: Row, seed_of: Callable[[str], int]) -> list[Result]:
         whole, sample = composite(self.placer, self.config, row.content["number"])

@@ -99,7 +99,8 @@ class CropBatches:
         if self._stream is None:
             c = self.config
             made = crops.StreamConfig(160, c.targets, c.kinds, c.factor, c.shift, c.mask_noise, c.within, c.plain)
-            self._stream = crops.CropStream(open_library(c.library), made, self.seed, open_rooms(c.library))
+            library, rooms = open_library(c.library, c.targets), open_rooms(c.library, c.targets)
+            self._stream = crops.CropStream(library, made, self.seed, rooms)
         return self._stream
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
