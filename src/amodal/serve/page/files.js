@@ -3,6 +3,7 @@
 import { rearranged } from "./layers.js";
 import { COLOURS, Sheet } from "./paint.js";
 import { amodalOf, outdated, photoOf } from "./select.js";
+import { edgeOf, softened } from "./soft.js";
 import { cutoutOf } from "./stage.js";
 import { bitmapOf } from "./work.js";
 
@@ -14,10 +15,14 @@ function crc(bytes) {
   return (c ^ 0xffffffff) >>> 0;
 }
 
-/** A mask as a PNG of one grey channel, 255 on the object, of the photo's size. */
-export async function maskPng(mask, { width, height }) {
-  const { data } = mask.on(0, 0, width, height), rows = new Uint8Array(height * (width + 1));
-  for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) rows[row * (width + 1) + column + 1] = data[row * width + column] * 255;
+/** Pixels (rows first, `channels` bytes each: 1 grey, 4 RGBA) as a PNG, byte for byte: a canvas would lose colours where alpha is low. */
+async function png(data, width, height, channels) {
+  const line = width * channels, rows = new Uint8Array(height * (line + 1));
+  for (let row = 0; row < height; row++) {
+    const from = row * line, to = row * (line + 1) + 1;
+    rows[to - 1] = 1; // each byte is stored as its difference to the pixel before
+    for (let k = 0; k < line; k++) rows[to + k] = data[from + k] - (k < channels ? 0 : data[from + k - channels]);
+  }
   const packed = new Uint8Array(await new Response(new Blob([rows]).stream().pipeThrough(new CompressionStream("deflate"))).arrayBuffer());
   const chunk = (kind, content) => {
     const out = new Uint8Array(content.length + 12), look = new DataView(out.buffer);
@@ -27,11 +32,14 @@ export async function maskPng(mask, { width, height }) {
     look.setUint32(content.length + 8, crc(out.subarray(4, content.length + 8)));
     return out;
   };
-  const head = new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0]), look = new DataView(head.buffer);
+  const head = new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 8, channels === 1 ? 0 : 6, 0, 0, 0]), look = new DataView(head.buffer);
   look.setUint32(0, width);
   look.setUint32(4, height);
   return new Blob([new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10]), chunk("IHDR", head), chunk("IDAT", packed), chunk("IEND", new Uint8Array())], { type: "image/png" });
 }
+
+/** A mask as a PNG of one grey channel, 255 on the object, of the photo's size. */
+export const maskPng = (mask, { width, height }) => png(mask.on(0, 0, width, height).data.map((value) => value * 255), width, height, 1);
 
 /** A zip of { name: blob or text }, stored without packing: PNGs are packed already. */
 export async function zip(files, type = "application/zip") {
@@ -118,23 +126,35 @@ async function overlay(photo, object) {
   return out.convertToBlob();
 }
 
+/** A cut-out's pixels with a soft edge, as ImageData. */
+function softly(picture, x, y, photo) {
+  const { width, height } = picture, pen = new OffscreenCanvas(width, height).getContext("2d");
+  pen.drawImage(picture, 0, 0);
+  const closed = [x === 0, y === 0, x + width === photo.width, y + height === photo.height];
+  return new ImageData(softened(pen.getImageData(0, 0, width, height), edgeOf(photo), closed), width, height);
+}
+
+/** Pixels on a transparent frame of the photo's size. */
+function framed({ data, width, height }, left, top, photo) {
+  const out = new Uint8Array(4 * photo.width * photo.height), first = Math.max(0, -left), last = Math.min(width, photo.width - left);
+  for (let row = Math.max(0, -top); row < Math.min(height, photo.height - top); row++) {
+    out.set(data.subarray(4 * (row * width + first), 4 * (row * width + last)), 4 * ((row + top) * photo.width + left + first));
+  }
+  return out;
+}
+
 /** The cut-out as the user wants it: `ground` is "" (transparent), a colour or a picture; `whole` keeps the photo's frame; `soft` fades the edge. */
-export async function cutout(photo, object, { ground = "", whole = false, soft = 0 } = {}) {
+export async function cutout(photo, object, { ground = "", whole = false, soft = false } = {}) {
   const { blob, x, y } = cutoutOf(object);
   if (!ground && !whole && !soft) return blob;
-  const picture = await createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
-  const out = whole ? new OffscreenCanvas(photo.width, photo.height) : new OffscreenCanvas(picture.width, picture.height), pen = out.getContext("2d");
-  const [left, top] = whole ? [x, y] : [0, 0];
-  pen.drawImage(picture, left, top);
-  // Only the inner side of the edge fades: what the photo shows beyond it is another thing. No matting library does it, though pymatting
-  // is one that is kept: it runs on the service, which the page's files do not need, it brings a compiler (numba) that is larger than
-  // all of amodal, and where the object is hidden, photo and painted picture have no common edge for it to find.
+  let picture = await createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
   if (soft) {
-    pen.globalCompositeOperation = "destination-in";
-    pen.filter = `blur(${soft}px)`;
-    pen.drawImage(picture, left, top);
-    Object.assign(pen, { filter: "none" });
+    const pixels = softly(picture, x, y, photo);
+    if (!ground) return whole ? png(framed(pixels, x, y, photo), photo.width, photo.height, 4) : png(pixels.data, pixels.width, pixels.height, 4);
+    picture = await createImageBitmap(pixels, { premultiplyAlpha: "none" });
   }
+  const out = whole ? new OffscreenCanvas(photo.width, photo.height) : new OffscreenCanvas(picture.width, picture.height), pen = out.getContext("2d");
+  pen.drawImage(picture, ...(whole ? [x, y] : [0, 0]));
   pen.globalCompositeOperation = "destination-over";
   if (ground instanceof ImageBitmap) {
     const scale = Math.max(out.width / ground.width, out.height / ground.height);

@@ -11,7 +11,7 @@ import { dispatch, now } from "./store.js";
 import { attempt } from "./work.js";
 
 /** How cut-outs are kept: see `cutout` in files.js. */
-const look = { ground: "", whole: false, soft: 0 };
+const look = { ground: "", whole: false, soft: false };
 const pixels = (count) => `${count.toLocaleString("en")} px`;
 
 function facts(object) {
@@ -122,7 +122,7 @@ export function buildResult() {
   const frame = node("select", { aria: { "aria-label": "Frame of the cut-out" } }, node("option", { value: "", textContent: "trimmed" }), node("option", { value: "yes", textContent: "full frame" }));
   frame.onchange = () => set({ whole: Boolean(frame.value) });
   const soft = node("input", { type: "checkbox", id: "soft" });
-  soft.onchange = () => set({ soft: soft.checked ? Math.max(1, Math.round(photoOf(now()).width / 600)) : 0 });
+  soft.onchange = () => set({ soft: soft.checked });
   $("look").append(ground, colour, picture, frame, node("label", {}, soft, " soft edge"));
   const recipe = (make) => () => attempt(async () => copy(...make(active(now()), photoOf(now()))));
   $("copy-picture").onclick = () => attempt(copyPicture);
