@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amodal.core.errors import OptionError
-from amodal.runtime.devices import memory_info, pick_device, pick_dtype
+from amodal.runtime.devices import emulates_bf16, memory_info, pick_device, pick_dtype
 
 torch = pytest.importorskip("torch")
 
@@ -33,3 +33,21 @@ def test_unknown_dtype() -> None:
 def test_memory() -> None:
     main = memory_info()[0]
     assert main["device"] == "cpu" and main["total"] > 1e8
+
+
+@pytest.mark.parametrize(
+    ("known", "emulated"),
+    [
+        ({"architecture": "x86_64", "avx2": True}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, False),
+        ({"architecture": "x86_64", "amx_bf16": True}, False),
+        ({"architecture": "aarch64"}, False),
+        ({}, False),
+    ],
+)
+def test_processors_without_bf16_are_known(
+    known: dict[str, object], emulated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert emulates_bf16(torch.device("cpu")) is emulated
+    assert not emulates_bf16(torch.device("meta"))

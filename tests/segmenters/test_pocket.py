@@ -238,6 +238,8 @@ def test_a_training_can_start_from_what_ships(monkeypatch):
     with torch.inference_mode():
         expected = network.eval().encoder(torch.from_numpy(x), *map(torch.from_numpy, encode(x[:, :3], 1))).numpy()
     assert np.abs(runners(1)[0](x) - expected).max() < 0.01 * expected.std()
+    validated = task.runners(network, torch.device("cpu"))[0](x)  # in fp32, as it ships
+    assert np.abs(validated - expected).max() < 1e-3 * expected.std()
     narrow = open_task(parse_recipe({"task": "pocket-segmenter", "network": {"head": [16, 16, 16, 16]}}))
     with pytest.raises(WeightsError, match="the package holds another network"):
         read_shipped(narrow.network(), narrow)

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from amodal import cli  # noqa: E402
 from amodal.engine import store  # noqa: E402
+from amodal.runtime import devices  # noqa: E402
 from amodal.training import checkpoint, tasks  # noqa: E402
 from amodal.training.recipe import read_recipe  # noqa: E402
 from amodal.training.run_folder import RunFolder, cut_table  # noqa: E402
@@ -104,3 +105,12 @@ def test_tables_are_cut_at_a_step(tmp_path):
     cut_table(table, 4)
     assert table.read_bytes() == b"step,loss\r\n2,0.5\r\n4,0.4\r\n"
     cut_table(tmp_path / "absent.csv", 4)
+
+
+def test_a_processor_that_emulates_bf16_is_told(path, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(devices, "emulates_bf16", lambda device: True)
+    told = "--set run.precision=fp32 trains several times faster here"
+    assert train(path, tmp_path / "slow", "--set", "run.steps=1", "--set", "run.precision=bf16") == 0
+    assert told in capsys.readouterr().err
+    assert train(path, tmp_path / "fast", "--set", "run.steps=1", "--set", "run.precision=fp32") == 0
+    assert told not in capsys.readouterr().err

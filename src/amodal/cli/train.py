@@ -35,6 +35,7 @@ def train(
     """Train a network: logs, checkpoints and averaged weights go to the run's folder; the same command goes on with a stopped run."""
     from ..core.errors import UsageError
     from ..core.extras import missing
+    from ..runtime.devices import emulates_bf16
     from ..training.recipe import read_recipe, recipe_of_run
     from ..training.run_folder import RunFolder, is_main
 
@@ -59,6 +60,10 @@ def train(
     run = RunFolder(folder, parsed, overwrite=force, changed=resume is not None)
     with run if is_main() else nullcontext():
         trainer = Trainer(parsed, task, run.folder)
+        if trainer.main and parsed.run.precision == "bf16" and emulates_bf16(trainer.device):
+            hint(
+                "this processor has no instructions for bf16; --set run.precision=fp32 trains several times faster here"
+            )
         trainer.accelerator.wait_for_everyone()  # the main process has opened the folder by now
         if run.begun or resume is not None:
             trainer.resume()

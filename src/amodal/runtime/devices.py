@@ -13,7 +13,7 @@ from ..core.files import read_text
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DTYPES", "Dtype", "check_device", "memory_info", "pick_device", "pick_dtype"]
+__all__ = ["DTYPES", "Dtype", "check_device", "emulates_bf16", "memory_info", "pick_device", "pick_dtype"]
 
 Dtype = Literal["auto", "fp32", "fp16", "bf16"]
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
@@ -75,6 +75,16 @@ def pick_dtype(name: Dtype, device: torch.device) -> torch.dtype:
     dtype = getattr(torch, DTYPES[name])
     assert isinstance(dtype, torch.dtype)
     return dtype
+
+
+def emulates_bf16(device: torch.device) -> bool:
+    """Whether bf16 is slower than fp32 here: an x86 processor without instructions for it (AVX-512 BF16, AMX)."""
+    import torch
+
+    if device.type != "cpu":
+        return False
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+    return known.get("architecture") == "x86_64" and not (known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def memory_info() -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class RunConfig:
         accumulate: Passes whose gradients are averaged into one step; the effective batch is batch times accumulate.
         seed: Seed of weights and data.
         device: "auto", "cpu", "cuda", ...
-        precision: "bf16" means autocast.
+        precision: "bf16" means autocast; on a CPU without instructions for it "fp32" is several times faster. Validated is in fp32.
         threads: Threads of the training process on a CPU; 0 leaves torch's choice.
         workers: Data processes.
         compile: Compile the network first (`torch.compile`; needs a C++ compiler). Takes a minute or two, then steps are faster.

@@ -182,8 +182,7 @@ class EmbeddedTask:
         @torch.inference_mode()
         def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
             t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
-                return np.asarray(network(t, *self.image(t[:, :3])).float().cpu(), np.float32)
+            return np.asarray(network(t, *self.image(t[:, :3])).float().cpu(), np.float32)
 
         def prediction(item: sets.Item) -> NDArray[np.bool_]:
             amodal, _ = predict(run, item.image, Mask.from_array(item.visible), Look(size))

@@ -213,8 +213,7 @@ def paint(network: nn.Module, condition: Array, area: Array, device: torch.devic
 
     def predict(latent: Array, index: int) -> Array:
         time = torch.full((len(latent),), float(schedule.times[index]), device=device)
-        with torch.autocast(device.type, torch.bfloat16):
-            found, _ = network(torch.from_numpy(latent).to(device), where, shown, time)
+        found, _ = network(torch.from_numpy(latent).to(device), where, shown, time)
         return np.asarray(found.float().cpu().numpy())
 
     noise = np.random.default_rng(0).standard_normal(condition.shape, np.float32)

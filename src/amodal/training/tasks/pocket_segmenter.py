@@ -176,18 +176,16 @@ class PocketSegmenterTask:
         return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, predictions)
 
     def runners(self, network: PocketNetwork, device: torch.device) -> tuple[Encode, Decode]:
-        """The network as two NumPy functions."""
+        """The network as two NumPy functions, in fp32 as it ships."""
 
         @torch.inference_mode()
         def encode(x: NDArray[np.float32]) -> NDArray[np.float32]:
             t = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
-                return np.asarray(network.encoder(t, *self.image(t[:, :3])).float().cpu(), np.float32)
+            return np.asarray(network.encoder(t, *self.image(t[:, :3])).float().cpu(), np.float32)
 
         @torch.inference_mode()
         def decode(f: NDArray[np.float32], x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            with torch.autocast(device.type, torch.bfloat16):
-                logits, scores = network.head(torch.from_numpy(f).to(device), torch.from_numpy(x).to(device))
+            logits, scores = network.head(torch.from_numpy(f).to(device), torch.from_numpy(x).to(device))
             return np.asarray(logits.float().cpu()), np.asarray(torch.sigmoid(scores.float()).cpu())
 
         return encode, decode
