@@ -191,6 +191,21 @@ def test_what_is_transparent_lies_on_white(page, service, tmp_path):
     assert corner == [255] * 4 and photo.image[5, 5].tolist() == [255] * 3
 
 
+def test_what_the_cross_began_ends_with_its_photo_and_its_tool(page):
+    """A stroke that the keyboard began is not painted on another photo, nor by another tool; no box is left on the stage."""
+    page.open()
+    page.js("document.getElementById('canvas').focus()")
+    page.keys("b", Keys.ARROW_LEFT, Keys.ENTER, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    assert page.state("stage.draft.box")
+    page.keys("r")
+    assert page.state("[stage.draft.box, Object.keys(stage.draft.cross)]") == [None, ["x", "y"]]
+    page.keys(Keys.ENTER, Keys.ARROW_RIGHT)
+    page.open("coffee.jpg")
+    page.js("document.getElementById('canvas').focus()")
+    page.keys(Keys.ENTER)
+    assert page.state("[stage.draft.cross, object.prompt.steps.length]") == [None, 0]
+
+
 def test_answers_do_not_disturb_who_types(page, service, monkeypatch):
     slowly(monkeypatch, service, 100)
     page.open()

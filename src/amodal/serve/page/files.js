@@ -143,6 +143,12 @@ function framed({ data, width, height }, left, top, photo) {
   return out;
 }
 
+/** A picture that fills a canvas, cut at two sides where it must. */
+export function fill(pen, picture, { width, height } = pen.canvas) {
+  const scale = Math.max(width / picture.width, height / picture.height);
+  pen.drawImage(picture, (width - picture.width * scale) / 2, (height - picture.height * scale) / 2, picture.width * scale, picture.height * scale);
+}
+
 /** The cut-out as the user wants it: `ground` is "" (transparent), a colour or a picture; `whole` keeps the photo's frame; `soft` fades the edge. */
 export async function cutout(photo, object, { ground = "", whole = false, soft = false } = {}) {
   const { blob, x, y } = cutoutOf(object);
@@ -156,10 +162,8 @@ export async function cutout(photo, object, { ground = "", whole = false, soft =
   const out = whole ? new OffscreenCanvas(photo.width, photo.height) : new OffscreenCanvas(picture.width, picture.height), pen = out.getContext("2d");
   pen.drawImage(picture, ...(whole ? [x, y] : [0, 0]));
   pen.globalCompositeOperation = "destination-over";
-  if (ground instanceof ImageBitmap) {
-    const scale = Math.max(out.width / ground.width, out.height / ground.height);
-    pen.drawImage(ground, (out.width - ground.width * scale) / 2, (out.height - ground.height * scale) / 2, ground.width * scale, ground.height * scale);
-  } else if (ground) {
+  if (ground instanceof ImageBitmap) fill(pen, ground);
+  else if (ground) {
     pen.fillStyle = ground;
     pen.fillRect(0, 0, out.width, out.height);
   }

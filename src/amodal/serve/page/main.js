@@ -194,7 +194,8 @@ onChange((state, before, action) => {
   redraw(state);
   announce(state, before);
   if (state.notice !== before.notice) showNotice(state, action);
-  if (state.current !== before.current) abandon();
+  if (state.current !== before.current) draft.cross = null;
+  if (state.current !== before.current || state.tool !== before.tool || state.layersOpen !== before.layersOpen) abandon();
 });
 onMedia(() => { $("hint").textContent = hintOf(now()); drawResult(now()); });
 api.takeToken();

@@ -92,9 +92,9 @@ export function finishBox() {
   if (box && box[2] - box[0] >= 2 && box[3] - box[1] >= 2) dispatch({ type: "box", box });
 }
 
-/** Forget what was begun: a second finger has come down, or another photo has. */
+/** Forget what was begun: a second finger has come down, or another tool or photo has. The cross stays where it is. */
 export function abandon() {
-  Object.assign(draft, { box: null, stroke: null, drag: null });
+  Object.assign(draft, { box: null, stroke: null, drag: null, cross: draft.cross && { x: draft.cross.x, y: draft.cross.y } });
   canvas.classList.remove("inking");
   gesture = null;
   draw();

@@ -2,7 +2,7 @@
 
 import { Refusal } from "./api.js";
 import { $, node, percent, radio, refill } from "./dom.js";
-import { cutout, everything, fileOf, save, stem } from "./files.js";
+import { cutout, everything, fileOf, fill, save, stem } from "./files.js";
 import { urlOf } from "./panel.js";
 import { code, command } from "./recipe.js";
 import { active, amodalOf, layersShown, outdated, photoOf } from "./select.js";
@@ -33,7 +33,8 @@ function preview(object) {
   const canvas = $("preview"), { blob } = cutoutOf(object), picture = pictureOf(blob), pen = canvas.getContext("2d");
   const width = Math.max(120, canvas.clientWidth || 316), height = 220;
   Object.assign(canvas, { width, height });
-  if (!look.ground || look.ground instanceof ImageBitmap) board(pen, 0, 0, width, height, 10);
+  if (!look.ground) board(pen, 0, 0, width, height, 10);
+  else if (look.ground instanceof ImageBitmap) fill(pen, look.ground);
   else { pen.fillStyle = look.ground; pen.fillRect(0, 0, width, height); }
   if (!picture) return;
   const scale = Math.min((width - 12) / picture.width, (height - 12) / picture.height, 4);

@@ -12,22 +12,16 @@ export const edgeOf = ({ width, height }) => Math.max(1.5, Math.max(width, heigh
 /** Pixels to the nearest one outside, at most `most`: Float32Array. `closed` [left, top, right, bottom]: nothing is outside beyond. */
 function depth(solid, width, height, most, [left, top, right, bottom]) {
   const column = new Int32Array(width * height), out = new Float32Array(width * height), far = most + 1;
-  for (let x = 0; x < width; x++) {
-    for (let y = 0, run = top ? far : 0; y < height; y++) column[y * width + x] = run = solid[y * width + x] ? Math.min(far, run + 1) : 0;
-    for (let y = height - 1, run = bottom ? far : 0; y >= 0; y--) {
-      run = solid[y * width + x] ? Math.min(far, run + 1) : 0;
-      column[y * width + x] = Math.min(column[y * width + x], run);
-    }
-  }
+  for (let k = 0; k < column.length; k++) column[k] = solid[k] ? Math.min(far, (k < width ? (top ? far : 0) : column[k - width]) + 1) : 0;
+  for (let k = column.length - 1; k >= 0; k--) column[k] = Math.min(column[k], (k + width >= column.length ? (bottom ? far : 0) : column[k + width]) + 1);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const here = y * width + x;
       let least = column[here] ** 2;
       for (let step = 1; step <= most && step * step < least; step++) {
-        for (const [place, shut] of [[x - step, left], [x + step, right]]) {
-          const beyond = place < 0 || place >= width, there = beyond ? (shut ? far : 0) : column[y * width + place];
-          least = Math.min(least, step * step + there * there);
-        }
+        const before = x < step ? (left ? far : 0) : column[here - step], after = x + step >= width ? (right ? far : 0) : column[here + step];
+        const nearer = Math.min(before, after);
+        least = Math.min(least, step * step + nearer * nearer);
       }
       out[here] = Math.sqrt(least);
     }
@@ -42,8 +36,10 @@ const mirrored = (place, count) => { // as in a mirror whose middle is the last 
 
 /** RGBA bytes of a cut-out (alpha 0 or 255) with an edge that fades over `edge` pixels; straight alpha. */
 export function softened({ width, height, data }, edge, closed) {
-  const solid = Uint8Array.from({ length: width * height }, (_, k) => (data[4 * k + 3] ? 1 : 0));
-  const inward = depth(solid, width, height, Math.ceil(edge) + 1, closed).map((value) => value - 0.5), out = new Uint8ClampedArray(data);
+  const solid = new Uint8Array(width * height), out = new Uint8ClampedArray(data);
+  for (let k = 0; k < solid.length; k++) solid[k] = data[4 * k + 3] ? 1 : 0;
+  const inward = depth(solid, width, height, Math.ceil(edge) + 1, closed); // seen from a pixel's middle, the edge is half a pixel nearer
+  for (let k = 0; k < inward.length; k++) inward[k] -= 0.5;
   const reach = Math.ceil(3 * edge), bell = Float64Array.from({ length: 2 * reach + 1 }, (_, k) => Math.exp(-0.5 * ((k - reach) / edge) ** 2));
   const whole = bell.reduce((sum, value) => sum + value, 0) ** 2;
   for (let y = 0; y < height; y++) {
