@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -204,26 +205,42 @@ def write_glb(path: Path, parts: list[Part]) -> Path:
         mesh = trimesh.Trimesh(points - shift, faces, process=False)
         scene.add_geometry(mesh, node_name=f"{name}/part0", geom_name=name, parent_node_name=name)
     path.write_bytes(scene.export(file_type="glb"))
-    return path
+    return rewrite_glb(path, without_base)
 
 
-def add_glb_cameras(path: Path, nodes: list[dict], cameras: list[dict], scene_nodes: list[int]) -> Path:
-    """Add nodes to a GLB file, numbered from its last one on; numbers of `children` and of `scene_nodes` count from there."""
+def rewrite_glb(path: Path, change: Callable[[dict], None]) -> Path:
+    """Change the JSON of a GLB file."""
     data = path.read_bytes()
     length = int.from_bytes(data[12:16], "little")
     content = json.loads(data[20 : 20 + length])
-    first = len(content["nodes"])
-    for node in nodes:
-        moved = {"children": [first + child for child in node["children"]]} if "children" in node else {}
-        content["nodes"].append({**node, **moved})
-    content["scenes"][content.get("scene", 0)]["nodes"] += [first + number for number in scene_nodes]
-    content["cameras"] = cameras
+    change(content)
     text = json.dumps(content).encode()
     text += b" " * (-len(text) % 4)
     rest = data[20 + length :]
     head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
     path.write_bytes(head + text + rest)
     return path
+
+
+def without_base(content: dict) -> None:
+    """trimesh before 5 writes the scene's base frame as a node above all others."""
+    scene = content["scenes"][0]
+    if [content["nodes"][root]["name"] for root in scene["nodes"]] == ["world"]:
+        scene["nodes"] = content["nodes"][scene["nodes"][0]]["children"]
+
+
+def add_glb_cameras(path: Path, nodes: list[dict], cameras: list[dict], scene_nodes: list[int]) -> Path:
+    """Add nodes to a GLB file, numbered from its last one on; numbers of `children` and of `scene_nodes` count from there."""
+
+    def add(content: dict) -> None:
+        first = len(content["nodes"])
+        for node in nodes:
+            moved = {"children": [first + child for child in node["children"]]} if "children" in node else {}
+            content["nodes"].append({**node, **moved})
+        content["scenes"][content.get("scene", 0)]["nodes"] += [first + number for number in scene_nodes]
+        content["cameras"] = cameras
+
+    return rewrite_glb(path, add)
 
 
 LENS = {"type": "perspective", "perspective": {"yfov": 2 * np.arctan(SIZE[0] / 2 / FOCAL), "znear": 0.01}}

@@ -271,6 +271,9 @@ def test_broken_pictures(browser):
         assert browser("POST", "/api/scenes", content)[0] == status
 
 
+BYTES = "application/octet-stream"
+
+
 @pytest.mark.parametrize("examples", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_the_api_document_finds_no_5xx(service, examples):
     """schemathesis: requests made from the OpenAPI document, sound and unsound ones; none may end in a 5xx."""
@@ -287,7 +290,7 @@ def test_the_api_document_finds_no_5xx(service, examples):
         path = case.path.replace("{job}", job["id"]).replace("{name}", "amodal.png")
         path = path.replace("{scene}", "x" * 22 if verb == "DELETE" else scene)
         body = case.body if isinstance(case.body, bytes) else json.dumps(case.body, default=str).encode()
-        kind = case.media_type if case.media_type and "*" not in case.media_type else "image/png"
+        kind = case.media_type if case.media_type not in (None, BYTES) else "image/png"
         status, answer, _ = browser(verb, path, body if verb == "POST" else None, Content_Type=kind)
         assert status < 500, (verb, path, body[:300], answer)
         tried.append(status)
@@ -302,7 +305,9 @@ def test_the_api_document_finds_no_5xx(service, examples):
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    for operation in schemathesis.openapi.from_dict(service.guard.app.openapi()).get_all_operations():
+    # Not every schemathesis knows how to write image/*.
+    document = json.loads(json.dumps(service.guard.app.openapi()).replace("image/*", BYTES))
+    for operation in schemathesis.openapi.from_dict(document).get_all_operations():
         found = operation.ok()
         verb = found.method.upper()
         how(given(case=found.as_strategy())(attacker(verb)))()

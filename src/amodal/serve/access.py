@@ -109,6 +109,8 @@ class Guard:
         foreign = origin is not None and origin.partition("://")[2] != host
         if guarded and (foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site")):
             return 403, "requests from pages of other sites are refused"
+        if "\0" in scope["path"]:
+            return 404, "no address holds a zero byte"
         size = headers.get("content-length", "0")
         if not size.isascii() or not size.isdigit() or len(size) > 15 or int(size) > self._limit(scope):
             return 413, self._too_large(scope)
