@@ -83,7 +83,7 @@ def emulates_bf16(device: torch.device) -> bool:
 
     if device.type != "cpu":
         return False
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not tell
     return known.get("architecture") == "x86_64" and not (known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
