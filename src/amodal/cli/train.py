@@ -12,6 +12,8 @@ from .common import Force, hint
 
 __all__ = ["export", "train"]
 
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")]
+
 
 def train(
     recipe: Annotated[
@@ -20,9 +22,7 @@ def train(
             metavar="RECIPE.toml", help="What to train, on what, for how long [with --resume: as the run began]."
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")
-    ] = None,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="RUN", help="Folder of the run; one that was stopped goes on."),
@@ -61,9 +61,7 @@ def train(
     with run if is_main() else nullcontext():
         trainer = Trainer(parsed, task, run.folder)
         if trainer.main and parsed.run.precision == "bf16" and emulates_bf16(trainer.device):
-            hint(
-                "this processor has no instructions for bf16; --set run.precision=fp32 trains several times faster here"
-            )
+            hint("this processor has no instructions for bf16; --set run.precision=fp32 trains several times faster")
         trainer.accelerator.wait_for_everyone()  # the main process has opened the folder by now
         if run.begun or resume is not None:
             trainer.resume()
@@ -85,9 +83,7 @@ def export(
         typer.Argument(metavar="WEIGHTS.safetensors...", help="A run's averaged weights; of several files the mean."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the ONNX files go.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Overrides the recipe.")
-    ] = None,
+    settings: Settings = None,
 ) -> None:
     """Write a trained network as ONNX, checked against torch; prints each file's SHA-256 for weights.toml."""
     from ..core.errors import UsageError
