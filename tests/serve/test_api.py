@@ -274,6 +274,7 @@ def test_one_call(service):
         form = {"box": "38,18,122,90", "seed": "3"}
         done = line.post("/api/complete", files={"image": ("cup.png", photo)}, data=form)
         assert done.status_code == 200 and Mask.from_rle(done.json()["amodal"]) == local.amodal
+        assert done.json()["image"]["file"] == "cup.png"
         body = {"image": base64.b64encode(photo).decode(), "box": SMALL_BOX, "seed": 3}
         done = line.post("/api/complete?file=amodal.png", json=body)
         assert done.headers["content-type"] == "image/png" and amodal.read_mask(done.content) == local.amodal
@@ -311,6 +312,17 @@ def test_watchers_hear_of_a_shutdown(monkeypatch, photo):
     assert told == ["the service is shutting down"]
     with pytest.raises(ServiceError, match="no service answers"):
         scene.complete(point=(50, 48))
+
+
+def test_the_document_of_the_one_call_knows_its_fields_and_limits(browser):
+    _, document, _ = browser("GET", "/openapi.json")
+    content = document["paths"]["/api/complete"]["post"]["requestBody"]["content"]
+    form, fields = (content[kind]["schema"]["properties"] for kind in ("multipart/form-data", "application/json"))
+    known = document["components"]["schemas"]["CompleteRequest"]["properties"]
+    assert set(fields) == {"image", *known} and all(fields[name]["$ref"].endswith(f"/{name}") for name in known)
+    for name in ("samples", "seed"):
+        bounds = [(each[name]["minimum"], each[name]["maximum"]) for each in (form, known)]
+        assert bounds[0] == bounds[1]
 
 
 def test_a_click_may_mean_several_things(browser, service, monkeypatch):

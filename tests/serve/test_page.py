@@ -123,6 +123,25 @@ def test_samples_are_thumbnails_to_choose_from(page, service, monkeypatch):
     assert [mask.area - masks[1].area for mask in masks[1:]] == [0, 200, 400]
 
 
+def test_samples_are_for_methods_that_draw(page, service):
+    """The convex hull has one answer: the number of samples is greyed, with the reason, and one is asked for."""
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.js(
+        "return import('/store.js').then(({ dispatch }) => { dispatch({ type: 'settings', patch: { samples: 3 } }); })"
+    )
+    page.keys(Keys.ENTER)
+    page.result()
+    assert page.state("object.result.record.provenance.samples") == 1
+    samples = "document.getElementById('set-samples')"
+    assert page.js(f"return {samples}.disabled") and "has one answer" in page.js(
+        f"return {samples}.parentNode.textContent"
+    )
+    page.js("const list = document.getElementById('choice-method'); list.value = 'tuning-free'; list.onchange()")
+    assert page.js(f"return {samples}.disabled") is False
+
+
 def test_clicks_go_on_where_the_brush_or_a_file_began(page, tmp_path):
     """A plus click adds what it finds to the painted mask, a minus click takes it away; the rest stays."""
     page.open()

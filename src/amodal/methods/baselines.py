@@ -18,6 +18,7 @@ class Visible(Method):
     name: ClassVar[str] = "visible"
     summary: ClassVar[str] = "the visible mask taken as the whole object; the lower baseline"
     license: ClassVar[str] = "Apache-2.0"
+    draws: ClassVar[bool] = False
 
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
@@ -32,6 +33,7 @@ class Hull(Method):
     name: ClassVar[str] = "hull"
     summary: ClassVar[str] = "the convex hull of the visible mask; the geometric baseline"
     license: ClassVar[str] = "Apache-2.0"
+    draws: ClassVar[bool] = False
 
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context

@@ -44,6 +44,7 @@ class SegmentAgain(Method):
         "baseline of pix2gestalt (CVPR 2024), table 1, and of arXiv 2503.18947; use it with the segmenter sam"
     )
     license: ClassVar[str] = "Apache-2.0; the segmenter has its own"
+    draws: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = SegmentAgainOptions
 
     def complete(

@@ -226,6 +226,8 @@ class Method(Plugin):
     """True if `complete` itself drives `context.inpainter` (the pipeline paints for the others)."""
     takes_unseen: ClassVar[bool] = False
     """True if `complete` answers for an object of which nothing is visible, from its `Request.box` (as the papers evaluate it)."""
+    draws: ClassVar[bool] = True
+    """False if it has one answer: nothing is drawn by chance, and of several samples there would be one."""
 
     def embed(self, image: Image) -> Any:
         """What depends on the image alone; computed once per `Scene`. A method without such a part returns the image."""

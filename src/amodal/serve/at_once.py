@@ -16,6 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from ..core.errors import AmodalError, ImageError, PromptError
 from ..core.files import parse_json
 from .answers import ERRORS, engine_of, owner_of, unpacked
+from .config import Limits
 from .results import TYPES, file_of
 from .schema import CompleteRequest
 from .shelf import Gone
@@ -23,7 +24,7 @@ from .shelf import Gone
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api", responses=ERRORS)
-IMAGE = {"image": {"type": "string", "format": "binary", "description": "the photo"}}
+SEED = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1, "description": "same seed, same answer"}
 FORM = {
     "requestBody": {
         "required": True,
@@ -33,11 +34,11 @@ FORM = {
                     "type": "object",
                     "required": ["image"],
                     "properties": {
-                        **IMAGE,
+                        "image": {"type": "string", "format": "binary", "description": "the photo"},
                         "point": {"type": "string", "example": "320,210", "description": "one click x,y on the object"},
                         "box": {"type": "string", "description": "x0,y0,x1,y1"},
-                        "samples": {"type": "integer"},
-                        "seed": {"type": "integer"},
+                        "samples": {"type": "integer", "minimum": 1, "maximum": Limits.samples},
+                        "seed": SEED,
                     },
                 },
             },
@@ -45,7 +46,14 @@ FORM = {
                 "schema": {
                     "type": "object",
                     "required": ["image"],
-                    "properties": {"image": {"type": "string", "format": "byte"}, "point": {"type": "array"}},
+                    "additionalProperties": False,
+                    "properties": {
+                        "image": {"type": "string", "format": "byte", "description": "the photo's bytes in base64"},
+                        **{
+                            name: {"$ref": f"#/components/schemas/CompleteRequest/properties/{name}"}
+                            for name in CompleteRequest.model_fields
+                        },
+                    },
                 }
             },
         },
@@ -64,7 +72,7 @@ async def complete_at_once(
     for (`Accept: image/png`). Nothing is kept.
     """
     file = file or ("cutout.png" if request.headers.get("accept", "").startswith("image/") else "result.json")
-    content, fields = await _read(request)
+    content, name, fields = await _read(request)
     try:
         body = CompleteRequest.model_validate(fields)
     except ValidationError as error:
@@ -72,7 +80,7 @@ async def complete_at_once(
             error.errors(include_input=False, include_url=False, include_context=False)
         ) from error
     engine, owner = engine_of(request), owner_of(request)
-    key, photo = await unpacked(request, content, "photo")
+    key, photo = await unpacked(request, content, name)
     job = None
     try:
         job = await run_in_threadpool(engine.complete, owner, photo, body)
@@ -91,8 +99,8 @@ async def complete_at_once(
     return Response(answer, media_type=TYPES[file.rpartition(".")[2]])
 
 
-async def _read(request: Request) -> tuple[bytes, dict[str, Any]]:
-    """The photo and the other fields of a form or of JSON. Raises ImageError, PromptError, HTTPException."""
+async def _read(request: Request) -> tuple[bytes, str, dict[str, Any]]:
+    """The photo, its name and the other fields of a form or of JSON. Raises ImageError, PromptError, HTTPException."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _read_form(request)
@@ -108,10 +116,10 @@ async def _read(request: Request) -> tuple[bytes, dict[str, Any]]:
         content = base64.b64decode(fields.pop("image").rpartition(",")[2], validate=True)
     except ValueError as error:
         raise ImageError("'image' is not base64") from error
-    return content, fields
+    return content, "photo", fields
 
 
-async def _read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
+async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
     limits = engine_of(request).config.limits
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=1, max_fields=32, max_part_size=limits.body_bytes
@@ -126,10 +134,11 @@ async def _read_form(request: Request) -> tuple[bytes, dict[str, Any]]:
         await form.close()
         raise ImageError("the form has no file 'image'; send the photo as multipart/form-data")
     content = await image.read() if isinstance(image, UploadFile) else image.encode("latin-1", "replace")
+    called = (image.filename if isinstance(image, UploadFile) else None) or "photo"
     fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
     fields.pop("image", None)
     await form.close()
-    return content, fields
+    return content, called, fields
 
 
 def _value(name: str, text: str) -> Any:

@@ -317,6 +317,7 @@ def catalogue(config: Config) -> dict[str, Any]:
         out[kind] = {"default": default_name(config, part), "choices": rows}
     for row in out["methods"]["choices"]:
         row["inpainter"] = default_name(config, "inpainter", row["name"])
+        row["draws"] = registry.find("methods", row["name"]).draws
     return out
 
 

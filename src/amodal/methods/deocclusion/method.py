@@ -37,6 +37,7 @@ class Deocclusion(Method):
         "PCNet-M: completes under the named occluder or, with the option scene, under the other objects' masks"
     )
     license: ClassVar[str] = "Apache-2.0"
+    draws: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = DeocclusionOptions
     paper: ClassVar[str] = "Zhan et al., Self-Supervised Scene De-occlusion, CVPR 2020"
     memory: ClassVar[str] = "3.4 million parameters; runs on a CPU"

@@ -23,6 +23,7 @@ class DeocclusionSingle(Method):
     name: ClassVar[str] = "deocclusion-single"
     summary: ClassVar[str] = "single-stage deocclusion: U-Net over the mask with ResNet-18 features; no occluder needed"
     license: ClassVar[str] = "Apache-2.0"
+    draws: ClassVar[bool] = False
     Options: ClassVar[type[Options]] = SingleStageOptions
     paper: ClassVar[str] = "Zhan et al., Self-Supervised Scene De-occlusion, CVPR 2020 (supervised variant)"
     memory: ClassVar[str] = "15 million parameters; runs on a CPU"

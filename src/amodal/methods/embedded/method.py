@@ -72,6 +72,7 @@ class Embedded(Method):
     summary: ClassVar[str] = "what ships: a compact relative of OccAmodal, mask and occluder in one pass; no GPU"
     paper: ClassVar[str] = "Zhan et al.: Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.1"
     license: ClassVar[str] = "Apache-2.0"
+    draws: ClassVar[bool] = False
     memory: ClassVar[str] = "200 MB of main memory"
     weights: ClassVar[tuple[str, ...]] = (WEIGHTS,)
     Options: ClassVar[type[Options]] = EmbeddedOptions

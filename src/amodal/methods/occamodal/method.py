@@ -47,6 +47,7 @@ class OccAmodal(Method):
     Options: ClassVar[type[Options]] = OccAmodalOptions
     paper: ClassVar[str] = "Zhan et al., Amodal Ground Truth and Completion in the Wild, CVPR 2024, section 4.1"
     license: ClassVar[str] = "code Apache-2.0; the weights are those of your own run (the authors released none)"
+    draws: ClassVar[bool] = False
     memory: ClassVar[str] = "51 million parameters; runs on a CPU"
     extra: ClassVar[str] = "train"
     takes_unseen: ClassVar[bool] = True

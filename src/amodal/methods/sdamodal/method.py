@@ -102,6 +102,7 @@ class SDAmodal(Method):
     license: ClassVar[str] = (
         "code Apache-2.0; the authors' weights: none stated; Stable Diffusion 2.1: CreativeML Open RAIL++-M"
     )
+    draws: ClassVar[bool] = False
     memory: ClassVar[str] = (
         "weights of Stable Diffusion 2.1: 2.6 GB in fp16, 5.2 GB in fp32; pictures come on top, fewer with a lower draw_batch"
     )

@@ -23,9 +23,9 @@ export function icon(name) {
 
 export const percent = (share) => `${(100 * share).toFixed(share && share < 0.1 ? 1 : 0)} %`;
 
-/** Put rows in place of the old ones, but only when they differ, and keep the focus where it was. */
+/** Put rows in place of the old ones, but only when they differ, and keep the focus where it was. True if they did. */
 export function refill(place, signature, make) {
-  if (place.dataset.signature === signature) return;
+  if (place.dataset.signature === signature) return false;
   place.dataset.signature = signature;
   const held = place.contains(document.activeElement) ? [...place.querySelectorAll("button, input, [tabindex]")].indexOf(document.activeElement) : -1;
   const at = document.activeElement?.dataset?.focus;
@@ -34,6 +34,7 @@ export function refill(place, signature, make) {
     const rows = [...place.querySelectorAll("button, input, [tabindex]")];
     ((at && rows.find((row) => row.dataset.focus === at)) ?? rows[Math.min(held, rows.length - 1)] ?? $("canvas")).focus({ preventScroll: true });
   }
+  return true;
 }
 
 /** Arrows move in a group of radio buttons; only the chosen one is in the order of tabs. */

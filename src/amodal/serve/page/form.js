@@ -1,6 +1,7 @@
 // Method, inpainter and segmenter with their options, as a form made from the JSON schema of the options.
 
 import { node } from "./dom.js";
+import { draws } from "./select.js";
 import { dispatch, now } from "./store.js";
 
 const PARTS = [["method", "options", "Method"], ["inpainter", "inpainter_options", "Paints what is hidden"], ["segmenter", "segmenter_options", "Finds what is clicked"]];
@@ -77,13 +78,14 @@ export function drawForm(place) {
   const state = now();
   if (!state.about) return;
   const open = [...place.querySelectorAll("details")].map((part) => part.open), held = document.activeElement?.id;
-  const number = (text, name, low, high) => {
-    const input = node("input", { type: "number", min: low, max: high, step: 1, value: state.settings[name], id: `set-${name}` });
+  const chosen = state.settings.choice.method ?? state.about.methods.default;
+  const number = (text, name, low, high, why = "") => {
+    const input = node("input", { type: "number", min: low, max: high, step: 1, value: state.settings[name], id: `set-${name}`, disabled: Boolean(why) });
     input.onchange = () => { if (input.reportValidity()) dispatch({ type: "settings", patch: { [name]: Number(input.value) } }); };
-    return node("label", {}, text, input);
+    return node("label", {}, text, ...(why ? [node("span", { className: "what", textContent: why })] : []), input);
   };
   const again = () => drawForm(place);
-  place.replaceChildren(number("Samples to choose from", "samples", 1, state.about.limits.samples), number("Seed: same seed, same answer", "seed", 0, 2147483647),
+  place.replaceChildren(number("Samples to choose from", "samples", 1, state.about.limits.samples, draws(state) ? "" : `${chosen} has one answer: it draws nothing by chance.`), number("Seed: same seed, same answer", "seed", 0, 2147483647),
     ...PARTS.map(([part, key, title]) => options(state, part, key, title, again)));
   [...place.querySelectorAll("details")].forEach((part, k) => { part.open = open[k] ?? false; });
   if (held && place.querySelector(`#${held}`)) place.querySelector(`#${held}`).focus();

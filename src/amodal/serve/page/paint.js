@@ -47,16 +47,24 @@ export class Sheet {
   }
 
   contour(bits, x0, y0, across, down, reach, single) {
-    const { width } = this.canvas, inner = single ?? 0xffffffff, outer = 0xb0000000;
-    for (let row = 0; row < down; row++) {
-      for (let column = 0; column < across; column++) {
-        const k = row * across + column, value = bits[k];
-        let near = 0;
-        for (let far = 1; far <= reach && !near; far++) {
-          if ((column >= far && bits[k - far] !== value) || (column + far < across && bits[k + far] !== value)
-            || (row >= far && bits[k - far * across] !== value) || (row + far < down && bits[k + far * across] !== value)) near = far;
-        }
-        if (near) this.words[(y0 + row) * width + x0 + column] = single === null && near === reach && reach > 1 ? outer : inner;
+    const { width } = this.canvas, inner = single ?? 0xffffffff, outer = 0xb0000000, near = new Uint8Array(across * down);
+    // only where two pixels beside or below each other differ is there something to do
+    const mark = (k, step, place, count) => {
+      for (let far = 1; far <= reach; far++) {
+        const before = k - (far - 1) * step, after = k + far * step;
+        if (place - far + 1 >= 0 && (!near[before] || near[before] > far)) near[before] = far;
+        if (place + far < count && (!near[after] || near[after] > far)) near[after] = far;
+      }
+    };
+    for (let row = 0, k = 0; row < down; row++) {
+      for (let column = 0; column < across; column++, k++) {
+        if (column + 1 < across && bits[k] !== bits[k + 1]) mark(k, 1, column, across);
+        if (row + 1 < down && bits[k] !== bits[k + across]) mark(k, across, row, down);
+      }
+    }
+    for (let row = 0, k = 0; row < down; row++) {
+      for (let column = 0; column < across; column++, k++) {
+        if (near[k]) this.words[(y0 + row) * width + x0 + column] = single === null && near[k] === reach && reach > 1 ? outer : inner;
       }
     }
   }

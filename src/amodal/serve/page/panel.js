@@ -126,7 +126,7 @@ export const onLoss = (question) => { ask = question; };
 function photos(state) {
   $("row").hidden = state.photos.length < 2;
   const done = (photo) => (photo.objects.some(({ result }) => result) ? "done" : worked(photo) ? "begun" : "");
-  refill($("row"), JSON.stringify([state.current, state.photos.map((photo) => [photo.key, photo.name, done(photo)])]), () => {
+  const turned = refill($("row"), JSON.stringify([state.current, state.photos.map((photo) => [photo.key, photo.name, done(photo)])]), () => {
     const count = state.photos.filter((photo) => done(photo) === "done").length, place = state.photos.findIndex(({ key }) => key === state.current);
     const turn = (step, name) => {
       const button = node("button", { title: name, disabled: !state.photos[place + step], aria: { "aria-label": name, ...focus(name) } }, step < 0 ? "‹" : "›");
@@ -143,7 +143,7 @@ function photos(state) {
     });
     return [turn(-1, "Previous photo (PageUp)"), node("span", { className: "quiet", textContent: `${place + 1} of ${state.photos.length}, ${count} done` }), turn(1, "Next photo (PageDown)"), node("span", { className: "chips" }, ...chips)];
   });
-  $("row").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (turned) $("row").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 // --- what a click means -----------------------------------------------------------------------------------------------------

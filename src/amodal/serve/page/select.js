@@ -50,6 +50,9 @@ export function amodalOf(object) {
   return corrected.get(correction);
 }
 
+/** Whether the chosen method draws by chance, so that several samples differ; true while it is not known. */
+export const draws = ({ about, settings: { choice } }) => about?.methods?.choices.find(({ name }) => name === (choice.method ?? about.methods.default))?.draws ?? true;
+
 export const settingsKey = ({ settings }) => JSON.stringify([settings.choice, settings.samples, settings.seed]);
 export const segmenterKey = ({ settings: { choice } }) => JSON.stringify([choice.segmenter ?? null, choice.segmenter_options ?? null]);
 

@@ -3,7 +3,7 @@
 
 import * as api from "./api.js";
 import { Mask } from "./mask.js";
-import { objectOf, photoOf, promptBody, questions, visibleOf, amodalOf, marked } from "./select.js";
+import { draws, objectOf, photoOf, promptBody, questions, visibleOf, amodalOf, marked } from "./select.js";
 import { dispatch, now, onChange } from "./store.js";
 
 /** What cannot lie in the state: per photo its picture, and the promise of its scene on the service. */
@@ -158,7 +158,7 @@ function bodyOf(state, { kind, list, place }) {
   const object = objectOf(state, list[place]);
   if (kind === "repaint") return ["repaints", { ...common, visible: frame(object.result.visible), amodal: amodalOf(object).tight().encode() }];
   const { mode, mask } = object.occluder;
-  return ["completions", { ...common, ...promptBody(object, photo), samples: settings.samples,
+  return ["completions", { ...common, ...promptBody(object, photo), samples: draws(state) ? settings.samples : 1,
     ...(mode === "none" && { occluder: "none" }), ...(mode === "mask" && mask && { occluder: frame(mask) }) }];
 }
 
