@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .common import Force, hint
+
+if TYPE_CHECKING:
+    from ..training.recipe import Recipe
 
 __all__ = ["export", "train"]
 
@@ -33,22 +36,11 @@ def train(
     force: Force = False,
 ) -> None:
     """Train a network: logs, checkpoints and averaged weights go to the run's folder; the same command goes on with a stopped run."""
-    from ..core.errors import UsageError
     from ..core.extras import missing
     from ..runtime.devices import emulates_bf16
-    from ..training.recipe import read_recipe, recipe_of_run
     from ..training.run_folder import RunFolder, is_main
 
-    if (output is None) == (resume is None):
-        raise UsageError("give either -o RUN, or --resume RUN to go on with a run whatever its settings")
-    if resume is not None and force:
-        raise UsageError("--resume goes on with a run, --force begins it anew; leave one of them out")
-    if recipe is not None:
-        parsed = read_recipe(recipe, settings)
-    elif resume is not None:
-        parsed = recipe_of_run(resume, settings)
-    else:
-        raise UsageError("a new run needs a recipe, such as recipes/embedded.toml")
+    parsed = _recipe(recipe, settings, output, resume, force)
     try:
         from ..training.loop import Trainer
         from ..training.tasks import open_task
@@ -74,6 +66,24 @@ def train(
         typer.echo(f"{name} {value:.4f}")
     folder = run.folder
     hint(f"weights: {folder / 'weights.safetensors'}; logs: {folder / 'log.csv'}, {folder / 'validation.csv'}")
+
+
+def _recipe(
+    recipe: Path | None, settings: list[str] | None, output: Path | None, resume: Path | None, force: bool
+) -> Recipe:
+    """The recipe that the command names: a file, or that of a run. Raises UsageError, RecipeError."""
+    from ..core.errors import UsageError
+    from ..training.recipe import read_recipe, recipe_of_run
+
+    if (output is None) == (resume is None):
+        raise UsageError("give either -o RUN, or --resume RUN to go on with a run whatever its settings")
+    if resume is not None and force:
+        raise UsageError("--resume goes on with a run, --force begins it anew; leave one of them out")
+    if recipe is not None:
+        return read_recipe(recipe, settings)
+    if resume is not None:
+        return recipe_of_run(resume, settings)
+    raise UsageError("a new run needs a recipe, such as recipes/embedded.toml")
 
 
 def export(
