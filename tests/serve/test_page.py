@@ -188,6 +188,8 @@ def test_correct_and_repaint(page):
     page.at(90, 40).release().perform()
     corrected = amodal.read_mask(page.download("amodal.png"))
     assert corrected.contains(before) and corrected.area > before.area, "a corrected mask needs no repainting"
+    told = page.js("return document.querySelector('#objects .rate').textContent")
+    assert page.text("words-rate").startswith(told) and told != "0 %", "list and result tell the same share"
     page.js("document.getElementById('repaint').click()")
     page.until(lambda: page.state("object.correction === null && state.job === null"))
     after = amodal.read_mask(page.download("amodal.png"))

@@ -191,6 +191,25 @@ def test_what_is_transparent_lies_on_white(page, service, tmp_path):
     assert corner == [255] * 4 and photo.image[5, 5].tolist() == [255] * 3
 
 
+def test_a_large_photo_is_shown_before_it_is_made_small(page, tmp_path):
+    """What is made for the screen is made beside, of halves: scaling a bitmap at once holds the page for half a second."""
+    (tmp_path / "large.png").write_bytes(encode_png(np.full((2600, 3000, 3), (200, 120, 40), np.uint8)))
+    page.js(
+        "const make = createImageBitmap; window.scaled = 0;"
+        "window.createImageBitmap = (source, ...more) => { scaled += source instanceof ImageBitmap; return make(source, ...more); }"
+    )
+    page.js(
+        "const make = OffscreenCanvas.prototype.transferToImageBitmap; window.halves = [];"
+        "OffscreenCanvas.prototype.transferToImageBitmap = function () { halves.push(this.width); return make.call(this); }"
+    )
+    page.element("file").send_keys(str(tmp_path / "large.png"))
+    page.until(lambda: page.js("return window.halves.includes(1500)"))
+    page.until(lambda: page.state("photo.scene"))
+    middle = "document.getElementById('base').getContext('2d').getImageData(400, 300, 1, 1).data"
+    page.until(lambda: page.js(f"return [...{middle}]") == [200, 120, 40, 255])
+    assert page.js("return window.scaled") == 0
+
+
 def test_what_the_cross_began_ends_with_its_photo_and_its_tool(page):
     """A stroke that the keyboard began is not painted on another photo, nor by another tool; no box is left on the stage."""
     page.open()

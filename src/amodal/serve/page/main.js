@@ -11,7 +11,7 @@ import { Mask } from "./mask.js";
 import { drawPanel, onLoss } from "./panel.js";
 import { abandon, listen } from "./pointer.js";
 import { buildResult, drawResult } from "./result.js";
-import { active, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
+import { active, hiddenShare, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
 import { canvas, draft, draw } from "./stage.js";
 import { dispatch, now, onChange } from "./store.js";
 import { attempt, enter, onMedia, onTooLarge, openFiles, upload } from "./work.js";
@@ -70,7 +70,7 @@ function showNotice({ notice }, action) {
 function announce(state, before) {
   const [object, earlier] = [active(state), active(before)], photo = photoOf(state);
   if (photo?.width && photo.width !== photoOf(before)?.width) $("live").textContent = `${photo.name}, ${photo.width} by ${photo.height} pixels`;
-  if (object?.result && object.result !== earlier?.result) $("live").textContent = `Done: ${Math.round(100 * object.result.record.occlusion_rate)} percent of the object is hidden`;
+  if (object?.result && object.result !== earlier?.result) $("live").textContent = `Done: ${Math.round(100 * hiddenShare(object))} percent of the object is hidden`;
   else if (object?.visible?.mask && object.visible !== earlier?.visible) $("live").textContent = `Visible mask of ${object.visible.mask.area} pixels`;
 }
 

@@ -28,15 +28,29 @@ export function pictureOf(blob, make = async (found) => createImageBitmap(found,
 }
 const heatMap = (blob) => pictureOf(blob, async (found) => heatOf(await createImageBitmap(found)));
 
-const small = new WeakMap();
-/** The photo at about the screen's size where that is enough: a phone's photo has ten times more pixels. */
+/** A picture with half the sides, again and again until it is about a screen: each pixel is the mean of four. */
+function halved(picture) {
+  let made = picture;
+  while (made.width * made.height > 6e6) {
+    const half = new OffscreenCanvas(Math.round(made.width / 2), Math.round(made.height / 2));
+    half.getContext("2d").drawImage(made, 0, 0, half.width, half.height);
+    made = half.transferToImageBitmap();
+  }
+  return made;
+}
+
+const small = new WeakMap(), idle = window.requestIdleCallback ?? setTimeout;
+/** The photo at about the screen's size where that is enough: a phone's photo has ten times more pixels. Made once it has been shown. */
 function photoFor(bitmap, scale) {
-  if (bitmap.width * bitmap.height < 3e6) return bitmap;
+  if (bitmap.width * bitmap.height <= 6e6) return bitmap;
   if (!small.has(bitmap)) {
     small.set(bitmap, bitmap);
-    const share = Math.sqrt(2e6 / (bitmap.width * bitmap.height));
-    createImageBitmap(bitmap, { resizeWidth: Math.round(bitmap.width * share), resizeHeight: Math.round(bitmap.height * share), resizeQuality: "medium" })
-      .then((picture) => { small.set(bitmap, picture); last.base = null; draw(); }, () => {}); // the photo was closed meanwhile
+    idle(() => {
+      if (!bitmap.width) return; // the photo was closed meanwhile
+      small.set(bitmap, halved(bitmap));
+      last.base = null;
+      draw();
+    });
   }
   const less = small.get(bitmap);
   return scale * bitmap.width <= less.width ? less : bitmap;
