@@ -109,7 +109,7 @@ def test_tables_are_cut_at_a_step(tmp_path):
 
 def test_a_processor_that_emulates_bf16_is_told(path, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(devices, "emulates_bf16", lambda device: True)
-    told = "--set run.precision=fp32 trains several times faster here"
+    told = "--set run.precision=fp32 trains several times faster"
     assert train(path, tmp_path / "slow", "--set", "run.steps=1", "--set", "run.precision=bf16") == 0
     assert told in capsys.readouterr().err
     assert train(path, tmp_path / "fast", "--set", "run.steps=1", "--set", "run.precision=fp32") == 0
