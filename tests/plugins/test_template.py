@@ -133,8 +133,22 @@ def test_a_class_in_a_file_on_the_command_line(tmp_path, capsys):
     Image.fromarray(disc.to_array((96, 128))).save(tmp_path / "disc.png")
     arguments = ["segment", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "disc.png"), "-o", str(tmp_path)]
     assert run([*arguments, "--method", f"{tmp_path}/mine.py:Mine"]) == 0
+    assert run([*arguments[:4], "-o", str(tmp_path / "again"), "--like", str(tmp_path / "photo.json")]) == 2, ()
+    assert run([*arguments[:2], "-o", str(tmp_path / "again"), "--like", str(tmp_path / "photo.json")]) == 0
+    assert (tmp_path / "again" / "photo.json").read_bytes() == (tmp_path / "photo.json").read_bytes()
     assert run([*arguments, "--method", f"{tmp_path}/mine.py:Other", "--force"]) == 2
     assert "no Method named 'Other'" in capsys.readouterr().err
+
+
+def test_a_class_in_a_file_is_evaluated_by_other_processes(tmp_path, sample_set):
+    (tmp_path / "mine.py").write_text(LONE)
+    data = amodal.dataset("masks", sample_set / "data" / "bookstore_dev")
+    model = amodal.load(f"{tmp_path}/mine.py:Mine", segmenter="grabcut", inpainter="classical")
+    alone, together = (amodal.evaluate(model, data, limit=4, workers=workers) for workers in (1, 2))
+    assert [row.iou for row in alone.rows] == [row.iou for row in together.rows]
+    assert alone.content["settings"]["method"]["name"] == f"{tmp_path}/mine.py:Mine"
+    for thing in (data, data[0], alone, alone.rows[0]):
+        assert len(repr(thing)) < 200 + len(str(tmp_path)), type(thing)
 
 
 def test_the_contract_checks_find_what_is_wrong(tmp_path):

@@ -48,7 +48,7 @@ class Sample:
 
     id: str
     image_id: str
-    picture: Path | Image | Callable[[], Image] = field(repr=False)
+    picture: Path | Image | Callable[[], Image]
     size: Size
     visible: Mask
     amodal: Mask
@@ -61,7 +61,11 @@ class Sample:
     beyond_frame: bool = False
     source: str = ""
     coco: tuple[int, int] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        kind = f", {self.category}" if self.category else ""
+        return f"Sample({self.id}{kind}, {self.size[1]} x {self.size[0]}, amodal={self.amodal}, {self.occlusion_rate:.0%} occluded)"
 
     @property
     def image(self) -> Image:
@@ -225,6 +229,10 @@ class Dataset(ABC):
             raise BadEntry(f"{problem}; bad entries can be skipped")
         if problem not in self.problems:  # an entry may be decoded more than once
             self.problems.append(problem)
+
+    def __repr__(self) -> str:
+        split = f", split={self.split}" if self.split else ""
+        return f"{type(self).__name__}({self.name}, {len(self)} objects{split})"
 
     def __len__(self) -> int:
         """The number of annotated objects, bad ones included."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,15 @@ class Report:
     """
 
     content: dict[str, Any]
-    rows: list[ScoredObject] = field(repr=False)
-    data: Dataset | None = field(default=None, repr=False)
+    rows: list[ScoredObject]
+    data: Dataset | None = None
+
+    def __repr__(self) -> str:
+        value, found = self.content["iou"], self.content["settings"]
+        scored = "no IoU" if value is None else f"IoU {value:.1%}"
+        return (
+            f"Report({found['method']['name']} on {found['data']['name']}, {self.content['objects']} objects, {scored})"
+        )
 
     @classmethod
     def build(cls, settings: Mapping[str, Any], rows: Sequence[ScoredObject], data: Dataset | None = None) -> Report:

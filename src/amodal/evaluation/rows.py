@@ -66,6 +66,10 @@ class ScoredObject(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    def __repr__(self) -> str:
+        return f"ScoredObject({self.id}, iou={self.iou}, occlusion={self.occlusion:.0%})"
+
     id: str
     image: str
     category: str | None

@@ -184,12 +184,12 @@ def recipe_of(model: Model, data: Dataset) -> dict[str, Any]:
     for kind, part in (("method", model.method), ("inpainter", model.inpainter), ("segmenter", model.segmenter)):
         options = part.options.model_dump(mode="json")
         try:
-            check(f"{kind}s", part.name, options)
+            check(f"{kind}s", part.reference, options)
         except AmodalError as error:
             raise UsageError(
                 f"other processes cannot make the {kind} {part.name!r} again ({error}); use one worker"
             ) from error
-        made |= {kind: part.name, "options" if kind == "method" else f"{kind}_options": options}
+        made |= {kind: part.reference, "options" if kind == "method" else f"{kind}_options": options}
     if data.name not in names("datasets"):
         raise UsageError(f"other processes cannot open the data set {data.name!r} again; use one worker")
     where = {"root": str(data.root.resolve()), "split": data.split, "options": data.options.model_dump(mode="json")}

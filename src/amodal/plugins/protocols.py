@@ -180,9 +180,14 @@ class Plugin(ABC):
     def warm_up(self) -> None:  # noqa: B027  most have nothing to prepare
         """Load what the first use would load, on a thread beside other work. Raises what that use would raise."""
 
+    @property
+    def reference(self) -> str:
+        """The name that makes it again: its own, or the `file.py:Class` that it was found by."""
+        return str(vars(type(self)).get("_found_by", self.name))
+
     def provenance(self) -> dict[str, Any]:
         """JSON-ready: what must be known to make the same object again."""
-        return {"name": self.name, "options": self.options.model_dump(mode="json")}
+        return {"name": self.reference, "options": self.options.model_dump(mode="json")}
 
 
 class Segmenter(Plugin):

@@ -192,7 +192,9 @@ def _from_file(kind: str, name: str) -> Any:
     if wanted not in fitting:
         what = f"no {base.__name__} named {wanted!r}" if base is not None else f"no class named {wanted!r}"
         raise UnknownNameError(f"{file} has {what}; {nearest(wanted, fitting)}")
-    return getattr(module, wanted)
+    found = getattr(module, wanted)
+    found._found_by = name
+    return found
 
 
 @cache
