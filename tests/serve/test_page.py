@@ -345,3 +345,30 @@ def test_layout_names_and_touch(page):
     page.driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {**device, "width": 1280, "height": 800, "mobile": False}
     )
+
+
+def test_a_phone_shows_all_of_a_part_at_a_time(page):
+    """The brush's size is beside the views, the sheet of keys begins at its top, and the whole cut-out can be scrolled into sight."""
+    page.open()
+    page.at(220, 150).click().perform()
+    page.visible()
+    page.keys(Keys.ENTER)
+    page.result()
+    phone = {"deviceScaleFactor": 1, "width": 390, "height": 844, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        page.until(lambda: page.js("return innerWidth") == 390)
+        page.js("document.querySelector('[data-tool=brush]').click()")
+        right = "Math.max(...[...document.querySelectorAll('#views button, #views input')].map((e) => e.getBoundingClientRect().right))"
+        assert page.js(f"return {right}") <= 390
+        page.js("document.getElementById('preview').scrollIntoView({ block: 'center' })")
+        seen = "[0.02, 0.5, 0.98].map((share) => document.elementFromPoint(box.left + box.width / 2, box.top + share * box.height)?.id)"
+        assert (
+            page.js(f"const box = document.getElementById('preview').getBoundingClientRect(); return {seen}")
+            == ["preview"] * 3
+        )
+        page.js("document.getElementById('help').click()")
+        assert page.js("return document.getElementById('sheet').scrollTop") == 0
+    finally:
+        desktop = {"deviceScaleFactor": 1, "width": 1280, "height": 800, "mobile": False}
+        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desktop)

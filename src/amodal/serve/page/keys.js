@@ -60,6 +60,12 @@ function crossKeys(event, state) {
   return true;
 }
 
+/** The sheet of keys, from its top: the button at its end has the focus. */
+export function showKeys() {
+  $("sheet").showModal();
+  $("sheet").scrollTop = 0;
+}
+
 /** Whether a key is for the element that has the focus: a field that is typed in, or a list. */
 const forElement = ({ target, key }) => target.matches("input:not([type=checkbox]):not([type=range]):not([type=radio]), select, textarea")
   || (target.matches("input[type=range]") && key.startsWith("Arrow")) || Boolean(document.querySelector("dialog[open]"));
@@ -85,7 +91,7 @@ function keyDown(event) {
   const command = event.ctrlKey || event.metaKey, key = event.key.toLowerCase(), state = now();
   if (command && (key === "z" || key === "y")) { dispatch({ type: event.shiftKey || key === "y" ? "redo" : "undo" }); event.preventDefault(); return; }
   if (command || event.altKey) return;
-  if (event.key === "?") { $("sheet").showModal(); return; }
+  if (event.key === "?") { showKeys(); return; }
   if (event.key === "Escape") { dispatch(state.job ? { type: "cancel" } : { type: "layersOpen", open: false }); draft.cross = draft.box = null; draw(); return; }
   if (!ready(state)) return;
   if (event.key !== "Tab") canvas.classList.remove("by-pointer");

@@ -6,7 +6,7 @@ import { drawForm } from "./form.js";
 import { listenHover } from "./hover.js";
 import { listenIntake } from "./intake.js";
 import { keep, restore } from "./keep.js";
-import { HELP, listenKeys, TOOLS, VIEWS, zoomTo } from "./keys.js";
+import { HELP, listenKeys, showKeys, TOOLS, VIEWS, zoomTo } from "./keys.js";
 import { Mask } from "./mask.js";
 import { drawPanel, onLoss } from "./panel.js";
 import { abandon, listen } from "./pointer.js";
@@ -163,7 +163,7 @@ function wire() {
   };
   const begins = (kind) => () => dispatch({ type: "begin", kind });
   const clicks = {
-    undo: () => dispatch({ type: "undo" }), redo: () => dispatch({ type: "redo" }), reset: () => dispatch({ type: "reset" }), help: () => $("sheet").showModal(),
+    undo: () => dispatch({ type: "undo" }), redo: () => dispatch({ type: "redo" }), reset: () => dispatch({ type: "reset" }), help: showKeys,
     add: () => dispatch({ type: "add" }), run: begins("completion"), "run-all": completeAll,
     apart: begins("layers"), cancel: () => dispatch({ type: "cancel" }), repaint: begins("repaint"),
     "leave-layers": () => dispatch({ type: "layersOpen", open: false }), "show-layers": () => dispatch({ type: "layersOpen", open: true }), toast: () => dispatch({ type: "notice", text: "" }),

@@ -143,7 +143,7 @@ function photos(state) {
     });
     return [turn(-1, "Previous photo (PageUp)"), node("span", { className: "quiet", textContent: `${place + 1} of ${state.photos.length}, ${count} done` }), turn(1, "Next photo (PageDown)"), node("span", { className: "chips" }, ...chips)];
   });
-  if (turned) $("row").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (turned) $("row").querySelector("[aria-pressed=true]")?.parentNode.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 // --- what a click means -----------------------------------------------------------------------------------------------------

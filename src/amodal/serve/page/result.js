@@ -124,7 +124,7 @@ export function buildResult() {
   frame.onchange = () => set({ whole: Boolean(frame.value) });
   const soft = node("input", { type: "checkbox", id: "soft" });
   soft.onchange = () => set({ soft: soft.checked });
-  $("look").append(ground, colour, picture, frame, node("label", {}, soft, " soft edge"));
+  $("look").append(ground, colour, picture, frame, node("label", {}, soft, "soft edge"));
   const recipe = (make) => () => attempt(async () => copy(...make(active(now()), photoOf(now()))));
   $("copy-picture").onclick = () => attempt(copyPicture);
   $("copy-command").onclick = recipe((object, photo) => [command(object.result.record, photo, now().about, stem(photo, object)), "Command"]);
