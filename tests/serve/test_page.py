@@ -81,6 +81,14 @@ def test_the_keyboard_alone(page):
     page.keys(Keys.ESCAPE)
 
 
+def test_the_focus_is_seen_where_it_is(page):
+    """The fields for files are hidden; the button that stands for each is ringed."""
+    for key, other in (("file", "folder"), ("folder", "file")):
+        page.js("document.getElementById(arguments[0]).focus({ focusVisible: true })", key)
+        ring = "return getComputedStyle(document.querySelector(`label[for=${arguments[0]}]`)).outlineStyle"
+        assert [page.js(ring, name) for name in (key, other)] == ["solid", "none"]
+
+
 def test_hotkeys_work_after_buttons_and_sliders(page):
     page.open()
     page.click("[data-tool=brush]")
