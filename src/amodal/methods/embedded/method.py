@@ -42,7 +42,7 @@ class EmbeddedOptions(Options):
         "the expected IoU is largest",
     )
     factors: tuple[float, ...] = Field(
-        (2.4,),
+        (1.7, 2.4),
         min_length=1,
         max_length=4,
         description="sides of the first crops as multiples of the visible box's longer side; their answers are averaged",
