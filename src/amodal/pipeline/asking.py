@@ -120,7 +120,7 @@ class Opening(ABC):
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> Completion:
-        """The whole object at the prompt: `model("photo.jpg", point=(320, 210))`.
+        """The whole object at the prompt: `model("photo.jpg", point=(290, 60))`.
 
         Args:
             image: as in `open`.

@@ -35,7 +35,7 @@ FORM = {
                     "required": ["image"],
                     "properties": {
                         "image": {"type": "string", "format": "binary", "description": "the photo"},
-                        "point": {"type": "string", "example": "320,210", "description": "one click x,y on the object"},
+                        "point": {"type": "string", "example": "290,60", "description": "one click x,y on the object"},
                         "box": {"type": "string", "description": "x0,y0,x1,y1"},
                         "samples": {"type": "integer", "minimum": 1, "maximum": Limits.samples},
                         "seed": SEED,
@@ -66,7 +66,7 @@ FORM = {
 async def complete_at_once(
     request: Request, file: Annotated[str, Query(max_length=64, description="the answer: a file of the result")] = ""
 ) -> Response:
-    """The whole object at a prompt, in one call: `curl -F image=@photo.jpg -F point=320,210 URL/api/complete?file=cutout.png`.
+    """The whole object at a prompt, in one call: `curl -F image=@photo.jpg -F point=290,60 URL/api/complete?file=cutout.png`.
 
     `file` is a name of the result's files; without it the answer is `result.json`, or the cut-out where a picture is asked
     for (`Accept: image/png`). Nothing is kept.
