@@ -1,5 +1,6 @@
 """The shipped image encoder: shapes, classes, and the same answers as its torch network with the weights that it was made from."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,12 @@ def test_a_shipped_file_gives_the_weights_back(tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="no.onnx"):
         read_tensors(tmp_path / "no.onnx")
+
+
+def test_without_onnx_the_extra_is_named(monkeypatch):
+    from amodal.core.errors import MissingExtraError
+    from amodal.networks.lite import shipped
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match="reading the weights that ship needs the package 'onnx'"):
+        shipped()

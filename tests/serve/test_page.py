@@ -358,10 +358,7 @@ def test_layout_names_and_touch(page):
 def test_a_phone_shows_all_of_a_part_at_a_time(page):
     """The brush's size is beside the views, the sheet of keys begins at its top, and the whole cut-out can be scrolled into sight."""
     page.open()
-    page.at(220, 150).click().perform()
-    page.visible()
-    page.keys(Keys.ENTER)
-    page.result()
+    page.complete()
     phone = {"deviceScaleFactor": 1, "width": 390, "height": 844, "mobile": True}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     try:

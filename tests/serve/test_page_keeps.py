@@ -49,10 +49,7 @@ def test_a_result_is_never_of_another_photo_or_prompt(page, service, monkeypatch
 
 def test_out_of_date_results_say_so(page):
     page.open()
-    page.at(220, 150).click().perform()
-    page.visible()
-    page.keys(Keys.ENTER)
-    page.result()
+    page.complete()
     page.click("#occluder button:nth-child(2)")
     page.until(lambda: "Out of date" in page.text("old"))
     page.download("result.json")
@@ -64,10 +61,7 @@ def test_out_of_date_results_say_so(page):
 
 def test_the_work_is_there_after_a_reload(page):
     page.open()
-    page.at(220, 150).click().perform()
-    page.visible()
-    page.keys(Keys.ENTER)
-    page.result()
+    page.complete()
     before = page.state("[object.key, object.result.amodal.area, state.next]")
     leave = "return dispatchEvent(new Event('beforeunload', { cancelable: true }))"
     page.until(lambda: page.js(leave))  # true once all is kept

@@ -98,6 +98,11 @@ class Prompt:
             raise PromptError("all points are negative; give at least one point on the object")
         return prompt
 
+    @property
+    def single_click(self) -> bool:
+        """Whether it is one click on something, which may mean a part, an object or a group."""
+        return self.labels == (1,) and self.box is None and self.text is None
+
     def check(self, size: Size) -> None:
         """Check the prompt against a frame of `size` (H, W).
 

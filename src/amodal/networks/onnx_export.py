@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.errors import WeightsError, reported
+from ..core.extras import missing
 from ..core.files import read_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -150,9 +151,13 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a file that `export` wrote, by the network's own names, fp32.
 
     Raises:
+        MissingExtraError: onnx is not installed.
         WeightsError: not such a file.
     """
-    from onnx import numpy_helper
+    try:
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise missing("reading the weights that ship", error, "train") from None
 
     graph = read_onnx(path).graph
     with reported(WeightsError, f"the weights {path} are damaged"):

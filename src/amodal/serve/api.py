@@ -144,7 +144,7 @@ async def visible(request: Request, scene: Id, body: VisibleRequest) -> VisibleA
     photo = _photo(request, scene)
     engine = engine_of(request)
     seen = await _soon(await run_in_threadpool(engine.visible, photo, body))
-    asked = body.others and not body.glance and seen.ambiguous
+    asked = body.others and not body.glance and seen.prompt.single_click
     others = await _soon(engine.others(seen)) if asked else []
     best, *rest = await run_in_threadpool(lambda: [_visible(proposal, photo) for proposal in (seen.proposal, *others)])
     return VisibleAnswer(**best.model_dump(), others=rest)

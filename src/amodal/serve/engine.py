@@ -71,11 +71,6 @@ class Seen:
     scene: Scene
     prompt: Prompt
 
-    @property
-    def ambiguous(self) -> bool:
-        """Whether the prompt is a single click, which may mean several things."""
-        return len(self.prompt.points) == 1 and self.prompt.box is None and self.prompt.text is None
-
 
 class Engine:
     """Everything that the routes need."""
@@ -156,7 +151,7 @@ class Engine:
         """
         prompt = request.prompt(photo.size)
         self.check(request.model)
-        if request.glance and (len(prompt.points) != 1 or prompt.box is not None or prompt.text is not None):
+        if request.glance and not prompt.single_click:
             raise PromptError("a glance is for one click; leave `glance` out for other prompts")
 
         def question() -> Seen:

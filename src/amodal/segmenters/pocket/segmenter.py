@@ -20,7 +20,7 @@ from ...networks.onnx_session import open_session
 from ...plugins.protocols import Progress, Proposal, Segmenter, no_progress
 from ...weights.catalogue import embedded
 from .everything import everything
-from .views import Decode, Encode, Floats, Found, Scene, ambiguous, decide, seek
+from .views import Decode, Encode, Floats, Found, Scene, decide, seek
 
 __all__ = ["PocketSegmenter", "runners"]
 
@@ -63,14 +63,14 @@ class PocketSegmenter(Segmenter):
     def propose(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
         """For one click up to three answers, each seen from near; the first is that of `segment`."""
         found = [self._proposal(embedded, prompt, 0)]
-        if ambiguous(prompt):
+        if prompt.single_click:
             count = min(CHOICES, len(embedded.far(self._decode, prompt)))
             found += [self._proposal(embedded, prompt, choice) for choice in range(1, count)]
         return found
 
     def glance(self, embedded: Any, prompt: Prompt) -> Proposal | None:
         """What `segment` begins with, before it looks from near; remembered, so that the click itself costs less."""
-        if not ambiguous(prompt):
+        if not prompt.single_click:
             return None
         found = embedded.far(self._decode, prompt)[0]
         return Proposal(self._mask(embedded, found, prompt), found.score)

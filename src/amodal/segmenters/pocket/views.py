@@ -235,7 +235,7 @@ class Scene:
         with self._lock:
             known = self._answers.get(prompt)
         if known is None:
-            known = self._looks(decode, prompt) if ambiguous(prompt) else [self._next(decode, prompt)]
+            known = self._looks(decode, prompt) if prompt.single_click else [self._next(decode, prompt)]
             with self._lock:
                 _make_room(self._answers, 2 * REPLAYED)
                 self._answers[prompt] = known
@@ -273,11 +273,6 @@ class Scene:
                 kept.append(one)
                 boxes.append(box)
         return kept
-
-
-def ambiguous(prompt: Prompt) -> bool:
-    """Whether the prompt is a single click on something: a part, an object or a group."""
-    return prompt.box is None and prompt.labels == (1,)
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -320,7 +315,7 @@ def seek(decode: Decode, scene: Scene, prompt: Prompt, choice: int = 0) -> tuple
         if not found.view.cuts(found.logits, scene.image.shape[:2]):
             break
         found = scene.ask(decode, scene.near(found.view.window), prompt, found)[0]
-    return found, score if ambiguous(prompt) else found.score
+    return found, score if prompt.single_click else found.score
 
 
 def decide(logits: Floats, view: View, frame: tuple[int, int], on: list[tuple[int, int]], threshold: float) -> Mask:

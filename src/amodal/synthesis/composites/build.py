@@ -69,6 +69,6 @@ def open_library(config: LibraryConfig, targets: Mapping[str, float] = NO_WEIGHT
     return library
 
 
-def open_rooms(config: LibraryConfig, targets: Mapping[str, float] = NO_WEIGHTS) -> RoomStore | None:
+def open_rooms(config: LibraryConfig, targets: Mapping[str, float]) -> RoomStore | None:
     """The rendered rooms, if the configuration names any and `targets` do not leave them out."""
     return RoomStore(Path(config.rooms)) if config.rooms and targets.get("room") != 0 else None
