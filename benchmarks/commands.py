@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Skip
+from benchmarks.measure import Skip, as_installed
 
 COMMANDS = {
     "amodal --version": "start",
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
 
 def measure(command: str, root: Path) -> float:
     """Processor seconds of one run. Raises Skip where it fails."""
-    quiet = {"cwd": root, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet = {"cwd": root, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": as_installed()}
     process = subprocess.Popen([sys.executable, "-m", "amodal", *command.split()[1:]], **quiet)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

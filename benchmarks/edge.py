@@ -25,8 +25,9 @@ from amodal.core.mask import Mask
 from amodal.core.prompt import Prompt
 from amodal.core.regions import deepest
 from amodal.evaluation.metrics import boundary_f
+from amodal.segmenters.pocket.scene import seek
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
-from amodal.segmenters.pocket.views import seek, to_frame
+from amodal.segmenters.pocket.views import to_frame
 from benchmarks.measure import Skip
 
 PHOTOS = 40
@@ -59,8 +60,8 @@ def run() -> dict[str, object]:
         image, truth = (read(root / "ccp" / part, name) for read, part in ((_photo, "images"), (_mask, "masks")))
         scene = segmenter.embed(image)
         prompt = Prompt.make(point=deepest(truth))
-        found, _ = seek(segmenter._decode, scene, prompt)
-        plain = segmenter._mask(scene, found, prompt)
+        found = seek(segmenter._decode, scene, prompt)
+        plain = segmenter._shown(scene, found, prompt).mask
         for way, settings in WAYS.items():
             start = time.process_time()
             mask = plain if settings is None else _follow(image, found, plain, *settings)

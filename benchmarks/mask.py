@@ -13,7 +13,7 @@ from pathlib import Path
 import amodal
 from amodal.plugins.protocols import Context, Request
 from amodal.plugins.registry import create_method, create_segmenter
-from benchmarks.measure import repeat
+from benchmarks.measure import as_installed, repeat
 
 DEMO = Path(amodal.__file__).parent / "_demo"
 
@@ -55,7 +55,7 @@ def command() -> dict[str, object]:
         words += ["--mask", str(DEMO / "coffee.saucer.png"), "--force", "-o", folder]
 
         def once() -> None:
-            child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+            child = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=as_installed())
             _, code, usage = os.wait4(child.pid, 0)
             if code:
                 raise RuntimeError(f"amodal segment ended with {code}")

@@ -16,6 +16,11 @@ RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "diffusers", "transformers", "pycocotools")
 
 
+def as_installed() -> dict[str, str]:
+    """The environment of a command that is timed: Python keeps its compiled modules, as `pip install` leaves them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Skip(Exception):
     """The benchmark cannot run here (no GPU, no data); the text says why."""
 

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 
-from benchmarks.measure import repeat
+from benchmarks.measure import as_installed, repeat
 
 CASES = {
     "python -c pass": ["-c", "pass"],
@@ -25,7 +25,7 @@ def run() -> dict[str, object]:
 
         def once(command: list[str] = command, cores: list[float] = cores) -> None:
             before = os.times()
-            subprocess.run(command, capture_output=True, check=True)
+            subprocess.run(command, capture_output=True, check=True, env=as_installed())
             after = os.times()
             cores.append(after.children_user + after.children_system - before.children_user - before.children_system)
 

@@ -7,9 +7,11 @@ import amodal
 from amodal.core.errors import PromptError
 from amodal.core.mask import Mask
 from amodal.core.prompt import Prompt
+from amodal.segmenters.pocket.choices import Guess, best, choose, distinct
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
+from amodal.segmenters.pocket.scene import CLOSER, REPLAYED, WIDER, Scene, alternatives, answer, seek
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
-from amodal.segmenters.pocket.views import CLOSER, REPLAYED, WIDER, Scene, answer
+from amodal.segmenters.pocket.views import Found, View
 
 
 def test_prompt_maps():
@@ -110,7 +112,7 @@ def test_small_things_in_large_pictures_are_found_in_closer_looks():
 
     scene = Scene(lambda x: x, image)
     found = scene.far(decode, Prompt(((903.0, 703.0),), (1,)))
-    assert found[0].score == pytest.approx(0.9) and found[0].view.side < 700
+    assert found.score == pytest.approx(0.9) and found.view.side < 700
     prediction, score = answer(decode, scene, Prompt(((903.0, 703.0),), (1,)))
     assert Mask.from_array(prediction > 0.5).iou(truth) > 0.5 and score == pytest.approx(0.9)
 
@@ -124,13 +126,46 @@ def test_one_click_has_several_answers_that_differ():
         red, green = features[:, :1] * 10 - 5, features[:, 1:2] * 10 - 5
         masks = [green, red, red, np.full_like(red, 5)]
         if maps[:, 3].any():  # a closer view repeats what it is shown
-            masks = [green if maps[:, 3].mean() < 0.2 else red] * 4
+            masks = [maps[:, 3:] * 10 - 5] * 4
         return np.concatenate(masks, 1), np.array([[0.3, 0.9, 0.8, 0.5]], np.float32)
 
     scene = Scene(lambda x: x, image)
-    found = scene.far(decode, Prompt(((100.0, 100.0),), (1,)))
+    click = Prompt(((100.0, 100.0),), (1,))
+    found = [seek(decode, scene, click), *alternatives(decode, scene, click)]
     assert [round(f.score, 2) for f in found] == [0.9, 0.5, 0.3], "the third is the same as the second"
-    assert len(scene.far(decode, Prompt(((100.0, 100.0), (85.0, 85.0)), (1, 1)))) == 1
+    assert alternatives(decode, scene, Prompt(((100.0, 100.0), (85.0, 85.0)), (1, 1))) == []
+
+
+def squares(*sides, window=(0.0, 0.0, 100.0)):
+    """Answers about (50, 50), squares of these sides in pixels of the picture, in one window (x0, y0, side) of 100 x 100 pixels."""
+    x0, y0, side = window
+    view = View(x0, y0, side, 100, np.zeros((1, 1, 1, 1), np.float32))
+    rows, columns = np.indices((100, 100)) * side / 100
+    away = np.maximum(abs(columns + x0 - 50 + side / 200), abs(rows + y0 - 50 + side / 200))
+    return [Found(np.where(away < one / 2, 5, -5).astype(np.float32), view, 0.5) for one in sides]
+
+
+def test_answers_that_agree_help_each_other():
+    alone, *alike = squares(10, 60, 62, 64)
+    guesses = [Guess(alone, 0.36), *(Guess(one, 0.3) for one in alike)]
+    assert best(guesses) is alike[1], "the middle one of those that agree, though another one is likelier by itself"
+    assert [g.found for g in distinct(guesses, alike[1])] == [alike[1], alone]
+
+
+def test_more_answers_are_those_that_add_most():
+    small, middle, large, other = squares(10, 30, 80, 84)
+    guesses = [Guess(middle, 0.4), Guess(large, 0.2), Guess(other, 0.2), Guess(small, 0.3)]
+    assert choose(guesses) == [large, small], (
+        "two of those that are left agree on what is large: together they are likelier"
+    )
+    assert choose([Guess(middle, 1.0)]) == []
+
+
+def test_answers_are_compared_across_windows():
+    near = squares(20, window=(30.0, 30.0, 40.0))[0]
+    far = squares(20, 60)
+    guesses = [Guess(near, 0.5), *(Guess(one, 0.4) for one in far)]
+    assert [g.found for g in distinct(guesses, near)] == [near, far[1]]
 
 
 def test_the_shipped_segmenter_finds_a_disc():

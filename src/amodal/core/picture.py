@@ -42,8 +42,9 @@ Source = str | os.PathLike[str] | bytes | BinaryIO
 """Where a picture comes from: a path, a file's bytes or an open binary file."""
 MAX_PIXELS = 100_000_000
 """Pictures above this many pixels are refused: a small file can unpack to gigabytes."""
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG 2000", "PNG", "PPM", "TIFF", "WebP")
-"""What is opened, anywhere; HEIF as well where pillow-heif (the extra `heif`) is installed."""
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WebP", "JPEG 2000", "AVIF")
+"""What is opened, anywhere; HEIF as well where pillow-heif (the extra `heif`) is installed. They are tried in this order: Pillow
+loads every format that it knows, which takes 40 ms, when it meets one that is not among its first five."""
 HEIF = find_spec("pillow_heif") is not None
 SUFFIXES = (
     *(

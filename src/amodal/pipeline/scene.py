@@ -63,7 +63,7 @@ class Scene(Asking):
         text: str | None = None,
         prompt: Prompt | None = None,
     ) -> list[Proposal]:
-        """Up to three visible masks to choose from, by score, best first: a click may mean a part, an object or a group.
+        """Up to three visible masks to choose from, best first: a click may mean a part, an object or a group.
 
         Arguments and errors as in `segment`.
         """

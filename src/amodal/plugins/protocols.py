@@ -202,7 +202,7 @@ class Segmenter(Plugin):
         """Visible-mask proposals, best first, at least one. Raises PromptError for a prompt it does not understand."""
 
     def propose(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
-        """Up to three different answers to a prompt, by score, best first: a single click may mean a part, an object or a group.
+        """Up to three different answers to a prompt, best first: a single click may mean a part, an object or a group.
 
         A segmenter that has one answer gives that one. Raises PromptError like `segment`.
         """

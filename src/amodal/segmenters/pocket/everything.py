@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...core.prompt import Prompt
 from ...plugins.protocols import Progress
 from .prompts import next_click, prompt_maps
-from .views import Decode, Floats, Found, Scene, carry, extent
+from .scene import Scene
+from .views import Decode, Floats, Found, carry, extent
 
 __all__ = ["everything"]
 

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from ...core.errors import PromptError
 from ...core.image import Image
-from ...core.mask import Mask
 from ...core.options import Options
 from ...core.prompt import Prompt
 from ...networks import image_encoder
@@ -20,13 +19,12 @@ from ...networks.onnx_session import open_session
 from ...plugins.protocols import Progress, Proposal, Segmenter, no_progress
 from ...weights.catalogue import embedded
 from .everything import everything
-from .views import Decode, Encode, Floats, Found, Scene, decide, seek
+from .scene import Scene, alternatives, seek
+from .views import Decode, Encode, Floats, Found, decide
 
 __all__ = ["PocketSegmenter", "runners"]
 
 ENCODER, HEAD = "pocket-segmenter-encoder", "pocket-segmenter-head"
-CHOICES = 3
-"""Answers to one click."""
 
 
 class PocketSegmenterOptions(Options):
@@ -58,46 +56,38 @@ class PocketSegmenter(Segmenter):
         return Scene(runners(self.options.threads, self.options.weights)[0], image)
 
     def segment(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
-        return [self._proposal(embedded, prompt, 0)]
+        return [self._proposal(embedded, prompt)]
 
     def propose(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
         """For one click up to three answers, each seen from near; the first is that of `segment`."""
-        found = [self._proposal(embedded, prompt, 0)]
-        if prompt.single_click:
-            count = min(CHOICES, len(embedded.far(self._decode, prompt)))
-            found += [self._proposal(embedded, prompt, choice) for choice in range(1, count)]
-        return found
+        others = [self._shown(embedded, found, prompt) for found in alternatives(self._decode, embedded, prompt)]
+        return [self._proposal(embedded, prompt), *others]
 
     def glance(self, embedded: Any, prompt: Prompt) -> Proposal | None:
         """What `segment` begins with, before it looks from near; remembered, so that the click itself costs less."""
         if not prompt.single_click:
             return None
-        found = embedded.far(self._decode, prompt)[0]
-        return Proposal(self._mask(embedded, found, prompt), found.score)
+        return self._shown(embedded, embedded.far(self._decode, prompt), prompt)
 
     def segment_everything(self, image: Image, progress: Progress = no_progress) -> list[Proposal]:
         """All objects, best first; see `everything`."""
         scene = self.embed(image)
-        found = [
-            Proposal(self._mask(scene, one, prompt), one.score)
-            for one, prompt in everything(self._decode, scene, progress)
-        ]
+        found = [self._shown(scene, one, prompt) for one, prompt in everything(self._decode, scene, progress)]
         return sorted(found, key=lambda each: -(each.score or 0.0))
 
     @property
     def _decode(self) -> Decode:
         return runners(self.options.threads, self.options.weights)[1]
 
-    def _proposal(self, scene: Scene, prompt: Prompt, choice: int) -> Proposal:
+    def _proposal(self, scene: Scene, prompt: Prompt) -> Proposal:
         if prompt.text is not None:
             raise PromptError("pocket does not understand words; give a point or a box, or use the segmenter sam3")
-        found, score = seek(self._decode, scene, prompt, choice)
-        return Proposal(self._mask(scene, found, prompt), score)
+        return self._shown(scene, seek(self._decode, scene, prompt), prompt)
 
-    def _mask(self, scene: Scene, found: Found, prompt: Prompt) -> Mask:
+    def _shown(self, scene: Scene, found: Found, prompt: Prompt) -> Proposal:
         on = [(int(x), int(y)) for (x, y), label in zip(prompt.points, prompt.labels, strict=True) if label]
         frame = (scene.image.shape[0], scene.image.shape[1])
-        return decide(found.logits, found.view, frame, on, self.options.threshold)
+        return Proposal(decide(found.logits, found.view, frame, on, self.options.threshold), found.score)
 
 
 @cache

@@ -1,11 +1,10 @@
-"""How the pocket segmenter looks at a picture: the whole frame coarsely, then as close as the object allows."""
+"""Windows on a picture that the pocket segmenter looks through, and its answers in them."""
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,34 +25,8 @@ Decode = Callable[[NDArray[np.float32], NDArray[np.float32]], tuple[NDArray[np.f
 The first answer is for several clicks and boxes; all of them are what one click may mean."""
 Box = tuple[float, float, float, float]
 
-SIZE = 160
-"""Side of the first view of the whole frame, in pixels."""
-NEAR = 256
-"""Side of the later views, in pixels."""
-REACH = 1.3
-"""Side of a closer view over the object's longer side."""
-FULL = 0.8
-"""Closer views that would be larger than this share of the frame's longer side show the whole frame."""
-KEEP = 8
-"""Later views that a scene remembers."""
-REPLAYED = 8
-"""Clicks that are answered one after the other; more are answered together."""
-CLOSER = 2
-"""Answers in closer views, each with the one before it beside it."""
-WIDER = 2
-"""More answers in wider views, while the object is cut off by the window."""
 CUT = 0.05
 """Share of a window's edge on the object from which on it counts as cut off."""
-ZOOM = 3.0
-"""Each look about a single click sees a window this much smaller than the one before, at `SIZE`."""
-LEAST = 200.0
-"""Smallest side of such a window, in picture pixels."""
-LARGE = 900.0
-"""Longer side of the frame from which on such windows are looked at: in smaller pictures they find parts of what is meant."""
-SAME = 0.8
-"""Answers whose boxes overlap more than this (IoU) are the same."""
-CUT_OFF = 0.5
-"""Factor on the score of an answer that its window cuts off."""
 NOTHING = -20.0
 """Logit of what lies outside a view."""
 Floats = NDArray[np.float32]
@@ -174,148 +147,6 @@ def to_frame(logits: Floats, view: View, frame: tuple[int, int]) -> Floats:
         borderValue=NOTHING,
     )
     return np.asarray(1 / (1 + np.exp(-np.clip(back, NOTHING, -NOTHING))), np.float32)
-
-
-class Scene:
-    """A picture with its views: the whole frame, and closer ones as they are asked for. Threads may share it.
-
-    Args:
-        encode: the encoder.
-        image: (H, W, 3) uint8 RGB.
-    """
-
-    def __init__(self, encode: Encode, image: Image) -> None:
-        self._encode, self.image = encode, image
-        self._lock = threading.Lock()
-        self._near: dict[tuple[float, float, float], View] = {}
-        self._answers: dict[Prompt, list[Found]] = {}
-        h, w = image.shape[:2]
-        side = float(max(h, w))
-        self.whole, self.fine = (look(encode, image, (w - side) / 2, (h - side) / 2, side, n) for n in (SIZE, NEAR))
-
-    def near(self, box: Box | None) -> View:
-        """A view of about `REACH` times the box, or of the whole frame when the box is large or None.
-
-        Windows lie on a grid, so that nearby prompts share one.
-        """
-        whole = self.whole
-        longer = whole.side if box is None else max(box[2] - box[0], box[3] - box[1], 16.0)
-        side = 1.2 ** math.ceil(math.log(REACH * longer, 1.2))
-        if box is None or REACH * longer > FULL * whole.side or side >= whole.side:
-            return self.fine
-        step = side / 16
-        x0, y0 = (round(((box[i] + box[i + 2]) / 2 - side / 2) / step) * step for i in (0, 1))
-        key = (x0, y0, side)
-        with self._lock:
-            if key not in self._near:
-                _make_room(self._near, KEEP)
-                self._near[key] = look(self._encode, self.image, *key, NEAR)
-            return self._near[key]
-
-    def ask(self, decode: Decode, view: View, prompt: Prompt, last: Found | None) -> list[Found]:
-        """All answers in a view, with the answer before it beside the prompt; in the whole frame the mean of fine and coarse.
-
-        Large objects fill more of the fine view than the network was trained for, and would fall into parts there.
-        """
-        # logits (M, S, S), scores (M,): M answers of one view.
-        logits, scores = view.ask(decode, prompt, None if last is None else carry(last.logits, last.view, view))
-        if view is self.fine:
-            whole = self.whole
-            coarse, others = whole.ask(decode, prompt, None if last is None else carry(last.logits, last.view, whole))
-            logits = np.stack([(a + carry(b, whole, view)) / 2 for a, b in zip(logits, coarse, strict=True)])
-            scores = np.asarray((scores + others) / 2, np.float32)
-        return [Found(a, view, float(s)) for a, s in zip(logits, scores, strict=True)]
-
-    def far(self, decode: Decode, prompt: Prompt) -> list[Found]:
-        """What the clicks find before anything is seen from near, best first: they are answered in their order, each with the
-        answer before it. One click has several answers, several clicks have one.
-
-        Answers are remembered, so that one more click costs one more answer.
-        """
-        with self._lock:
-            known = self._answers.get(prompt)
-        if known is None:
-            known = self._looks(decode, prompt) if prompt.single_click else [self._next(decode, prompt)]
-            with self._lock:
-                _make_room(self._answers, 2 * REPLAYED)
-                self._answers[prompt] = known
-        return known
-
-    def _next(self, decode: Decode, prompt: Prompt) -> Found:
-        """The answer to several clicks: where the one before it was found, unless a click lies elsewhere."""
-        n = min(len(prompt.points) - 1, REPLAYED)
-        if n <= 0:
-            return self.ask(decode, self.fine, prompt, None)[0]
-        before = self.far(decode, replace(prompt, points=prompt.points[:n], labels=prompt.labels[:n]))[0]
-        view = before.view if before.view.holds(prompt.points) else self.fine
-        return self.ask(decode, view, prompt, before)[0]
-
-    def _looks(self, decode: Decode, prompt: Prompt) -> list[Found]:
-        """The different answers to one click, best first: in the whole frame, and in windows about the click, where small
-        things can be seen."""
-        # 1. The whole frame, then windows about the click, each ZOOM times smaller than the last.
-        x, y = prompt.points[0]
-        found = self.ask(decode, self.fine, prompt, None)
-        side = self.whole.side / ZOOM if self.whole.side >= LARGE else 0.0
-        while side >= LEAST:
-            window = look(self._encode, self.image, x - side / 2, y - side / 2, side, SIZE)
-            found += self.ask(decode, window, prompt, None)
-            side /= ZOOM
-        # 2. Answers that a window's edge cuts off count for less.
-        frame = self.image.shape[:2]
-        found = [replace(f, score=f.score * (CUT_OFF if f.view.cuts(f.logits, frame) else 1)) for f in found]
-        # 3. The best first; what is nearly the box of a better one is the same answer.
-        kept: list[Found] = []
-        boxes: list[Box] = []
-        for one in sorted(found, key=lambda f: -f.score):
-            box = extent(one.logits, one.view, prompt)
-            if box is not None and all(_overlap(box, other) < SAME for other in boxes):
-                kept.append(one)
-                boxes.append(box)
-        return kept
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """IoU of two boxes."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0.0, width) * max(0.0, height)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
-def _make_room(remembered: dict[Any, Any], most: int) -> None:
-    while len(remembered) >= most:
-        remembered.pop(next(iter(remembered)))
-
-
-def answer(decode: Decode, scene: Scene, prompt: Prompt, choice: int = 0) -> tuple[Floats, float]:
-    """As `seek`, the mask as its probability: (H, W) float32."""
-    found, score = seek(decode, scene, prompt, choice)
-    return to_frame(found.logits, found.view, (scene.image.shape[0], scene.image.shape[1])), score
-
-
-def seek(decode: Decode, scene: Scene, prompt: Prompt, choice: int = 0) -> tuple[Found, float]:
-    """The visible mask in a view, and the IoU that it may have: first in the whole frame, then as close as the object allows.
-
-    Args:
-        decode: the head.
-        scene: the open picture.
-        prompt: clicks, a box or both.
-        choice: which of the answers of `Scene.far`; 0 is the best.
-    """
-    # 1. A first answer.
-    box = prompt.box
-    found = scene.far(decode, prompt)[choice] if box is None else scene.ask(decode, scene.near(box), prompt, None)[0]
-    score = found.score
-    # 2. Closer: the window about what was found, with that answer beside the prompt.
-    for _ in range(CLOSER if box is None else CLOSER - 1):
-        nearer = scene.near(box or extent(found.logits, found.view, prompt))
-        found = scene.ask(decode, nearer, prompt, found)[0]
-    # 3. Wider again, where the window's edge cuts the object off.
-    for _ in range(WIDER if box is None else 0):
-        if not found.view.cuts(found.logits, scene.image.shape[:2]):
-            break
-        found = scene.ask(decode, scene.near(found.view.window), prompt, found)[0]
-    return found, score if prompt.single_click else found.score
 
 
 def decide(logits: Floats, view: View, frame: tuple[int, int], on: list[tuple[int, int]], threshold: float) -> Mask:

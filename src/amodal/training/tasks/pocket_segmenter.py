@@ -19,8 +19,9 @@ from ...networks.lite import Frozen
 from ...networks.onnx_export import export
 from ...segmenters.pocket.network import FOLD, PocketNetwork
 from ...segmenters.pocket.prompts import next_click, prompt_maps
-from ...segmenters.pocket.segmenter import CHOICES, ENCODER, HEAD
-from ...segmenters.pocket.views import Decode, Encode, Scene, answer
+from ...segmenters.pocket.scene import Scene, alternatives, answer
+from ...segmenters.pocket.segmenter import ENCODER, HEAD
+from ...segmenters.pocket.views import Decode, Encode, to_frame
 from ...synthesis.composites import stream as crops
 from ..recipe import Recipe
 from . import sets
@@ -170,9 +171,10 @@ class PocketSegmenterTask:
             box = Prompt(box=Mask.from_array(item.visible).box)
             scores["box"].append(_iou(answer(decode, scene, box)[0] > 0.5, item.visible))
             once = Prompt(tuple(points[:1]), (1,))
-            count = min(CHOICES, len(scene.far(decode, once)))
-            choices = [answer(decode, scene, once, n)[0] > 0.5 for n in range(count)]
-            scores["best3"].append(max(_iou(choice, item.visible) for choice in choices))
+            size = (item.image.shape[0], item.image.shape[1])
+            choices = [answer(decode, scene, once)[0]]
+            choices += [to_frame(found.logits, found.view, size) for found in alternatives(decode, scene, once)]
+            scores["best3"].append(max(_iou(choice > 0.5, item.visible) for choice in choices))
         return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, predictions)
 
     def runners(self, network: PocketNetwork, device: torch.device) -> tuple[Encode, Decode]:
