@@ -26,7 +26,7 @@ from benchmarks.measure import side_by_side
 
 DEMO = Path(amodal.__file__).parent / "_demo"
 BOXES = [(150, 70, 490, 360), (180, 90, 460, 300), (120, 60, 500, 380), (200, 100, 420, 280)]
-OVERHEAD = 2
+OVERHEAD = 4
 """Photos of the batch that runs inside this process."""
 KILLS = 8
 ENOUGH = 24

@@ -1,4 +1,4 @@
-"""The made tables of the pages choose, install, scenes and datasets/compared: from the registry, weights.toml and committed JSON."""
+"""The made parts of the pages choose, install, batch, scenes and datasets/compared: from the registry, weights.toml and committed JSON."""
 
 from __future__ import annotations
 
@@ -198,4 +198,61 @@ def scene_speed(file: Path) -> str:
             f"By pixels: {pixels}. The same faces as so many objects: {objects}. The whole process takes "
             f"{result['memory_mb']['whole process']} MB.",
         ]
+    )
+
+
+MILLION = 1_000_000
+MACHINES, CORES = 100, 16
+PHOTO_BYTES = 4e6
+
+
+def million(batch: Path, planning: Path) -> str:
+    """Of docs/batch.md: what a million photos cost on 100 machines, worked out from what two cores took."""
+    result, plan = (json.loads(file.read_text(encoding="utf-8"))["result"] for file in (batch, planning))
+    workers, keeping = result["workers"], plan["keeping"]
+    a_photo = workers["one_s"] / workers["photos"]
+    hours = MILLION * a_photo / 3600
+    share = workers["speed_up"] / 2
+    minutes = 60 * hours / (MACHINES * CORES * share)
+    kept = MILLION * keeping["ms_a_photo"] / 60_000
+    seconds = {name: plan[name]["first_row_s"] * MILLION / plan["photos"] for name in ("lines", "coco")}
+    memory = {name: plan[name]["bytes_a_photo"] for name in ("lines", "coco", "folder_of_photos")}
+    rows = [
+        ["", ""],
+        [
+            f"one worker on one core, the default model, {workers['photos']} photos of 0.24 megapixels with "
+            f"{workers['objects'] // workers['photos']} objects",
+            f"{workers['one_s']:.2f} s: {a_photo:.2f} s a photo",
+        ],
+        [
+            f"four workers of Ray's own cluster on the {workers['cores']} cores",
+            f"{workers['ray_four_s']:.2f} s, its start included",
+        ],
+        ["what the engine adds to the work itself", f"{100 * result['overhead']['overhead']:.1f} %"],
+        ["a million such photos", f"{hours:.0f} core hours"],
+        [
+            f"{MACHINES} machines of {CORES} cores, at the measured {workers['speed_up']:.2f} of 2 for the second worker",
+            f"{minutes:.0f} minutes",
+        ],
+        [
+            "planning: the list is read once, by the machine that runs the command",
+            f"{seconds['lines']:.0f} s for a list of prompts with {plan['objects_a_photo']} masks a photo, {seconds['coco']:.0f} s "
+            f"for a COCO file; {memory['lines']} and {memory['coco']} bytes of memory a photo ({memory['folder_of_photos']} for a "
+            "folder), and none more as rows are taken",
+        ],
+        [
+            "keeping: the records of all photos, written by that machine alone",
+            f"{keeping['ms_a_photo']:.2f} ms a photo: {kept:.1f} minutes, {MILLION * keeping['bytes_a_photo'] / 1e9:.1f} GB",
+        ],
+    ]
+    return (
+        "From `benchmarks/results/batch.json` and `planning.json`, measured on two cores; the rest is arithmetic.\n\n"
+        f"{markdown(rows)}\n\n"
+        "The workers need nothing of each other. What is shared is the store that holds the photos and the one machine that "
+        f"writes. A million photos of {PHOTO_BYTES / 1e6:.0f} MB are {MILLION * PHOTO_BYTES / 1e12:.0f} TB: in those {minutes:.0f} "
+        f"minutes that is {MILLION * PHOTO_BYTES / 1e9 / (60 * minutes):.1f} GB a second, which a single file server does not give, "
+        "so with large photos reading is the first bottleneck. With small ones it is the keeping, which at "
+        f"{MACHINES} machines takes {100 * kept / minutes:.0f} % of the time of the work itself: more than "
+        f"{MACHINES * minutes / kept:.0f} machines bring nothing to one batch. Then split the list and run one batch a part, each in "
+        "its own folder."
     )

@@ -14,8 +14,8 @@ from . import pages
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
 README = ROOT / "README.md"
-CHOOSE, INSTALL, SCENES, COMPARED = (
-    ROOT / "docs" / f"{name}.md" for name in ("choose", "install", "scenes", "datasets/compared")
+CHOOSE, INSTALL, SCENES, COMPARED, BATCH = (
+    ROOT / "docs" / f"{name}.md" for name in ("choose", "install", "scenes", "datasets/compared", "batch")
 )
 BEGIN, END = "<!-- results: python -m benchmarks.tables -->\n", "<!-- end of results -->"
 ORDER = ("visible", "hull")
@@ -323,6 +323,7 @@ def made() -> dict[Path, str]:
         CHOOSE: pages.between(CHOOSE, tables),
         INSTALL: pages.between(INSTALL, {"extras": pages.extras_table(measured / "install.json")}),
         COMPARED: pages.between(COMPARED, {"counted": pages.counted(ROOT / "results" / "datasets.json")}),
+        BATCH: pages.between(BATCH, {"million": pages.million(measured / "batch.json", measured / "planning.json")}),
         SCENES: pages.between(SCENES, {"speed": pages.scene_speed(measured / "scenes.json")}),
     }
 
