@@ -101,7 +101,7 @@ def page(layers: bool = False) -> Image:
         until(driver, "document.getElementById('canvas').clientWidth")
         time.sleep(3)
         canvas = driver.find_element(By.ID, "canvas")
-        ActionChains(driver).move_to_element_with_offset(canvas, 0, 150).click().perform()
+        ActionChains(driver).move_to_element_with_offset(canvas, -212, 59).click().perform()
         until(driver, "!document.getElementById('run').disabled")
         time.sleep(4)
         press(driver, "Split into layers" if layers else "Complete")

@@ -88,7 +88,7 @@ class ModelChoice(BaseModel):
 
     def load(self, device: str = "auto") -> Model:
         """The model. Raises what `load` raises."""
-        return load(**self.model_dump(), device=device)
+        return load(**dict(self), device=device)
 
 
 def options_field(part: Part) -> str:

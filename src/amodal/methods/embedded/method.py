@@ -42,7 +42,7 @@ class EmbeddedOptions(Options):
         "the expected IoU is largest",
     )
     factors: tuple[float, ...] = Field(
-        (1.7, 2.4),
+        (2.4,),
         min_length=1,
         max_length=4,
         description="sides of the first crops as multiples of the visible box's longer side; their answers are averaged",
@@ -55,7 +55,7 @@ class EmbeddedOptions(Options):
         0.006, ge=0, le=0.1, description="thinner new parts than this share of the visible box are dropped as rims"
     )
     sure: float = Field(
-        0.7,
+        0.67,
         ge=0,
         lt=1,
         description="an occluded part is believed if its mean probability of being the object and of lying under "
