@@ -7,7 +7,7 @@ import amodal
 from amodal.core.errors import PromptError
 from amodal.core.mask import Mask
 from amodal.core.prompt import Prompt
-from amodal.segmenters.pocket.choices import Guess, best, choose, distinct
+from amodal.segmenters.pocket.choices import MOST, Guess, best, choose, distinct
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
 from amodal.segmenters.pocket.scene import CLOSER, REPLAYED, WIDER, Scene, alternatives, answer, seek
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
@@ -166,6 +166,14 @@ def test_answers_are_compared_across_windows():
     far = squares(20, 60)
     guesses = [Guess(near, 0.5), *(Guess(one, 0.4) for one in far)]
     assert [g.found for g in distinct(guesses, near)] == [near, far[1]]
+
+
+def test_empty_answers_are_the_same_and_few_are_looked_at():
+    empty, full = squares(0, 30)
+    guesses = [Guess(full, 0.5), Guess(empty, 0.2), *(Guess(one, 0.1) for one in squares(0, *range(4, 40, 3)))]
+    kept = [g.found for g in distinct(guesses, full)]
+    assert len(kept) == MOST and kept[0] is full and kept[1] is empty
+    assert sum(not (one.logits > 0).any() for one in kept) == 1
 
 
 def test_the_shipped_segmenter_finds_a_disc():

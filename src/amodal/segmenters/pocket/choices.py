@@ -21,6 +21,8 @@ CHOICES = 3
 """Answers to one click, the best with the others."""
 SAME = 0.9
 """Answers that overlap more than this (IoU) are the same."""
+MOST = 8
+"""Different guesses that are looked at from near, the likeliest."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ def best(guesses: Sequence[Guess]) -> Found:
 
 
 def distinct(guesses: Sequence[Guess], first: Found) -> list[Guess]:
-    """The guesses without those that are the same as a likelier one; the one with `first` comes first."""
+    """The guesses without those that are the same as a likelier one, at most `MOST`; the one with `first` comes first."""
     iou = _overlaps([guess.found for guess in guesses])
     order = sorted(range(len(guesses)), key=lambda k: (guesses[k].found is not first, -guesses[k].likely))
     kept: list[int] = []
     for k in order:
         if (iou[k, kept] < SAME).all():
             kept.append(k)
-    return [guesses[k] for k in kept]
+    return [guesses[k] for k in kept[:MOST]]
 
 
 def choose(guesses: Sequence[Guess]) -> list[Found]:
@@ -77,4 +79,4 @@ def _overlaps(found: Sequence[Found]) -> NDArray[np.float64]:
         common = seen[[wider.index(k) for k in inside]] @ seen.T / view.scale**2
         both[np.ix_(inside, wider)], both[np.ix_(wider, inside)] = common, common.T
     either = areas[:, None] + areas - both
-    return np.asarray(np.clip(both / np.maximum(either, 1e-9), 0, 1))
+    return np.where(either > 0, np.clip(both / np.maximum(either, 1e-9), 0, 1), 1.0)  # two empty answers are the same
