@@ -24,8 +24,10 @@ from benchmarks.measure import Skip
 from benchmarks.scoring import build
 
 OBJECTS = 13_000
-OTHERS = {"pycocotools": ("pycocotools.coco", "pycocotools.cocoeval", "COCOeval")}
-OTHERS["faster-coco-eval"] = ("faster_coco_eval", "faster_coco_eval", "COCOeval_faster")
+OTHERS = {
+    "pycocotools": ("pycocotools.coco", "pycocotools.cocoeval", "COCOeval"),
+    "faster-coco-eval": ("faster_coco_eval", "faster_coco_eval", "COCOeval_faster"),
+}
 """Package to the modules and the class that its users call."""
 
 

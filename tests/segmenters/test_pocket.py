@@ -9,7 +9,7 @@ from amodal.core.mask import Mask
 from amodal.core.prompt import Prompt
 from amodal.segmenters.pocket.choices import MOST, Guess, best, choose, distinct
 from amodal.segmenters.pocket.prompts import next_click, prompt_maps
-from amodal.segmenters.pocket.scene import CLOSER, REPLAYED, WIDER, Scene, alternatives, answer, seek
+from amodal.segmenters.pocket.scene import CLOSER, KEEP, REPLAYED, WIDER, Scene, answer, answers, seek
 from amodal.segmenters.pocket.segmenter import PocketSegmenter
 from amodal.segmenters.pocket.views import Found, View
 
@@ -131,9 +131,30 @@ def test_one_click_has_several_answers_that_differ():
 
     scene = Scene(lambda x: x, image)
     click = Prompt(((100.0, 100.0),), (1,))
-    found = [seek(decode, scene, click), *alternatives(decode, scene, click)]
+    found = answers(decode, scene, click)
     assert [round(f.score, 2) for f in found] == [0.9, 0.5, 0.3], "the third is the same as the second"
-    assert alternatives(decode, scene, Prompt(((100.0, 100.0), (85.0, 85.0)), (1, 1))) == []
+    assert len(answers(decode, scene, Prompt(((100.0, 100.0), (85.0, 85.0)), (1, 1)))) == 1
+    assert (found[0].logits == seek(decode, scene, click).logits).all()
+
+
+def test_what_a_click_may_mean_does_not_depend_on_what_is_remembered():
+    """The answer that is likeliest by itself is not the best one here: three agree on another."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    image[80:120, 80:120] = (255, 0, 0)
+    image[90:110, 90:110] = (255, 255, 0)
+
+    def decode(features, maps):
+        red, green = features[:, :1] * 10 - 5, features[:, 1:2] * 10 - 5
+        masks = [maps[:, 3:] * 10 - 5] * 4 if maps[:, 3].any() else [green, red, red, red]
+        return np.concatenate(masks, 1), np.array([[0.9, 0.8, 0.8, 0.8]], np.float32)
+
+    scene, click = Scene(lambda x: x, image), Prompt(((100.0, 100.0),), (1,))
+    found = answers(decode, scene, click)
+    assert [round(f.score, 2) for f in found] == [0.8, 0.9]
+    for step in range(KEEP + 1):  # clicks that push out what is remembered of the first one
+        scene.far(decode, Prompt(((60.0 + step, 60.0),), (1,)))
+    again = answers(decode, scene, click)
+    assert all((a.logits == b.logits).all() and a.score == b.score for a, b in zip(found, again, strict=True))
 
 
 def squares(*sides, window=(0.0, 0.0, 100.0)):
@@ -155,10 +176,10 @@ def test_answers_that_agree_help_each_other():
 def test_more_answers_are_those_that_add_most():
     small, middle, large, other = squares(10, 30, 80, 84)
     guesses = [Guess(middle, 0.4), Guess(large, 0.2), Guess(other, 0.2), Guess(small, 0.3)]
-    assert choose(guesses) == [large, small], (
+    assert choose(guesses) == [middle, large, small], (
         "two of those that are left agree on what is large: together they are likelier"
     )
-    assert choose([Guess(middle, 1.0)]) == []
+    assert choose([Guess(middle, 1.0)]) == [middle]
 
 
 def test_answers_are_compared_across_windows():

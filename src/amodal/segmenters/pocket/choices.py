@@ -51,7 +51,7 @@ def distinct(guesses: Sequence[Guess], first: Found) -> list[Guess]:
 
 
 def choose(guesses: Sequence[Guess]) -> list[Found]:
-    """The answers to show beside the first one, best first: at most `CHOICES` - 1, each different from those before it."""
+    """The answers to show: the first, then at most `CHOICES` - 1 others, best first, each different from those before it."""
     iou, likely = _overlaps([guess.found for guess in guesses]), _likely(guesses)
     covered, kept = iou[:, 0], [0]  # covered (N,): of each guess, the IoU with the closest answer that is chosen
     while len(kept) < CHOICES:
@@ -60,7 +60,7 @@ def choose(guesses: Sequence[Guess]) -> list[Found]:
             break
         kept.append(max(others, key=lambda k: float(likely @ np.maximum(covered, iou[:, k]))))
         covered = np.maximum(covered, iou[:, kept[-1]])
-    return [guesses[k].found for k in kept[1:]]
+    return [guesses[k].found for k in kept]
 
 
 def _likely(guesses: Sequence[Guess]) -> NDArray[np.float64]:

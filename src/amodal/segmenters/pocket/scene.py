@@ -14,7 +14,7 @@ from ...core.prompt import Prompt
 from .choices import Guess, best, choose, distinct
 from .views import Box, Decode, Encode, Floats, Found, View, carry, extent, look, to_frame
 
-__all__ = ["Scene", "alternatives", "answer", "seek"]
+__all__ = ["Scene", "answer", "answers", "seek"]
 
 SIZE = 160
 """Side of the first view of the whole frame, in pixels."""
@@ -199,10 +199,10 @@ def _closer(decode: Decode, scene: Scene, prompt: Prompt, found: Found) -> Found
     return replace(found, score=score) if prompt.single_click else found
 
 
-def alternatives(decode: Decode, scene: Scene, prompt: Prompt) -> list[Found]:
-    """What else a single click may mean, each seen from near, beside the answer of `seek`; none for other prompts."""
+def answers(decode: Decode, scene: Scene, prompt: Prompt) -> list[Found]:
+    """The answer of `seek`; for a single click also what else it may mean, each seen from near."""
     if not prompt.single_click:
-        return []
-    first = scene.far(decode, prompt)
-    guesses = distinct([*scene.guesses(decode, prompt), *scene.parts(decode, prompt)], first)
+        return [seek(decode, scene, prompt)]
+    guesses = scene.guesses(decode, prompt)
+    guesses = distinct([*guesses, *scene.parts(decode, prompt)], best(guesses))
     return choose([Guess(_closer(decode, scene, prompt, guess.found), guess.likely) for guess in guesses])

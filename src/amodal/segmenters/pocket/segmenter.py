@@ -19,7 +19,7 @@ from ...networks.onnx_session import open_session
 from ...plugins.protocols import Progress, Proposal, Segmenter, no_progress
 from ...weights.catalogue import embedded
 from .everything import everything
-from .scene import Scene, alternatives, seek
+from .scene import Scene, answers, seek
 from .views import Decode, Encode, Floats, Found, decide
 
 __all__ = ["PocketSegmenter", "runners"]
@@ -56,12 +56,13 @@ class PocketSegmenter(Segmenter):
         return Scene(runners(self.options.threads, self.options.weights)[0], image)
 
     def segment(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
-        return [self._proposal(embedded, prompt)]
+        _refuse_words(prompt)
+        return [self._shown(embedded, seek(self._decode, embedded, prompt), prompt)]
 
     def propose(self, embedded: Any, prompt: Prompt) -> list[Proposal]:
         """For one click up to three answers, each seen from near; the first is that of `segment`."""
-        others = [self._shown(embedded, found, prompt) for found in alternatives(self._decode, embedded, prompt)]
-        return [self._proposal(embedded, prompt), *others]
+        _refuse_words(prompt)
+        return [self._shown(embedded, found, prompt) for found in answers(self._decode, embedded, prompt)]
 
     def glance(self, embedded: Any, prompt: Prompt) -> Proposal | None:
         """What `segment` begins with, before it looks from near; remembered, so that the click itself costs less."""
@@ -79,15 +80,15 @@ class PocketSegmenter(Segmenter):
     def _decode(self) -> Decode:
         return runners(self.options.threads, self.options.weights)[1]
 
-    def _proposal(self, scene: Scene, prompt: Prompt) -> Proposal:
-        if prompt.text is not None:
-            raise PromptError("pocket does not understand words; give a point or a box, or use the segmenter sam3")
-        return self._shown(scene, seek(self._decode, scene, prompt), prompt)
-
     def _shown(self, scene: Scene, found: Found, prompt: Prompt) -> Proposal:
         on = [(int(x), int(y)) for (x, y), label in zip(prompt.points, prompt.labels, strict=True) if label]
         frame = (scene.image.shape[0], scene.image.shape[1])
         return Proposal(decide(found.logits, found.view, frame, on, self.options.threshold), found.score)
+
+
+def _refuse_words(prompt: Prompt) -> None:
+    if prompt.text is not None:
+        raise PromptError("pocket does not understand words; give a point or a box, or use the segmenter sam3")
 
 
 @cache

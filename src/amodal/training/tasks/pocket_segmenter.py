@@ -19,7 +19,7 @@ from ...networks.lite import Frozen
 from ...networks.onnx_export import export
 from ...segmenters.pocket.network import FOLD, PocketNetwork
 from ...segmenters.pocket.prompts import next_click, prompt_maps
-from ...segmenters.pocket.scene import Scene, alternatives, answer
+from ...segmenters.pocket.scene import Scene, answer, answers
 from ...segmenters.pocket.segmenter import ENCODER, HEAD
 from ...segmenters.pocket.views import Decode, Encode, to_frame
 from ...synthesis.composites import stream as crops
@@ -172,8 +172,7 @@ class PocketSegmenterTask:
             scores["box"].append(_iou(answer(decode, scene, box)[0] > 0.5, item.visible))
             once = Prompt(tuple(points[:1]), (1,))
             size = (item.image.shape[0], item.image.shape[1])
-            choices = [answer(decode, scene, once)[0]]
-            choices += [to_frame(found.logits, found.view, size) for found in alternatives(decode, scene, once)]
+            choices = [to_frame(found.logits, found.view, size) for found in answers(decode, scene, once)]
             scores["best3"].append(max(_iou(choice > 0.5, item.visible) for choice in choices))
         return {k: 100 * float(np.mean(v)) for k, v in scores.items()}, sets.picture(shown, predictions)
 
