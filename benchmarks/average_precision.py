@@ -9,18 +9,14 @@ import contextlib
 import importlib.util
 import io
 import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Skip
+from benchmarks.measure import Skip, in_turns, report
 from benchmarks.scoring import build
 
 OBJECTS = 13_000
@@ -60,10 +56,15 @@ def ours(root: Path) -> list[float]:
 def other(package: str, root: Path) -> list[float]:
     """The same by a package's own COCO and COCOeval."""
     coco, evaluation, name = OTHERS[package]
-    truth = importlib.import_module(coco).COCO(str(root / "coco.json"))
+    with contextlib.redirect_stdout(io.StringIO()):  # they speak while they work
+        return _judged(importlib.import_module(coco).COCO, getattr(importlib.import_module(evaluation), name), root)
+
+
+def _judged(coco: Any, evaluation: Any, root: Path) -> list[float]:
+    truth = coco(str(root / "coco.json"))
     found = json.loads((root / "predictions.json").read_text())
     results = truth.loadRes([{**row, "category_id": 1} for row in found])
-    judge = getattr(importlib.import_module(evaluation), name)(truth, results, "segm")
+    judge = evaluation(truth, results, "segm")
     judge.params.areaRng, judge.params.areaRngLbl = judge.params.areaRng[:1], judge.params.areaRngLbl[:1]
     judge.params.maxDets = [100]
     judge.evaluate()
@@ -73,13 +74,8 @@ def other(package: str, root: Path) -> list[float]:
 
 
 def child(what: str, root: str) -> None:
-    """Run one in this process and print its seconds, peak memory and numbers."""
-    start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        numbers = ours(Path(root)) if what == "ours" else other(what, Path(root))
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "cpu_seconds": time.process_time(), "peak_bytes": peak, "numbers": numbers}))
+    """Report one of the three."""
+    report(lambda: ours(Path(root)) if what == "ours" else other(what, Path(root)))
 
 
 def run(objects: int = OBJECTS, times: int = 3) -> dict[str, Any]:
@@ -87,15 +83,10 @@ def run(objects: int = OBJECTS, times: int = 3) -> dict[str, Any]:
     for package in OTHERS:
         if importlib.util.find_spec(package.replace("-", "_")) is None:
             raise Skip(f"needs {package}; run: pip install {package}")
-    rows: dict[str, list[dict[str, Any]]] = {what: [] for what in ("ours", *OTHERS)}
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), objects)
         complete(Path(folder))
-        for _ in range(times):
-            for what, runs in rows.items():
-                code = f"from benchmarks.average_precision import child; child({what!r}, {folder!r})"
-                done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-                runs.append(json.loads(done.stdout.splitlines()[-1]))
+        rows = in_turns("benchmarks.average_precision", ("ours", *OTHERS), folder, times)
     numbers = rows["ours"][0]["numbers"]
     result: dict[str, Any] = {"objects": objects, "ap, ap50, ap75": numbers}
     for what, runs in rows.items():

@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,28 @@ def repeat(work: Callable[[], Any], times: int = 7, warm_up: int = 1) -> dict[st
         "highest_s": round(max(seconds), 6),
         "runs": times,
     }
+
+
+def report(work: Callable[[], Any]) -> None:
+    """Do it in this process and print its seconds, the process's own, its peak memory and what it gives, as one line of JSON."""
+    import resource  # not on Windows
+
+    start = time.perf_counter()
+    numbers = work()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "cpu_seconds": time.process_time(), "peak_bytes": peak, "numbers": numbers}))
+
+
+def in_turns(module: str, names: Sequence[str], folder: str, times: int) -> dict[str, list[dict[str, Any]]]:
+    """What `child(name, folder)` of a module reports (`report`), each in a process of its own, in turns."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(times):
+        for name, runs in rows.items():
+            code = f"from {module} import child; child({name!r}, {folder!r})"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+    return rows
 
 
 def side_by_side(

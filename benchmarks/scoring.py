@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
+import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.measure import in_turns, report
 
 OBJECTS, PER_IMAGE, SIZE = 13_000, 10, (480, 640)
 
@@ -97,30 +96,21 @@ def whole(root: Path) -> dict[str, float]:
     from amodal.data import dataset
     from amodal.evaluation import Predictions, evaluate_predictions
 
+    shutil.rmtree(root / "run", ignore_errors=True)  # of the turn before
     report = evaluate_predictions(Predictions(root / "predictions.json"), dataset("folder", root), output=root / "run")
     return {name: report.content[name] for name in ("iou", "iou_pooled", "iou_occluded", "iou_occluded_pooled")}
 
 
 def child(what: str, root: str) -> None:
-    """Run one of the three in this process and print its seconds, peak memory and numbers."""
-    start = time.perf_counter()
-    numbers = {"loop": loop, "ours": ours, "whole": whole}[what](Path(root))
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "cpu_seconds": time.process_time(), "peak_bytes": peak, "numbers": numbers}))
+    """Report one of the three."""
+    report(lambda: {"loop": loop, "ours": ours, "whole": whole}[what](Path(root)))
 
 
 def run(objects: int = OBJECTS, times: int = 2) -> dict[str, Any]:
     """Seconds (median, spread), processor seconds and peak memory of the three, in turns, each in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), objects)
-        rows: dict[str, list[dict[str, Any]]] = {"loop": [], "ours": [], "whole": []}
-        for _ in range(times):
-            for what, runs in rows.items():
-                code = f"from benchmarks.scoring import child; child({what!r}, {folder!r})"
-                (Path(folder) / "run" / "run.json").unlink(missing_ok=True)
-                done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-                runs.append(json.loads(done.stdout.splitlines()[-1]))
+        rows = in_turns("benchmarks.scoring", ("loop", "ours", "whole"), folder, times)
     for what in ("ours", "whole"):
         for name, value in rows["loop"][0]["numbers"].items():
             assert abs(rows[what][0]["numbers"][name] - value) < 1e-9, (what, name)
