@@ -1,4 +1,4 @@
-"""`amodal data build composites|rooms|renders`: composites of photographs, and the renderings that training mixes in."""
+"""`amodal data build photos|composites|rooms|renders`: composites of photographs, and what training makes them of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ import typer
 
 from .common import DataOutput, DataSeed, Force, Resume, RunOptions, hint, progress_bar
 
-__all__ = ["composites", "renders", "rooms"]
+__all__ = ["composites", "photos", "renders", "rooms"]
 
 Textures = Annotated[Path, typer.Option(metavar="DIR", help="Pictures that textures are cut from.")]
+
+
+def photos(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs without masks.")],
+    output: DataOutput,
+    saliency: Annotated[
+        Path, typer.Option(metavar="FILE.onnx", help="A saliency network of U²-Net's kind; see docs/training.md.")
+    ],
+    sure: Annotated[float, typer.Option(min=0, max=1, help="How crisp an outline must be to count.")] = 0.78,
+    workers: RunOptions = RunOptions(),
+    force: Force = False,
+) -> None:
+    """Outline the salient object of each photograph: more whole objects for composites. Goes on where it was stopped."""
+    from ..synthesis.composites.outlined import build_photos
+
+    run = workers.runner()
+    with progress_bar("photos") as progress:
+        counts = build_photos(folder, output, saliency, sure=sure, run=run, overwrite=force, progress=progress)
+    hint(
+        "{} objects in {}; {} photographs left out (unsure, in pieces, too small or too large), {} not readable; "
+        "name the folder in data.library.photos of a recipe".format(counts[0], output, *counts[1:])
+    )
 
 
 def composites(

@@ -10,7 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.options import parse_settings
-from .build_composites import composites, renders, rooms
+from .build_composites import composites, photos, renders, rooms
 from .build_pairs import pairs
 from .build_scenes import piles, scenes
 from .common import (
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
     build = typer.Typer(help="Build data sets: photos, composites, scenes.", no_args_is_help=True)
     for group, commands in (
         (data, (sample, check, stats, view, convert, review, convert_weights)),
-        (build, (scenes, piles, composites, rooms, renders, pairs)),
+        (build, (scenes, piles, photos, composites, rooms, renders, pairs)),
     ):
         for command in commands:
             group.command(command.__name__.replace("_", "-"))(flat(command))

@@ -22,7 +22,7 @@ class LibraryConfig:
     """Folders of pictures; an empty one is left out, and so are `renders` and `rooms` where targets "render" and "room" weigh 0.
 
     Attributes:
-        photos: Folder with `index.json` and sets of `images/`, `masks/`.
+        photos: Folder with `index.json` and sets of `images/`, `masks/`, or several of them; `amodal data build photos` makes one.
         backgrounds: Folder of pictures.
         visible: Folder with `instances_visible.json` and `images/`.
         renders: .npz of rendered single objects, made by `amodal data build renders`.
@@ -34,7 +34,7 @@ class LibraryConfig:
         seed: Of the invented shapes.
     """
 
-    photos: str = ""
+    photos: str | tuple[str, ...] = ""
     backgrounds: str = ""
     visible: str = ""
     renders: str = ""
@@ -54,8 +54,9 @@ def held_out(image_id: int) -> bool:
 def open_library(config: LibraryConfig, targets: Mapping[str, float] = NO_WEIGHTS) -> lib.Library:
     """Decode everything that the configuration names, and `targets` (weights by kind) do not leave out, into memory."""
     library = lib.Library()
-    if config.photos:
-        lib.add_photos(library, Path(config.photos), config.split, cut=config.cut_photos, plain=config.plain)
+    for folder in (config.photos,) if isinstance(config.photos, str) else config.photos:
+        if folder:
+            lib.add_photos(library, Path(folder), config.split, cut=config.cut_photos, plain=config.plain)
     if config.backgrounds:
         lib.add_backgrounds(library, Path(config.backgrounds))
     if config.visible:
