@@ -77,6 +77,9 @@ def test_four_channels_with_weights_zero_one_are_stable_diffusion_inpaint(tiny, 
     expected = theirs(made, sampling, seeded(3), guidance_scale=1.0)
     made.scheduler = own
     np.testing.assert_allclose(mine, expected, atol=1e-5)
+    np.testing.assert_array_equal(
+        ours(folder, Sampling(5, None, strength, scheduler), 3), mine
+    )  # None: as networks of its kind do
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,9 @@ def test_nine_channels_blanked_without_leak_are_the_plain_pipeline(tiny, family,
     mine = ours(tiny(family), sampling, 4, blank=True)
     expected = theirs(pipeline(cls, tiny(family)), sampling, seeded(4), guidance_scale=1.0)
     np.testing.assert_allclose(mine, expected, atol=1e-5)
+    np.testing.assert_array_equal(
+        ours(tiny(family), Sampling(5, None, strength), 4), mine
+    )  # what is plain is told by None
 
 
 def test_flux_fill_blanked_without_leak_is_the_plain_pipeline(tiny):

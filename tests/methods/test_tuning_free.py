@@ -1,6 +1,7 @@
 """The tuning-free method: its parts against what the paper says of them, and end to end with real classes at tiny size."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,8 @@ class TestExtraction:
         bits, _ = by_threshold(made, 12.0)
         assert not bits[:9, :9].any()
         assert bits[31, 41], "the hole is filled"
+        bits, _ = by_threshold(replace(made, plain=True), 12.0)
+        assert bits[4, 4] and not bits[31, 41], "what was read off"
 
     def test_the_best_proposal_covers_the_visible_part(self):
         made = self.generated()
@@ -150,6 +153,10 @@ class TestExtraction:
         bits, score = by_segmenter(made, offers, 9)
         assert np.array_equal(bits, disc())
         assert score == pytest.approx(0.9)
+        bits, score = by_segmenter(replace(made, plain=True), offers, 9)
+        assert np.array_equal(bits, elsewhere) and score == pytest.approx(0.99), (
+            "the paper's: the segmenter's best, as it is"
+        )
         prompt = offers.prompts[0]
         assert len(prompt.points) == 9
         assert set(prompt.labels) == {1}
@@ -374,7 +381,7 @@ def test_soft_areas_reach_the_masks_channel():
     bare = SimpleNamespace(
         network=SimpleNamespace(config=SimpleNamespace(in_channels=9)),
         autoencoder=SimpleNamespace(channels=4),
-        blank=False,
+        sees_picture=True,
         placement=SimpleNamespace(dtype=torch.float32),
         latent_area=lambda areas: seen.append(areas) or areas,
     )

@@ -67,6 +67,20 @@ def sd_folder(folder: Path, encoder: bool) -> Path:
     return folder
 
 
+def rename_attention(folder: Path) -> None:
+    """Write an autoencoder as diffusers did before 2023: other names in its attention, weights as 1 x 1 convolutions."""
+    from safetensors.torch import load_file, save_file
+
+    (path,) = folder.glob("*.safetensors")
+    state = load_file(path)
+    for today, before in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+        for name in [name for name in state if f".{today}." in name]:
+            value = state.pop(name)
+            state[name.replace(f".{today}.", f".{before}.")] = value[..., None, None] if value.dim() == 2 else value
+    assert sum("proj_attn" in name for name in state) == 4
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+
+
 def test_start_from_stable_diffusion(tmp_path):
     from diffusers import UNet2DConditionModel
 
@@ -84,6 +98,9 @@ def test_start_from_stable_diffusion(tmp_path):
         start_networks(sd_folder(tmp_path / "text", False))
     again = start_networks(tmp_path / "text", tmp_path / "clip")
     assert torch.equal(again.image_encoder.visual_projection.weight, networks.image_encoder.visual_projection.weight)
+    rename_attention(tmp_path / "image" / "vae")
+    old = start_networks(tmp_path / "image").vae.state_dict()
+    assert all(torch.equal(value, old[name]) for name, value in networks.vae.state_dict().items())
     trained = start_networks(save_tiny(tmp_path / "p2g"))
     assert trained.projection.out_features == 12
     with pytest.raises(WeightsError, match="takes 5 channels"):

@@ -334,6 +334,15 @@ def test_average_follows():
     before = average.network[0].weight.clone()
     average.update(network, 1000)
     assert torch.allclose(average.network[0].weight, (before + 4.0) / 2)
+    warm = Average(network, 0.9999, plain=("1.",))
+    with torch.no_grad():
+        network[0].weight.fill_(15.0)
+        network[1].weight.fill_(7.0)
+    warm.update(network, 1)
+    assert torch.allclose(warm.network[0].weight, torch.tensor(13.0)), (
+        "2 / 11 of the old weight stay at the first update"
+    )
+    assert torch.equal(warm.network[1].weight, network[1].weight), "what is not averaged follows at once"
 
 
 def test_unknown_task(recipe):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .autoencoder import Autoencoder
-from .leak import sample, weight_map
+from .leak import NOTHING, ORDINARY, sample, weight_map
 from .schedulers import SchedulerSteps, make_scheduler
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Backbone(ABC):
         scheduler: the checkpoint's own scheduler.
         prompt: the empty prompt, in the network's precision.
         placement: where it runs.
-        blank: blank the area in the picture that the network sees beside the latents, as diffusers does.
+        blank: blank the area in the picture that the network sees beside the latents even where the picture leaks.
     """
 
     flow = False
@@ -143,13 +143,16 @@ class Backbone(ABC):
             timing = self.timing(scheduler, sampling.steps, conditions.shape[-1])
             schedule = SchedulerSteps(scheduler, sampling.steps, sampling.strength, generators, device, timing)
             # 2. Leakage weights (N, 1, h, w) at the latents' size h = H / factor; None without leakage.
-            weights = weight_map(self.latent_area(areas), sampling.leak)
+            leak = sampling.leak or (NOTHING if self.sees_picture else ORDINARY)
+            weights = weight_map(self.latent_area(areas), leak)
             # 3. Latents (N, C, h, w): of the condition where they leak or are the start, noise, and channels seen beside.
             with self.placement.visit(self.autoencoder.network):
                 leaks = weights is not None or not schedule.from_noise
                 known = self.autoencoder.encode(conditions, generators) if leaks else None
                 noise = self.noise(conditions, generators)
-                seen = self.seen(conditions, areas, known, generators)
+                blank = self.blank or sampling.leak is None
+                shown = conditions * (areas < 0.5) if blank else conditions
+                seen = self.seen(shown, areas, None if blank else known, generators)
             pack = self.pack
             # 4. All steps, in the network's own layout.
             with self.placement.visit(self.network):
@@ -188,10 +191,6 @@ class Backbone(ABC):
         side = [n // self.autoencoder.factor for n in areas.shape[-2:]]
         return torch.nn.functional.interpolate(areas, size=side)
 
-    def seen_picture(self, conditions: torch.Tensor, areas: torch.Tensor) -> torch.Tensor:
-        """The picture that the network sees beside the latents: the whole condition, or the area blanked."""
-        return conditions * (areas < 0.5) if self.blank else conditions
-
     def pack(self, latents: Any, like: Any = None) -> Any:
         """Latents to the layout that the network works in; `like` gives the channels for a one-channel map."""
         return latents
@@ -204,11 +203,16 @@ class Backbone(ABC):
         """What the scheduler's `set_timesteps` takes beside the number of steps."""
         return {}
 
+    @property
+    @abstractmethod
+    def sees_picture(self) -> bool:
+        """Whether the network is shown the picture and the area in channels of their own, beside the latents."""
+
     @abstractmethod
     def seen(
-        self, conditions: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
+        self, shown: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
     ) -> torch.Tensor | None:
-        """The constant channels that are joined to the latents, or None; `known` are the condition's latents, if made."""
+        """The constant channels that are joined to the latents, or None; `known` are the latents of `shown`, if made."""
 
     @abstractmethod
     def predictor(

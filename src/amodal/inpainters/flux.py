@@ -54,14 +54,18 @@ class FluxFillBackbone(Backbone):
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return {"sigmas": sigmas, "mu": tokens * slope + config.base_shift - slope * config.base_image_seq_len}
 
+    @property
+    def sees_picture(self) -> bool:
+        return True
+
     def seen(
-        self, conditions: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
+        self, shown: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
     ) -> torch.Tensor:
         """Packed latents of the seen picture and the packed mask, every pixel of a latent pixel's block a channel."""
         import torch
 
-        if known is None or self.blank:
-            known = self.autoencoder.encode(self.seen_picture(conditions, areas), generators)
+        if known is None:
+            known = self.autoencoder.encode(shown, generators)
         factor = self.autoencoder.factor
         count, _, height, width = areas.shape
         mask = (areas >= 0.5).float().reshape(count, height // factor, factor, width // factor, factor)

@@ -11,7 +11,11 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Schedule", "sample", "steps_run", "weight_map"]
+__all__ = ["NOTHING", "ORDINARY", "Schedule", "sample", "steps_run", "weight_map"]
+
+
+NOTHING, ORDINARY = (0.0, 0.0), (0.0, 1.0)
+"""Leaks (inside, outside): none, and that of ordinary latent inpainting, where the area is the model's and the rest is known."""
 
 
 class Schedule(Protocol):

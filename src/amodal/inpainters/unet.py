@@ -21,15 +21,19 @@ class UNetBackbone(Backbone):
     def native_size(self) -> int:
         return int(self.network.config.sample_size) * self.autoencoder.factor
 
+    @property
+    def sees_picture(self) -> bool:
+        return bool(self.network.config.in_channels != self.autoencoder.channels)
+
     def seen(
-        self, conditions: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
+        self, shown: torch.Tensor, areas: torch.Tensor, known: Any, generators: list[torch.Generator]
     ) -> torch.Tensor | None:
         import torch
 
-        if self.network.config.in_channels == self.autoencoder.channels:
+        if not self.sees_picture:
             return None
-        if known is None or self.blank:
-            known = self.autoencoder.encode(self.seen_picture(conditions, areas), generators)
+        if known is None:
+            known = self.autoencoder.encode(shown, generators)
         mask = self.latent_area(areas)  # binary unless the area has a soft edge
         return torch.cat([mask, known], dim=1).to(self.placement.dtype)
 

@@ -91,7 +91,7 @@ class InpaintOptions(Options):
 class Inpaint(Method):
     """Everything but the visible object erased to a plain background, inpainted plainly, thresholded to a mask.
 
-    The row "SDXL inpainting" of the papers' tables: ordinary inpainting (leak (0, 1)) of all that is not the visible object.
+    The row "SDXL inpainting" of the papers' tables: plain inpainting (`Sampling.leak` None) of all that is not the visible object.
     With white and threshold 5 the mask is pix2gestalt's own: grey value at most 250.
     """
 
@@ -117,7 +117,7 @@ class Inpaint(Method):
             np.stack([erased[index][0] for index, _ in tasks]),
             np.stack([erased[index][1] for index, _ in tasks]),
             [(requests[index].seed * 1_000_003 + number) % 2**63 for index, number in tasks],
-            Sampling(options.steps, (0.0, 1.0), options.strength, options.scheduler),
+            Sampling(options.steps, None, options.strength, options.scheduler),
             context.progress,
         )
         predictions: list[list[Prediction]] = [[] for _ in requests]

@@ -120,7 +120,9 @@ class Sampling:
     Attributes:
         steps: network evaluations per picture.
         leak: weights (inside, outside) of the known (noised condition) latent at every step, equation 7 of the
-            tuning-free paper: x = W known + (1 - W) model. (0, 1) is ordinary inpainting, where the area is the model's.
+            tuning-free paper: x = W known + (1 - W) model. None is plain inpainting as the inpainter does it: a network that is
+            shown the picture in channels of its own sees it with the area blanked, and nothing leaks, as in diffusers; any other
+            keeps what is known outside of the area, (0, 1).
         strength: in (0, 1]: the noise level to start from.
         scheduler: a scheduler name the inpainter knows, or "default".
         watch: `watch(seeds, step, pictures)` is shown the pictures of a batch (N, S, S, 3) float32 in [-1, 1], decoded as they are
@@ -128,7 +130,7 @@ class Sampling:
     """
 
     steps: int = 20
-    leak: tuple[float, float] = (0.0, 1.0)
+    leak: tuple[float, float] | None = None
     strength: float = 1.0
     scheduler: str = "default"
     watch: Callable[[Sequence[int], int, NDArray[np.float32]], None] | None = None

@@ -148,7 +148,7 @@ class Trainer:
             read_shipped(self.network, task)
         elif run.init_from:
             read_weights(self.network, Path(run.init_from))
-        self.average = Average(self.network, recipe.optimizer.ema)
+        self.average = Average(self.network, recipe.optimizer.ema, getattr(task, "plain", ()))
         if run.compile:
             for name in getattr(task, "compiled", ("",)):
                 self.network.get_submodule(name).compile()
@@ -314,7 +314,7 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), config.clip or math.inf)
         if torch.isfinite(norm):
             self.optimizer.step()
-            self.average.update(self.network, self.step)
+            self.average.update(self.network, self.step + 1)
         return {"loss": sums.pop("loss"), "grad": float(norm), **sums}
 
     def _log(self, sums: dict[str, float], count: int, seconds: float) -> None:

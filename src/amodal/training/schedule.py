@@ -27,21 +27,29 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Average:
-    """Exponential moving average of a network's weights; buffers (batch statistics) are copied.
+    """Exponential moving average of a network's weights and batch statistics; counts are copied.
 
-    The decay starts low and rises to `decay`, so that the first steps are forgotten.
+    The decay starts low and rises to `decay`, so that the first steps are forgotten: (1 + n) / (10 + n) at the n-th update, from 1 on.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float, plain: tuple[str, ...] = ()) -> None:
+        """
+        Args:
+            plain: beginnings of names of parameters that are kept as they are, not averaged.
+        """
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.decay = decay
+        self.decay, self.plain = decay, plain
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Move towards the current weights."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        mine: list[torch.Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(mine, [p.detach() for p in network.parameters()], weight)
+    def update(self, network: nn.Module, number: int) -> None:
+        """Move towards the current weights; `number` counts the updates from 1."""
+        weight = 1 - min(self.decay, (1 + number) / (10 + number))
+        now = dict(network.named_parameters())
+        averaged = {name: mine for name, mine in self.network.named_parameters() if not name.startswith(self.plain)}
+        torch._foreach_lerp_(list(averaged.values()), [now[name].detach() for name in averaged], weight)
+        for name, mine in self.network.named_parameters():
+            if name not in averaged:
+                mine.copy_(now[name])
         for a, b in zip(self.network.buffers(), network.buffers(), strict=True):
             if a.dtype.is_floating_point:
                 a.lerp_(b, weight)

@@ -22,7 +22,8 @@ class BatchSource(Protocol):
 class Task(Protocol):
     """One network's training: how to build it, what it eats, what it must answer.
 
-    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate; an attribute
+    A task may have an attribute `rates`: beginnings of parameter names to factors of the learning rate; an attribute `plain`:
+    beginnings of names of parameters that are not averaged (`optimizer.ema`) but ship as they are; an attribute
     `compiled`: names of the submodules that its loss calls, where that is not the network itself (see `run.compile`); an
     attribute `facts`: strings by name that go into the metadata of its weights files; and an attribute `shipped`: names in
     weights.toml to what their tensors' names begin with, in the file and in the network (see `run.init_from`).

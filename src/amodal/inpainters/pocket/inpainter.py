@@ -14,7 +14,7 @@ from ...networks.onnx_session import open_session
 from ...plugins.protocols import Inpainter, Progress, Sampling, no_progress
 from ...runtime.parallel import overlapped
 from ...weights.catalogue import embedded
-from ..leak import sample, weight_map
+from ..leak import ORDINARY, sample, weight_map
 from .schedule import CosineSteps
 
 __all__ = ["Pocket"]
@@ -100,7 +100,9 @@ class Pocket(Inpainter):
             if sampling.watch is not None:
                 sampling.watch(seeds, step, upright(latent))
 
-        return upright(sample(predict, schedule, known, noise, weight_map(area, sampling.leak), progress, shown))
+        return upright(
+            sample(predict, schedule, known, noise, weight_map(area, sampling.leak or ORDINARY), progress, shown)
+        )
 
     def _session(self) -> Any:
         return open_session(self.options.weights or str(embedded("pocket-inpainter")))

@@ -41,6 +41,11 @@ def condition_picture(
     return np.where(visible[..., None], known, background)
 
 
+GRID = 128
+"""Cells a side for which the histogram background draws colours. Drawn for each pixel of a picture of 1,024, the blur, whose width
+follows the side, would leave one colour: of 100 grey levels between two colours 11 are left at 128 pixels, and 1 at 1,024."""
+
+
 def draw_background(
     picture: Image, visible: Bits, kind: Background, rng: np.random.Generator, *, blur: float = 0.02, bins: int = 16
 ) -> NDArray[np.float32]:
@@ -52,7 +57,8 @@ def draw_background(
     Args:
         picture: (S, S, 3) uint8 RGB.
         visible: (S, S) bool, not empty.
-        kind: "histogram": colours drawn from the joint colour histogram of the visible pixels, then blurred; "mean": their
+        kind: "histogram": colours drawn from the joint colour histogram of the visible pixels, one for each of at most `GRID` x
+            `GRID` cells, then blurred, so that the ground looks alike at every S; "mean": their
             mean colour; "blur": the photo, blurred; "photo": the photo.
         rng: draws the colours.
         blur: standard deviation of the Gaussian blur, as a share of the side.
@@ -67,7 +73,9 @@ def draw_background(
     if kind == "mean":
         out = np.broadcast_to(colours.astype(np.float32).mean(axis=0), picture.shape)
     elif kind == "histogram":
-        out = draw_colours(colours, visible.size, bins, rng).reshape(picture.shape)
+        side = min(GRID, picture.shape[0])
+        cells = draw_colours(colours, side * side, bins, rng).reshape(side, side, 3)
+        out = cv2.resize(cells, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     else:
         out = picture.astype(np.float32)
     sigma = blur * picture.shape[0]

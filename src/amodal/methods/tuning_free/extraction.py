@@ -30,15 +30,19 @@ class Generated:
         photo: (S, S, 3) uint8 RGB, the same window of the photo.
         background: (S, S, 3) uint8 RGB, the synthetic ground of the condition.
         visible: (S, S) bool.
+        plain: the mask is what is read off, as in the paper: the segmenter's best-scored proposal, not finished.
     """
 
     picture: Image
     photo: Image
     background: Image
     visible: Bits
+    plain: bool = False
 
     def finish(self, bits: Bits) -> Bits:
-        """Union with the visible mask; only what is connected with it stays; specks go, holes are filled."""
+        """Union with the visible mask; only what is connected with it stays; specks go, holes are filled. Nothing of it if `plain`."""
+        if self.plain:
+            return bits
         connected = joined(bits | self.visible, self.visible)
         cleaned = clean(Mask.from_array(connected), []).crop((0, 0, bits.shape[1], bits.shape[0]))
         return np.asarray(cleaned | self.visible)
@@ -58,7 +62,8 @@ def by_segmenter(made: Generated, segmenter: Segmenter, points: int) -> tuple[Bi
     """The segmenter's best mask at points spread over the visible part.
 
     Best is the highest product of the segmenter's own score and the share of the visible part that the mask covers (SAM's
-    proposals are the part, the object and the whole scene; its score alone often prefers the wrong one).
+    proposals are the part, the object and the whole scene; its score alone often prefers the wrong one); a mask of more than nine
+    tenths of the window is taken only if there is no other. Best is the segmenter's own score alone if `made.plain`.
 
     Args:
         made: the generated picture.
@@ -73,10 +78,11 @@ def by_segmenter(made: Generated, segmenter: Segmenter, points: int) -> tuple[Bi
     best, best_value = made.visible, -1.0
     for proposal in segmenter.segment(segmenter.embed(made.picture), prompt):
         bits = proposal.mask.to_array(made.visible.shape)
-        covered = float((bits & made.visible).sum() / made.visible.sum())
-        value = covered * (1.0 if proposal.score is None else proposal.score)
-        if bits.mean() > WHOLE_WINDOW:
-            value *= 0.01
+        value = 1.0 if proposal.score is None else proposal.score
+        if not made.plain:
+            value *= float((bits & made.visible).sum() / made.visible.sum()) * (
+                0.01 if bits.mean() > WHOLE_WINDOW else 1.0
+            )
         if value > best_value:
             best, best_value = bits, value
     return made.finish(best), min(1.0, max(0.0, best_value))

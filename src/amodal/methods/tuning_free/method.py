@@ -93,6 +93,11 @@ class TuningFreeOptions(Options):
         description="an object whose drawn part fills less than this share of M beyond its visible part counts as whole; none: "
         "0, as in the paper, or 0.2 where extractor=auto takes GrabCut",
     )
+    finish: bool = Field(
+        True,
+        description="the mask is joined with the visible part, without detached pieces and holes, of the proposal that covers the "
+        "visible part best; false: what was read off, as in the paper, the segmenter's best-scored proposal",
+    )
     beyond: Literal["touching", "always", "never"] = Field(
         "touching", description="where the object may leave the frame: at borders that its visible part touches"
     )
@@ -186,7 +191,7 @@ class TuningFree(Method):
     def extract(self, image: Image, task: Task, picture: Image, context: Context) -> Prediction:
         """The amodal mask in a generated picture (S, S, 3) uint8, back in the image."""
         o = self.options
-        made = Generated(picture, task.photo, to_bytes(task.background), task.visible)
+        made = Generated(picture, task.photo, to_bytes(task.background), task.visible, not o.finish)
         segmenter = self.segmenter(context)
         score: float | None
         if segmenter is not None:
@@ -205,7 +210,7 @@ class TuningFree(Method):
         # From (S, S) to image pixels; the visible mask joins there, to the pixel.
         found = task.crop.mask_back(bits.astype(np.float32))
         allowed = Mask.from_box(self.room(image, task))
-        amodal = (found & allowed) | task.request.visible
+        amodal = (found & allowed) | task.request.visible if o.finish else found & allowed
         return Prediction(amodal, task.crop.image_back(picture), task.crop.origin, score=score)
 
     def segmenter(self, context: Context) -> Segmenter | None:

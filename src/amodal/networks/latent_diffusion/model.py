@@ -30,6 +30,8 @@ SCHEDULE: dict[str, Any] = {
 }
 """The noise schedule of Stable Diffusion 1.x, as a `DDIMScheduler` configuration."""
 
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Parts of an autoencoder's attention by their names before 2023, and today's."""
 PARTS = ("unet", "vae", "image_encoder", "projection")
 PROJECTIONS = ("projection", "clip_camera_projection", "cc_projection")
 """Folders in which the projection is found: ours, and those of Zero-1-to-3's two layouts on the hub."""
@@ -278,6 +280,7 @@ def _filled(network: Any, folder: Path, dtype: Any) -> Any:
 def _fitted(network: Any, state: Mapping[str, torch.Tensor], folder: Path, dtype: Any) -> Any:
     import torch
 
+    state = dict(map(_renamed, state.items()))
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     fit_state(network, state, str(folder), ignore=("*.position_ids",))
@@ -286,6 +289,17 @@ def _fitted(network: Any, state: Mapping[str, torch.Tensor], folder: Path, dtype
             owner = network.get_submodule(name.rpartition(".")[0])
             owner.register_buffer(name.rpartition(".")[2], torch.arange(value.numel()).view(value.shape), False)
     return network
+
+
+def _renamed(item: tuple[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
+    """A tensor by the name it has today: until 2023 diffusers named an autoencoder's attention otherwise, as in the Stable Diffusion
+    1.x on the hub, and some of its weights were 1 x 1 convolutions."""
+    name, value = item
+    owner, _, kind = name.rpartition(".")
+    block, _, part = owner.rpartition(".")
+    if part not in OLD_ATTENTION or ".attentions." not in f".{block}":
+        return name, value
+    return f"{block}.{OLD_ATTENTION[part]}.{kind}", value[:, :, 0, 0] if value.dim() == 4 else value
 
 
 def weights_file(folder: Path) -> Path:

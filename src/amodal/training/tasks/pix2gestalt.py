@@ -112,6 +112,8 @@ class Pix2GestaltTask:
 
     rates: ClassVar[dict[str, float]] = {"projection.": 10.0}
     """The projection learns ten times as fast as the rest."""
+    plain: ClassVar[tuple[str, ...]] = ("projection.",)
+    """The published checkpoint has an average of the UNet alone."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.config = section(recipe.network, NetworkConfig, "network")
