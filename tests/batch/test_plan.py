@@ -254,6 +254,14 @@ def test_one_good_line_among_bad_ones(photos):
     }
 
 
+def test_names_of_prompts_without_an_id_are_free(photos):
+    path = photos / "prompts.jsonl"
+    prompt = '"image": "a.png", "box": [20, 15, 50, 45]'
+    path.write_text(f'{{"id": "a.png#1", {prompt}}}\n{{{prompt}}}\n{{{prompt}}}\n')
+    code, records = batch(path)
+    assert code == 0 and set(records) == {"a.png#1", "a.png#1+", "a.png#2"}
+
+
 def test_a_folder_takes_what_can_be_read_and_counts_the_rest(photos):
     Image.open(photos / "a.png").save(photos / "sub" / "c.jpg")
     (photos / "notes.txt").write_text("x")

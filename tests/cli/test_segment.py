@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,11 @@ def test_several_objects_and_pictures(files, capsys):
     )
     assert "bad.png is empty" in capsys.readouterr().err
     assert (files / "two" / "photo.json").exists()
+    (files / "more").mkdir()
+    shutil.copy(files / "photo.png", files / "more" / "photo.png")
+    same = [str(files / "photo.png"), str(files / "more" / "photo.png"), *boxes[:2], "-o", str(files / "same")]
+    assert run(["segment", *same, "--force"]) == 2
+    assert "would both be written as photo.json" in capsys.readouterr().err and not (files / "same").exists()
 
 
 def test_nothing_is_overwritten_without_force(files, capsys):

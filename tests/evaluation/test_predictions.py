@@ -226,6 +226,17 @@ def test_one_bad_entry_is_listed_and_the_rest_is_scored(data: amodal.Dataset, tm
     assert report.content["failures"] == 0 and report["iou"] is not None and len(report.content["skipped"]) == 2
 
 
+def test_malformed_entries_without_an_object_are_listed(data: amodal.Dataset, tmp_path: Path) -> None:
+    entries = [{**row, "segmentation": {"size": [2, 2], "counts": "22"}} for row in results(data, names=False)]
+    (tmp_path / "p.json").write_text(json.dumps(entries))
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    report = evaluate_predictions(Predictions(tmp_path / "p.json"), lenient)
+    assert report.content["failures"] == len(data)
+    assert len(report.content["skipped"]) == len(entries) and "entry 0" in str(report.content["skipped"])
+    with pytest.raises(DataError, match=r"entry \d+: the RLE is of 2 x 2 pixels, the image 64 x 48"):
+        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+
+
 def test_numbers_are_the_same_as_floats_and_an_entry_stays_in_its_image(data: amodal.Dataset, tmp_path: Path) -> None:
     lenient = amodal.dataset("folder", data.root, skip_bad=True)
     each = next(sample for sample in lenient if sample.coco)

@@ -55,6 +55,57 @@ def test_colour_palettes_are_labels_and_merging_them_is_told():
     assert image.read_labels(encoded(PILImage.fromarray(BITS.astype(np.uint8)))) is None, "0 and 1: a mask"
 
 
+def test_the_background_of_a_colour_palette_is_black_wherever_it_stands():
+    with pytest.warns(UserWarning, match="colour 1 is black, and taken for the background"):
+        red_first = encoded(palette(~BITS, [200, 0, 0, 0, 0, 0]), "GIF")
+        assert np.array_equal(image.read_mask(red_first).to_array((24, 32)), BITS)
+        assert np.array_equal(image.read_labels(red_first) > 0, BITS)
+    with pytest.warns(UserWarning, match=r"colour 0 is \(250, 250, 0\), which is taken for the background"):
+        yellow_ground = encoded(palette(BITS, [250, 250, 0, 200, 0, 0]))
+        assert np.array_equal(image.read_mask(yellow_ground).to_array((24, 32)), BITS)
+    opaque = encoded(palette(BITS * 15, [0, 0, 0] + [0, 0, 90] * 20), transparency=bytes([255] * 21))
+    assert np.array_equal(image.read_mask(opaque).to_array((24, 32)), BITS), "an alpha that says nothing hides no label"
+
+
+def test_labels_in_colours_or_greys_are_taken_or_told():
+    labels = BITS + 2 * np.eye(24, 32, 12, dtype=int) * ~BITS
+    colours = np.array([[0, 0, 0], [200, 0, 0], [0, 0, 90]], np.uint8)
+    with pytest.warns(UserWarning, match="holds colours; every one but black"):
+        assert np.array_equal(
+            image.read_mask(encoded(PILImage.fromarray(colours[labels]))).to_array((24, 32)), labels > 0
+        )
+    with pytest.warns(UserWarning, match="a picture in colours; what is brighter than half"):
+        image.read_mask(encoded(PILImage.fromarray(np.array([[[250, 240, 90], [200, 0, 0]]], np.uint8))))
+    for values, kind in (((0, 50, 200), np.uint8), ((0, 26001, 40000), np.uint16)):
+        with pytest.warns(UserWarning, match="3 values up to .*, labels perhaps; what is above half"):
+            image.read_mask(
+                encoded(PILImage.fromarray(np.array(values, kind)[labels * (labels < 2) + np.eye(24, 32, dtype=int)]))
+            )
+
+
+def test_a_tiff_whose_white_is_zero():
+    # Pillow inverts 8 bits itself, when it writes them and when it reads them.
+    for stored in (BITS * np.uint8(255), ~BITS * np.uint16(65535)):
+        content = encoded(PILImage.fromarray(stored), "TIFF", tiffinfo={262: 0})
+        assert np.array_equal(image.read_mask(content).to_array((24, 32)), BITS)
+        assert np.array_equal(image.read(content)[..., 0] == 255, BITS)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+def test_the_size_of_a_turned_picture(kind, turn):
+    picture = PILImage.fromarray(np.zeros((24, 32, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = turn
+    content = encoded(picture, kind, exif=exif)
+    assert image.picture_size(content) == image.read(content).shape[:2] == ((32, 24) if turn > 4 else (24, 32))
+
+
+def test_float_photos_below_zero_are_refused():
+    with pytest.raises(ImageError, match="values from -1 to 1; float pictures must be in"):
+        image.read(encoded(PILImage.fromarray(np.array([[-1, 1]], np.float32)), "TIFF"))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
 @pytest.mark.parametrize("top", [1, 255])
 def test_masks_of_any_number_type(kind, top):

@@ -182,6 +182,17 @@ class Grouped(Plan):
         later = order[1:][ids[order[1:]] == ids[order[:-1]]]
         return set(np.array(self._named, np.int64)[later].tolist())
 
+    def free(self, name: str) -> str:
+        """A name for a record that gives itself none: this one, or a longer one where another record has it."""
+        while (at := np.searchsorted(self._given, hash(name))) < len(self._given) and self._given[at] == hash(name):
+            name += "+"
+        return name
+
+    @cached_property
+    def _given(self) -> Any:
+        """Hashes of the ids that records give themselves, sorted."""
+        return np.sort(np.array(self._ids, np.int64))
+
     @cached_property
     def _groups(self) -> tuple[Any, Any]:
         """The places, photo by photo, and where each photo's begin."""
@@ -252,7 +263,7 @@ class Lines(Grouped):
             return
         image = record.pop("image")
         identity = record.pop("id", None)
-        name = f"{image}#{before}" if identity is None else str(identity)
+        name = self.free(f"{image}#{before}") if identity is None else str(identity)
         category = record.pop("category", None)
         yield Planned(name, image, record, category=None if category is None else str(category))
 

@@ -83,6 +83,8 @@ def segment(
         record,
     )
     folder = None if as_json and output is None else output or Path("amodal-out")
+    if folder is not None:
+        refuse_one_name(images)
     records, failures = run_images(chosen, images, wanted, Target(folder, force, edge or record.edge), quiet=as_json)
     if as_json:
         print_json(records)
@@ -91,6 +93,17 @@ def segment(
         hint(f"next: amodal segment {photo}--like {records[-1]['files']['json']}  repeats the last result")
     if failures:
         raise typer.Exit(3 if failures < len(images) else 1)
+
+
+def refuse_one_name(images: list[Path]) -> None:
+    """Raises UsageError: two pictures would be written under one name."""
+    first: dict[str, Path] = {}
+    for path in images:
+        if first.setdefault(path.stem, path) is not path:
+            raise UsageError(
+                f"{first[path.stem]} and {path} would both be written as {path.stem}.json; "
+                "ask for them one by one, each with its own -o, or use amodal batch"
+            )
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from .errors import AmodalError, ImageError, MaskError
 from .mask import Mask, Size, check_frame, check_reach
+from .mask_picture import read_labels, read_soft, soft_of
 from .picture import (
     MAX_PIXELS,
     SUFFIXES,
-    WIDE,
     Source,
     is_picture,
     load_upright,
@@ -28,11 +28,12 @@ from .picture import (
     open_picture,
     orientation,
     split_colours,
+    stored_size,
 )
 from .png import encode_png
 
 if TYPE_CHECKING:
-    from PIL import Image as PILImage
+    pass
 
 __all__ = [
     "MAX_PIXELS",
@@ -55,8 +56,6 @@ __all__ = [
 ]
 
 Image = NDArray[np.uint8]
-MAX_LABEL = 20
-"""Whole numbers up to it are labels where they could be a brightness too."""
 
 
 def as_image(value: Any) -> Image:
@@ -153,7 +152,7 @@ def size_and_turn(source: Source) -> tuple[Size, int]:
     """As `picture_size`, and EXIF's orientation: 1 is upright, 2 to 4 turn or mirror the picture without changing its size."""
     with open_picture(source) as picture:
         turn = orientation(picture, name_of(source))
-        width, height = picture.size
+        width, height = stored_size(picture)
     return ((width, height) if turn in (5, 6, 7, 8) else (height, width)), turn
 
 
@@ -165,96 +164,6 @@ def _on_white(rgb: Image, alpha: Image | None) -> Image:
             laid = rgb[top : top + rows] * part + 255 * (255 - part) + 127
             rgb[top : top + rows] = laid // 255
     return rgb
-
-
-def read_soft(source: Source) -> NDArray[np.float32]:
-    """Read a mask picture as (H, W) float32 in [0, 1]; where what it means is a guess, a warning says so.
-
-    - Transparency: alpha, where it is not the same everywhere.
-    - A palette of greys: brightness. A palette of colours: a label map, of which every label but 0 is the object.
-    - Whole numbers of at most 20 (0 and 1, say): labels as well, in 8 or 16 bits.
-    - 0 and one other value, whatever it is (a share in 0..1 is none): that value is the object.
-    - Anything else: brightness.
-
-    Raises:
-        ImageError: as `read`.
-    """
-    name = name_of(source)
-    with open_picture(source) as picture:
-        return _soft(load_upright(picture, name), name, lossless=picture.format not in ("JPEG", "MPO"))
-
-
-def _soft(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArray[np.float32]:
-    if picture.has_transparency_data:
-        rgb, alpha = split_colours(picture, name)
-        if alpha is not None and alpha.min() < alpha.max():
-            seen = rgb[alpha > 127].max(axis=1, initial=0) > 127
-            if seen.any() and not seen.all():
-                _told(f"mask {name} has both transparency and brightness; what is opaque is taken for the object")
-            return np.asarray(alpha / np.float32(255), np.float32)
-        picture = picture.convert("RGB")
-    if (labels := _palette_labels(picture)) is not None:
-        return _labelled(labels, name)
-    values = np.asarray(picture if picture.mode in WIDE else picture.convert("L"))
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ImageError(f"mask {name} holds values that are no finite numbers; it must be in 0..1")
-    elif lossless and 0 < values.max() <= MAX_LABEL and values.min() >= 0:
-        return _labelled(values, name)
-    low, high = float(values.min()), float(values.max())
-    if lossless and low == 0 and high > 1 and ((values == 0) | (values == high)).all():
-        if high not in (255, 65535):
-            _told(f"mask {name} holds the values 0 and {high:g}; the pixels of {high:g} are taken for the object")
-        return (values > 0).astype(np.float32)
-    top = next((top for top in (1, 255, 65535) if high <= top and (top > 1 or values.dtype.kind == "f")), None)
-    if low < 0 or top is None:
-        raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")
-    return np.asarray(values / np.float32(top), np.float32)
-
-
-def _palette_labels(picture: PILImage.Image) -> NDArray[np.uint8] | None:
-    """The indices of a picture whose palette holds colours; None for palettes of greys and pictures without one."""
-    if picture.mode != "P" or picture.palette is None:
-        return None
-    indices = np.asarray(picture)
-    colours = np.zeros((256, 3), np.int16)
-    listed = np.asarray(picture.getpalette("RGB") or [], np.int16).reshape(-1, 3)[:256]
-    colours[: len(listed)] = listed
-    used = colours[np.unique(indices)]
-    return indices if np.ptp(used, axis=1).max() > 16 else None
-
-
-def _labelled(labels: NDArray[Any], name: str) -> NDArray[np.float32]:
-    count = int(np.count_nonzero(np.bincount(labels.ravel())[1:])) if labels.max() else 0
-    if count > 1:
-        _told(f"mask {name} holds {count} labels; every one but 0 is taken for the object")
-    return (labels > 0).astype(np.float32)
-
-
-def _told(text: str) -> None:
-    warnings.warn(text, stacklevel=5)
-
-
-def read_labels(source: Source) -> NDArray[np.int64] | None:
-    """The values of a label map (H, W), upright: the indices of a colour palette, a 16- or 32-bit picture's whole numbers, or
-    those of a grey picture that holds several, none above 20. None for any other picture, which `read_mask` reads.
-
-    Raises:
-        ImageError: as `read`.
-    """
-    name = name_of(source)
-    with open_picture(source) as picture:
-        if picture.mode in WIDE and picture.mode != "F":
-            return np.asarray(load_upright(picture, name)).astype(np.int64)
-        if picture.mode not in ("P", "L") or picture.format in ("JPEG", "MPO"):
-            return None
-        whole = load_upright(picture, name)
-    labels = _palette_labels(whole)
-    if labels is None:
-        labels = np.asarray(whole.convert("L"))
-        if labels.max() > MAX_LABEL or np.count_nonzero(np.bincount(labels.ravel())[1:]) < 2:
-            return None
-    return labels.astype(np.int64)
 
 
 def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
@@ -278,7 +187,7 @@ def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
     if isinstance(value, str | os.PathLike | bytes):
         bits = read_soft(value) > 0.5
     elif _is_pil(value):
-        bits = _soft(load_upright(value, f"the {what}"), f"the {what}") > 0.5
+        bits = soft_of(load_upright(value, f"the {what}"), f"the {what}") > 0.5
     else:
         bits = to_numpy(value, MaskError, what)
         if bits.ndim != 2:

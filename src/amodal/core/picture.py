@@ -159,15 +159,28 @@ def load_upright(picture: PILImage.Image, name: str) -> PILImage.Image:
         ImageError: damaged or cut short.
     """
     from PIL import ImageOps
+    from PIL.Image import fromarray
 
     with _decoding(name):
         animated = picture.format != "MPO" and getattr(picture, "is_animated", False)  # MPO: a photo and its preview
         picture.load()
         upright = ImageOps.exif_transpose(picture)
         upright.load()
+        if picture.format == "TIFF" and upright.mode.startswith("I;16") and picture.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
+            upright = fromarray(
+                65535 - np.asarray(upright)
+            )  # white is 0: with 8 bits Pillow inverts, with 16 it does not
     if animated:
         warnings.warn(f"{name} has several frames; the first one is used", stacklevel=3)
     return upright
+
+
+def stored_size(picture: PILImage.Image) -> tuple[int, int]:
+    """(width, height) of an opened picture as its file has it, before EXIF turns it; Pillow turns a TIFF's size when it opens it."""
+    if picture.format == "TIFF":
+        tags: Any = picture.tag_v2  # type: ignore[attr-defined]
+        return int(tags[256]), int(tags[257])
+    return picture.size
 
 
 def orientation(picture: PILImage.Image, name: str) -> int:
@@ -216,14 +229,17 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
     values = np.asarray(picture)
     if values.dtype.kind == "f":
         broken = int(np.count_nonzero(~np.isfinite(values)))
-        high = float(np.max(values, where=np.isfinite(values), initial=0))
+        finite = np.isfinite(values)
+        low, high = (float(of(values, where=finite, initial=0)) for of in (np.min, np.max))
         if broken:
             warnings.warn(
                 f"{name} has {broken} values that are no finite numbers; they are read as black", stacklevel=5
             )
         top = next((top for top in (1, 255, 65535) if high <= top), None)
-        if top is None:
-            raise ImageError(f"{name} holds values up to {high:g}; float pictures must be in 0..1, 0..255 or 0..65535")
+        if top is None or low < 0:
+            raise ImageError(
+                f"{name} holds values from {low:g} to {high:g}; float pictures must be in 0..1, 0..255 or 0..65535"
+            )
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:

@@ -97,7 +97,7 @@ def check_picture(sample: Sample, decode: bool) -> list[Finding]:
         if isinstance(sample.picture, Path):
             size, turn = size_and_turn(sample.picture)
             sample.check_size(size)
-            if turn in (2, 3, 4):
+            if turn in (2, 3, 4) or (turn > 4 and size[0] == size[1]):
                 text = f"EXIF turns {sample.picture} and its size stays: look whether the masks fit the upright photo, as it is read"
                 return [Finding("turned", sample.image_id, text, serious=False)]
     except AmodalError as error:

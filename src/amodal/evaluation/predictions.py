@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,11 @@ class Predictions:
             known |= {key for sample in data for key in keys_of(sample.id, sample.coco and sample.coco[0])}
         return sorted(str(name) for name in (self.files.keys() | self.named.keys()) - known)
 
-    def of(self, scene: Sequence[Sample]) -> tuple[dict[str, Found | str], list[Found]]:
-        """The predictions for a picture's objects by id (a text where one is malformed), and those that fit no object."""
+    def of(self, scene: Sequence[Sample], bad: Callable[[str], None]) -> tuple[dict[str, Found | str], list[Found]]:
+        """The predictions for a picture's objects by id (a text where one is malformed), and those that fit no object.
+
+        `bad` is told what is wrong with malformed ones that name no object.
+        """
         found: dict[str, Found | str] = {}
         for sample in scene:
             names = keys_of(sample.id, sample.coco and sample.coco[0])
@@ -154,7 +157,10 @@ class Predictions:
                 found[each["amodal_id"]] = self._decode(number, each, first)
             else:
                 loose.append((number, each))
-        whole = [item for number, entry in loose if isinstance(item := self._decode(number, entry, first), Found)]
+        decoded = [self._decode(number, entry, first) for number, entry in loose]
+        for text in (item for item in decoded if isinstance(item, str)):
+            bad(text)
+        whole = [item for item in decoded if isinstance(item, Found)]
         matched, rest = match_by_visible(whole, [sample for sample in scene if sample.id not in found])
         return {**matched, **found}, rest
 
@@ -319,7 +325,7 @@ def score(predictions: Predictions, data: Dataset, limit: int | None = None) -> 
 
 def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[ScoredObject]:
     """The rows of one picture; the last one carries what concerns the whole picture."""
-    found, rest = predictions.of(scene)
+    found, rest = predictions.of(scene, lambda text: data.bad(predictions.path, scene[0].image_id, text))
     rows = []
     for sample in scene:
         item = found.get(sample.id, "there is no prediction for it")
