@@ -13,7 +13,7 @@ import pytest
 import amodal
 import amodal.plugins.protocols
 from amodal.core.errors import Cancelled, PromptError
-from amodal.core.image import read_rgba
+from amodal.core.image import encode_png, read_rgba
 from amodal.core.mask import Mask
 from amodal.pipeline.choice import ModelChoice
 from amodal.serve.client import Client, ServiceError
@@ -247,7 +247,6 @@ def test_memory_is_bounded_by_the_limits(browser, service):
 
 
 def small_photo():
-    from amodal.core.image import encode_png
 
     return encode_png(np.zeros((8, 8, 3), np.uint8))
 
@@ -290,6 +289,19 @@ def test_one_call(service):
             assert answer.status_code == 422 and text in answer.json()["error"]
         assert line.post("/api/complete?file=../etc/passwd", json=body).status_code == 404
         assert line.post("/api/complete", data=form).status_code == 422
+        files = {"image": ("cup.png", photo), "mask": ("visible.png", encode_png(local.visible.to_array(local.size)))}
+        marked = line.post("/api/complete", files=files, data={"seed": "3"})
+        assert Mask.from_rle(marked.json()["visible"]) == local.visible, "a mask may be a picture"
+        for wrong, text in (
+            (
+                [("image", photo), ("point", (None, "9,9")), ("point", (None, "5,5"))],
+                "'point' 2 times; several clicks are",
+            ),
+            ([("image", photo), ("masks", photo)], "has a file 'masks'; files are the photo"),
+            ([("image", photo), ("image", photo)], "'image' 2 times"),
+        ):
+            answer = line.post("/api/complete", files=wrong)
+            assert answer.status_code == 422 and text in answer.json()["error"]
     assert len(service.engine.photos) <= kept[0] and len(service.engine.jobs) <= kept[1]
 
 

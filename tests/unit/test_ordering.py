@@ -1,5 +1,7 @@
 """Occlusion order on scenes small enough to be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,12 @@ def test_accuracy_against_annotated_occluders():
     assert np.array_equal(truth, FRONT_CUP)
     assert ordering.order_accuracy(ordering.order_from_masks(seen, amodal), truth) == (1, 1, 3, 3)
     assert ordering.order_accuracy(ordering.order_from_masks(seen, seen), truth) == (0, 1, 2, 3)
+    numbered = [replace(sample, occluders=(), order=place) for place, sample in enumerate(samples, 1)]
+    assert np.array_equal(ordering.order_of_samples(numbered), FRONT_CUP), (
+        "numbers without relations, yet something is hidden"
+    )
+    whole = [replace(sample, amodal=sample.visible) for sample in numbered]
+    assert not ordering.order_of_samples(whole).any()
 
 
 def fill_rectangle(visible, eraser):

@@ -167,8 +167,13 @@ def order_from_masks(visible: Sequence[Mask], amodal: Sequence[Mask]) -> Order:
 
 
 def order_of_samples(samples: Sequence[Sample]) -> Order:
-    """The true order of one picture's objects: as annotated (`occluders`), or from the masks where no order is annotated."""
-    if not any(sample.occluders or sample.order is not None for sample in samples):
+    """The true order of one picture's objects: as annotated (`occluders`), or from the masks where none of it is annotated.
+
+    A depth order without a word of who hides whom is an annotation only where nothing is hidden: files that lack COCO-A's
+    `depth_constraint` may still number their regions.
+    """
+    ordered = any(sample.order is not None for sample in samples) and not any(sample.occluded for sample in samples)
+    if not ordered and not any(sample.occluders for sample in samples):
         return order_from_masks([sample.visible for sample in samples], [sample.amodal for sample in samples])
     place = {sample.id: number for number, sample in enumerate(samples)}
     order = np.zeros((len(samples), len(samples)), np.int8)

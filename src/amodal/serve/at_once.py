@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..core.errors import AmodalError, ImageError, PromptError
 from ..core.files import parse_json
+from ..core.image import framed_mask
 from .answers import ERRORS, engine_of, owner_of, unpacked
 from .config import Limits
 from .results import TYPES, file_of
@@ -37,6 +38,7 @@ FORM = {
                         "image": {"type": "string", "format": "binary", "description": "the photo"},
                         "point": {"type": "string", "example": "290,60", "description": "one click x,y on the object"},
                         "box": {"type": "string", "description": "x0,y0,x1,y1"},
+                        "mask": {"type": "string", "format": "binary", "description": "a picture of the visible mask"},
                         "samples": {"type": "integer", "minimum": 1, "maximum": Limits.samples},
                         "seed": SEED,
                     },
@@ -122,23 +124,48 @@ async def _read(request: Request) -> tuple[bytes, str, dict[str, Any]]:
 async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
     limits = engine_of(request).config.limits
     parser = MultiPartParser(
-        request.headers, request.stream(), max_files=1, max_fields=32, max_part_size=limits.body_bytes
+        request.headers, request.stream(), max_files=4, max_fields=32, max_part_size=limits.body_bytes
     )
     parser.spool_max_size = limits.upload_bytes + limits.body_bytes  # photos live in memory only
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, KeyError) as error:
         raise HTTPException(400, f"the form is malformed: {getattr(error, 'message', error)}") from error
-    image = form.get("image")
-    if image is None:
+    try:
+        image, mask = form.get("image"), form.get("mask")
+        _refuse_unclear(form.multi_items())
+        if image is None:
+            raise ImageError("the form has no file 'image'; send the photo as multipart/form-data")
+        content = await image.read() if isinstance(image, UploadFile) else image.encode("latin-1", "replace")
+        called = (image.filename if isinstance(image, UploadFile) else None) or "photo"
+        fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
+        fields.pop("image", None)
+        if isinstance(mask, UploadFile):
+            fields["mask"] = await run_in_threadpool(_encoded, await mask.read())
+    finally:
         await form.close()
-        raise ImageError("the form has no file 'image'; send the photo as multipart/form-data")
-    content = await image.read() if isinstance(image, UploadFile) else image.encode("latin-1", "replace")
-    called = (image.filename if isinstance(image, UploadFile) else None) or "photo"
-    fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
-    fields.pop("image", None)
-    await form.close()
     return content, called, fields
+
+
+def _refuse_unclear(items: list[tuple[str, Any]]) -> None:
+    """Raises PromptError: a field is there twice, or a file is no photo and no mask."""
+    names = [name for name, _ in items]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PromptError(
+            f"the form has the field {twice[:40]!r} {names.count(twice)} times; several clicks are points=[[290,60],[100,300]]"
+        )
+    for name, value in items:
+        if isinstance(value, UploadFile) and name not in ("image", "mask"):
+            raise PromptError(
+                f"the form has a file {name[:40]!r}; files are the photo 'image' and the visible mask 'mask'"
+            )
+
+
+def _encoded(picture: bytes) -> dict[str, Any]:
+    """A mask picture as a run-length encoding. Raises ImageError."""
+    mask, size = framed_mask(picture)
+    assert size is not None
+    return mask.to_rle(size)
 
 
 def _value(name: str, text: str) -> Any:
