@@ -105,7 +105,7 @@ def region_entries(
         sample_id = f"{name}/{number}"
         image_id = str(record.get("image_id", name))
         make = _region_loader(region, sample_id, image_id, (source, picture), image, hides.get(number, ()))
-        entries.append(Entry(sample_id, image_id, source, picture, make))
+        entries.append(Entry(sample_id, image_id, source, picture, data.photos.scaled(make)))
     return entries
 
 

@@ -36,7 +36,7 @@ class Mp3dAmodal(Dataset):
         content = read_lists(path, self.bad, read_pickle(path))
         images = by_id(content["images"], path, "images")
         folders = (f"mp3d_{self.split}", f"mp3d_{self.split}/images", "images", ".")
-        entries = []
+        entries, other = list[Entry](), 0
         for record in content["annotations"]:
             with self.one(path, record.get("id")):
                 image = image_of(record, images)
@@ -45,16 +45,21 @@ class Mp3dAmodal(Dataset):
                         where = f"{record.get('id')}/{number}"
                         self.bad(path, where, "the region has no visible_mask; here every region has one")
                 picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
-                entries += region_entries(self, record, str(path), picture, _with_size(image, record, str(path)))
+                framed = _with_size(image, record, str(path))
+                other += any(key in image and image[key] != framed[key] for key in ("height", "width"))
+                entries += region_entries(self, record, str(path), picture, framed)
+        if other:
+            self.note(f"{path.name}: {other} images are stated to have another size than their masks have; the masks' counts")
         return entries
 
 
 def _with_size(image: Mapping[str, Any], record: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """The image's record with its height and width, from the masks where the record lacks them."""
+    """The image's record with the height and width of the masks, whatever it states itself; its own where no mask tells any."""
+    for region in record.get("regions") or ():
+        for part in ("segmentation", "visible_mask"):
+            mask = region.get(part) if isinstance(region, Mapping) else None
+            if isinstance(mask, Mapping) and "size" in mask:
+                return {**image, "height": int(mask["size"][0]), "width": int(mask["size"][1])}
     if "height" in image and "width" in image:
         return image
-    for region in record.get("regions") or ():
-        mask = region.get("segmentation") if isinstance(region, Mapping) else None
-        if isinstance(mask, Mapping) and "size" in mask:
-            return {**image, "height": int(mask["size"][0]), "width": int(mask["size"][1])}
     raise DataError(f"{path}: the size of the image {image['id']} is not given")
