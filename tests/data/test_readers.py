@@ -237,6 +237,25 @@ def test_bad_regions_are_named_and_skipped(tmp_path: Path) -> None:
     assert any("its image 99 is not in the list" in text for text in texts)
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_mp3d_regions_without_a_visible_mask_are_left_out(absent: bool, tmp_path: Path) -> None:
+    """In COCO-A such a region is unoccluded; here every region has a visible mask, so that nothing is known of it."""
+    make_mp3d(tmp_path)
+    (file,) = tmp_path.glob("*.pkl")
+    content = pickle.loads(file.read_bytes())  # noqa: S301  written above
+    whole = {**content["annotations"][0]["regions"][0], "visible_mask": None}
+    if absent:
+        del whole["visible_mask"]
+    content["annotations"][0]["regions"] = [whole, content["annotations"][0]["regions"][0]]
+    file.write_bytes(pickle.dumps(content, 2))
+    data = amodal.dataset("mp3d-amodal", tmp_path, skip_bad=True)
+    assert data.ids() == ["0/2", "1/1"]
+    (problem,) = data.problems
+    assert (problem.id, "has no visible_mask" in problem.text, "left out" in problem.text) == ("0/1", True, True)
+    with pytest.raises(DataError, match=r"0/1: the region has no visible_mask"):
+        amodal.dataset("mp3d-amodal", tmp_path)
+
+
 class Bomb:
     def __init__(self, target: Path) -> None:
         self.target = target

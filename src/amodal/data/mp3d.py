@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..core.errors import DataError
@@ -40,17 +41,26 @@ class Mp3dAmodal(Dataset):
         for record in content["annotations"]:
             with self.one(path, record.get("id")):
                 image = image_of(record, images)
-                for number, region in enumerate(record.get("regions") or (), 1):
-                    if isinstance(region, Mapping) and "visible_mask" not in region:
-                        where = f"{record.get('id')}/{number}"
-                        self.bad(path, where, "the region has no visible_mask; here every region has one")
+                unseen = self._without_visible(record, path)
                 picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
                 framed = _with_size(image, record, str(path))
                 other += any(key in image and image[key] != framed[key] for key in ("height", "width"))
-                entries += region_entries(self, record, str(path), picture, framed)
+                found = region_entries(self, record, str(path), picture, framed)
+                entries += [entry for entry in found if entry.id not in unseen]
         if other:
             self.note(f"{path.name}: {other} images are stated to have another size than their masks have; the masks' counts")
         return entries
+
+    def _without_visible(self, record: Mapping[str, Any], path: Path) -> set[str]:
+        """The ids of an entry's regions without a visible mask, which are bad: unlike COCO-A's, they do not stand for unoccluded ones."""
+        regions = record.get("regions")
+        found = set[str]()
+        for number, region in enumerate(regions if isinstance(regions, list | tuple) else (), 1):
+            if isinstance(region, Mapping) and region.get("visible_mask") is None:
+                where = f"{record.get('id', record.get('image_id'))}/{number}"
+                self.bad(path, where, "the region has no visible_mask; here every region has one; it is left out")
+                found.add(where)
+        return found
 
 
 def _with_size(image: Mapping[str, Any], record: Mapping[str, Any], path: str) -> Mapping[str, Any]:
