@@ -95,6 +95,28 @@ def test_cocoa_joins_by_id_and_knows_the_order(tmp_path: Path) -> None:
         amodal.dataset("cocoa", tmp_path, "valid")
 
 
+@pytest.mark.parametrize(("name", "bad"), [("cocoa", 2), ("mp3d-amodal", 2), ("bsdsa", 0)])
+def test_annotations_at_another_place_than_their_image_are_noted(name: str, bad: int, tmp_path: Path) -> None:
+    """Published readers join by place; ours by id, whatever the order, and says once for a file where both differ."""
+    MAKERS[name][0](tmp_path)
+    data = amodal.dataset(name, tmp_path)
+    assert [f": {bad} of 2 annotations do not stand at the place of their image" in text for text in data.notes] == [True] * bool(bad)
+    (file,) = [path for path in tmp_path.rglob("*") if path.suffix in (".json", ".pkl")]
+    content = json.loads(file.read_text()) if file.suffix == ".json" else pickle.loads(file.read_bytes())  # noqa: S301  written above
+    content["images"].sort(key=lambda image: int(image["id"]))
+    del content["images"][2:]
+    count = len(content["annotations"])
+    if name == "bsdsa":
+        content["images"] = [{**content["images"][0], "id": 4}, {**content["images"][0], "id": 3}]
+    file.write_bytes(json.dumps(content).encode() if file.suffix == ".json" else pickle.dumps(content, 2))
+    again = amodal.dataset(name, tmp_path)
+    assert again.ids() == data.ids()
+    if name == "bsdsa":  # the second of three stands beside its image
+        assert [f"{file.name}: 2 of {count} annotations" in text for text in again.notes] == [True]
+    else:
+        assert again.notes == []
+
+
 def test_bsdsa_annotators(tmp_path: Path) -> None:
     make_bsdsa(tmp_path)
     everyone = amodal.dataset("bsdsa", tmp_path, options={"annotator": "all"})

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..core.errors import DataError
 from ..core.options import Options
 from .annotations import by_id, find_image, first_file, read_lists
-from .cocoa import RegionOptions, image_of, region_entries
+from .cocoa import RegionOptions, image_of, note_places, region_entries
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry
 
@@ -35,6 +35,7 @@ class Mp3dAmodal(Dataset):
         names = [f"MP3D_{word}_{self.split}_10.29.pkl" for word in ("seleted", "selected")]
         path = first_file([self.root / name for name in names])
         content = read_lists(path, self.bad, read_pickle(path))
+        note_places(self, path, content)
         images = by_id(content["images"], path, "images")
         folders = (f"mp3d_{self.split}", f"mp3d_{self.split}/images", "images", ".")
         entries, other = list[Entry](), 0
