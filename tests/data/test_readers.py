@@ -95,6 +95,28 @@ def test_cocoa_joins_by_id_and_knows_the_order(tmp_path: Path) -> None:
         amodal.dataset("cocoa", tmp_path, "valid")
 
 
+@pytest.mark.parametrize(("name", "bad"), [("cocoa", 2), ("mp3d-amodal", 2), ("bsdsa", 0)])
+def test_annotations_at_another_place_than_their_image_are_noted(name: str, bad: int, tmp_path: Path) -> None:
+    """Published readers join by place; ours by id, whatever the order, and says once for a file where both differ."""
+    MAKERS[name][0](tmp_path)
+    data = amodal.dataset(name, tmp_path)
+    assert [f": {bad} of 2 annotations do not stand at the place of their image" in text for text in data.notes] == [True] * bool(bad)
+    (file,) = [path for path in tmp_path.rglob("*") if path.suffix in (".json", ".pkl")]
+    content = json.loads(file.read_text()) if file.suffix == ".json" else pickle.loads(file.read_bytes())  # noqa: S301  written above
+    content["images"].sort(key=lambda image: int(image["id"]))
+    del content["images"][2:]
+    count = len(content["annotations"])
+    if name == "bsdsa":
+        content["images"] = [{**content["images"][0], "id": 4}, {**content["images"][0], "id": 3}]
+    file.write_bytes(json.dumps(content).encode() if file.suffix == ".json" else pickle.dumps(content, 2))
+    again = amodal.dataset(name, tmp_path)
+    assert again.ids() == data.ids()
+    if name == "bsdsa":  # the second of three stands beside its image
+        assert [f"{file.name}: 2 of {count} annotations" in text for text in again.notes] == [True]
+    else:
+        assert again.notes == []
+
+
 def test_bsdsa_annotators(tmp_path: Path) -> None:
     make_bsdsa(tmp_path)
     everyone = amodal.dataset("bsdsa", tmp_path, options={"annotator": "all"})
@@ -235,6 +257,25 @@ def test_bad_regions_are_named_and_skipped(tmp_path: Path) -> None:
     assert any("1/2: the RLE is of 4 x 4 pixels" in text for text in texts)
     assert any("1/3: the annotation is malformed: the field 'segmentation' is absent" in text for text in texts)
     assert any("its image 99 is not in the list" in text for text in texts)
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_mp3d_regions_without_a_visible_mask_are_left_out(absent: bool, tmp_path: Path) -> None:
+    """In COCO-A such a region is unoccluded; here every region has a visible mask, so that nothing is known of it."""
+    make_mp3d(tmp_path)
+    (file,) = tmp_path.glob("*.pkl")
+    content = pickle.loads(file.read_bytes())  # noqa: S301  written above
+    whole = {**content["annotations"][0]["regions"][0], "visible_mask": None}
+    if absent:
+        del whole["visible_mask"]
+    content["annotations"][0]["regions"] = [whole, content["annotations"][0]["regions"][0]]
+    file.write_bytes(pickle.dumps(content, 2))
+    data = amodal.dataset("mp3d-amodal", tmp_path, skip_bad=True)
+    assert data.ids() == ["0/2", "1/1"]
+    (problem,) = data.problems
+    assert (problem.id, "has no visible_mask" in problem.text, "left out" in problem.text) == ("0/1", True, True)
+    with pytest.raises(DataError, match=r"0/1: the region has no visible_mask"):
+        amodal.dataset("mp3d-amodal", tmp_path)
 
 
 class Bomb:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from amodal.cli import run
-from amodal.core.errors import Cancelled, OutputError
-from amodal.core.image import read
+from amodal.core.errors import Cancelled, DataError, OutputError
+from amodal.core.image import encode_png, read
 from amodal.core.mask import Mask
 from amodal.core.options import build_options
 from amodal.data import dataset
@@ -23,7 +23,7 @@ from amodal.synthesis.scenes.config import read_config
 from amodal.synthesis.scenes.select import SelectOptions, flaw
 from reference import COCO
 from reference import coco_mask as tools
-from scenes_make import TWO_SQUARES, cube, write_bop, write_camera_list, write_matterport, write_obj
+from scenes_make import SIZE, TWO_SQUARES, cube, write_bop, write_camera_list, write_matterport, write_obj
 
 pytest.importorskip("embreex")
 
@@ -214,6 +214,53 @@ def test_bop_builds(tmp_path: Path) -> None:
         (tmp_path / "c.toml").write_text(text.format(kind))
         report = build(read_config(tmp_path / "c.toml"), tmp_path / kind)
         assert (report.views, report.samples, report.failures) == (1, 1, [])
+        (*notes,) = report.notes
+        assert ["no mask_visib/" in note for note in notes] == [True] * (kind == "photo")
+
+
+def write_seen(scene: Path, row: int, mask: np.ndarray) -> None:
+    """`mask_visib` of one object of picture 1."""
+    (scene / "mask_visib").mkdir(exist_ok=True)
+    (scene / "mask_visib" / f"000001_{row:06d}.png").write_bytes(encode_png(mask))
+
+
+def test_bop_sees_what_the_label_images_see(tmp_path: Path) -> None:
+    """A hand without a model hides the chair's upper half; a rendered picture has no hand."""
+    scene = write_bop(tmp_path, TWO_SQUARES)
+    chair = np.zeros(SIZE, bool)
+    chair[20:32, 10:25] = True  # 180 of the 540 pixels that the table leaves
+    chair[:4, :4] = True  # beside the model: left out
+    write_seen(scene, 0, chair)
+    text = '[select]\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n[[scene]]\nkind = "bop"\npath = "test/000048"\n'
+    for kind, visible, hidden in (("photo", 180, {"(no object)": 360, "002_obj_000002": 180}), ("render", 540, None)):
+        (tmp_path / "c.toml").write_text(f'pictures = "{kind}"\n' + text)
+        report = build(read_config(tmp_path / "c.toml"), tmp_path / kind)
+        (sample,) = dataset("folder", tmp_path / kind)
+        assert (sample.amodal.area, sample.visible.area) == (720, visible)
+        assert report.failures == []
+        if hidden is None:
+            assert report.notes == []
+            continue
+        assert {each["name"]: each["pixels"] for each in sample.extra["occluders"]} == hidden
+        assert sample.occluder is not None and sample.occluder.overlap(sample.amodal) == 540
+        (note,) = report.notes
+        assert "view 000001: 1 of 2 objects have no picture in mask_visib/" in note
+        assert report.statistics["notes"] == [note]
+
+
+def test_bop_label_images_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    scene = write_bop(tmp_path, TWO_SQUARES)
+    beside = np.zeros(SIZE, bool)
+    beside[:8] = True
+    write_seen(scene, 0, beside)
+    write_seen(scene, 1, np.zeros(SIZE, bool))  # wholly hidden: a mask without a pixel is no fault
+    (tmp_path / "c.toml").write_text('[[scene]]\nkind = "bop"\npath = "test/000048"\n')
+    report = build(read_config(tmp_path / "c.toml"), tmp_path / "beside")
+    assert report.samples == 0 and len(report.failures) == 1
+    assert "of 1 objects (first: 001_obj_000001) more than a tenth" in report.failures[0]
+    write_seen(scene, 1, np.zeros((24, 32), bool))
+    with pytest.raises(DataError, match=r"view 000001: mask_visib/000001_000001\.png: .*32 x 24.*64 x 48.*mend it, or remove"):
+        build(read_config(tmp_path / "c.toml"), tmp_path / "small")
 
 
 def test_sampled_cameras_are_in_free_space(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from amodal.core.mask import Mask
 from amodal.geometry import Camera, SceneGeometry, project
 from amodal.synthesis.scenes.select import depth_order, order_graph
 from scenes_make import FOCAL, HALF_OUT, SIZE, TWO_SQUARES, camera, cube, half_out_exact, scene_of, sphere, square
@@ -47,6 +48,20 @@ def test_two_squares_to_the_pixel() -> None:
     assert rows.tolist() == [0] * 8 + [30] * 12 + [15] * 12 + [0] * 16
     assert found.occluders(1) == {2: 180} and found.occluders(2) == {}
     assert np.isclose(found.depth[10, 12], 4.0) and np.isclose(found.depth[40, 45], 2.0) and found.depth[0, 0] == 0
+
+
+def test_visible_masks_of_the_data_sets_own() -> None:
+    """Chair: columns 10 to 39, rows 8 to 31; table in front: columns 25 to 49, rows 20 to 43."""
+    found = project(scene_of(TWO_SQUARES), camera())
+    chair, table = Mask.from_box((20, 18, 45, 28)), Mask.from_box((27, 0, 50, 40))
+    both = found.with_seen({1: chair, 2: table, 9: chair})
+    assert both.visible[2] == table & found.amodal[2]  # where both claim a pixel, the nearer surface has it
+    assert both.visible[1] == (chair & found.amodal[1]) - both.visible[2]  # columns 25 and 26 too, which the table hid
+    assert both.occluders(2) == {1: 2 * 8, 0: 2 * 16 + 23 * 4}
+    alone = found.with_seen({1: chair})
+    assert alone.visible[1] == chair & found.amodal[1]
+    assert alone.visible[2] == found.amodal[2] - alone.visible[1]  # without a mask: what no mask has
+    assert np.array_equal(found.with_seen({}).labels, found.labels)
 
 
 def test_sphere_behind_a_wall() -> None:

@@ -142,6 +142,53 @@ def test_labels_and_categories(tmp_path: Path) -> None:
     ]
 
 
+def labelled(house: Path, categories: str = "") -> tuple[list[tuple[str, str, bool]], tuple[str, ...]]:
+    options = build_options(ReaderOptions, {"categories": categories})
+    scene = open_source("matterport", house, options=options).geometry(None)
+    return [(each.label, each.category, each.structure) for each in scene.instances], scene.remarks
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_matterport_objects_without_a_label_in_semseg_have_that_of_the_house(empty: str | None, tmp_path: Path) -> None:
+    house = write_matterport(tmp_path, TWO_SQUARES)
+    file = house / "house_segmentations" / "17DRP5sb8fy.semseg.json"
+    content = json.loads(file.read_text())
+    content["segGroups"][0]["label"] = empty
+    file.write_text(json.dumps(content))
+    found, remarks = labelled(house)
+    assert found == [("dining chair", "chair", False), ("dining table", "table", False)] and remarks == ()
+    (house / "house_segmentations" / "17DRP5sb8fy.house").unlink()  # then the faces know: category_id 1 of the first object
+    found, remarks = labelled(house)
+    assert found == [("unlabeled", "unlabeled", True), ("dining table", "dining table", False)]
+    assert "1 objects have no label but a row of category_mapping.tsv" in remarks[0]
+
+
+def test_matterport_faces_name_rows_of_the_table(tmp_path: Path) -> None:
+    """The rows by the column index; without it by their place, which is told."""
+    house = write_matterport(tmp_path, TWO_SQUARES, segments=False)
+    (house / "house_segmentations" / "17DRP5sb8fy.house").unlink()
+    table = tmp_path / "category_mapping.tsv"
+    table.write_text("index\traw_category\tmpcat40\n2\tside table\ttable\n1\tarm chair\tchair\n")
+    found, remarks = labelled(house, str(table))
+    assert found == [("arm chair", "chair", False), ("side table", "table", False)]
+    assert len(remarks) == 1 and "taken from the mesh's own face properties" in remarks[0]
+    table.write_text("raw_category\tmpcat40\narm chair\tchair\n")
+    found, remarks = labelled(house, str(table))
+    assert found == [("arm chair", "chair", False), ("unlabeled", "unlabeled", True)]
+    assert "has no column index; its rows are counted from 1" in remarks[1]
+    assert "the faces of 1 objects name a row that" in remarks[2]
+    table.write_text("index\traw_category\tmpcat40\none\tarm chair\tchair\n")
+    with pytest.raises(DataError, match="the column index must hold whole numbers"):
+        labelled(house, str(table))
+    vertices, faces, _ = join(TWO_SQUARES)
+    table.write_text("index\traw_category\tmpcat40\n2\tside table\ttable\n1\tarm chair\tchair\n")
+    mesh = house / "house_segmentations" / "17DRP5sb8fy.ply"
+    write_ply(mesh, vertices, faces, {"face_segment": [7, 7, 7, 9], "face_category": [2, 1, 2, -1]})
+    found, remarks = labelled(house, str(table))
+    assert found == [("side table", "table", False), ("unlabeled", "unlabeled", True)]
+    assert "1 times the faces of an object name a second category" in remarks[1]
+
+
 def test_convention_matterport_conf_counts_rows_from_the_bottom(tmp_path: Path) -> None:
     """cy = 10 in the file is 10 rows above the picture's lower edge; the camera looks along -z with y up."""
     house = write_matterport(tmp_path, TWO_SQUARES)

@@ -44,6 +44,8 @@ def scenes(
         report = build(read_config(config), output, run=run, overwrite=force, progress=progress)
     show(as_json, report.statistics, table(report.statistics))
     hint(f"{report.samples} objects in {report.views} views; next: amodal data review {output}")
+    for note in report.notes:
+        hint(f"note: {note}")
     if report.failures:
         hint(f"{len(report.failures)} scenes or views left out: {output / 'failures.txt'}")
     tell_failures(report.failures)

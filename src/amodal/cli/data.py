@@ -128,6 +128,7 @@ def stats(
         print_json(numbers)
     else:
         _print_numbers(numbers)
+    _tell_notes(data)
     hint(f"next: amodal evaluate --method hull --dataset {source.next()}")
 
 
@@ -148,6 +149,7 @@ def view(
     data = source.open(skip_bad)
     write_text(output, contact_sheet(data, count, order, seed, source.limit))
     typer.echo(str(output))
+    _tell_notes(data)
     hint(f"next: open {output} in a browser")
 
 
@@ -173,9 +175,15 @@ def convert(
     typer.echo(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items()))
     for problem in dict.fromkeys(data.problems):
         hint(f"skipped: {problem}")
+    _tell_notes(data)
     hint(f"next: amodal data check {to} --root {output}")
     if data.problems:
         raise typer.Exit(3)
+
+
+def _tell_notes(data: Dataset) -> None:
+    for text in data.notes:
+        hint(f"note: {text}")
 
 
 def _print_numbers(numbers: dict[str, Any]) -> None:

@@ -233,8 +233,10 @@ def _tell(report: Report, asked: Asked, as_json: bool) -> None:
 
 
 def _faults(report: Report) -> bool:
-    """Whether objects failed or entries were skipped, which is then told."""
+    """Whether objects failed or entries were skipped, which is then told; notes on the data are told too."""
     content = report.content
+    for note in content["notes"]:
+        hint(f"note: {note}")
     for problem in content["skipped"]:
         hint(f"skipped: {problem}")
     if content["failures"] or content["skipped"]:

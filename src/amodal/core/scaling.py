@@ -1,5 +1,5 @@
 """From the photo's scale to a network's and back: `Levels` cuts windows out of large arrays, `stretch` enlarges small ones,
-`to_unit` and `to_bytes` change the values."""
+`fit` scales whole pictures, `to_unit` and `to_bytes` change the values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Levels", "in_frame", "stretch", "to_bytes", "to_unit"]
+__all__ = ["Levels", "fit", "in_frame", "is_scaled", "stretch", "to_bytes", "to_unit"]
 
 LARGE = 4
 """From this factor on, `stretch` may be off by a fraction of a pixel of its result."""
@@ -112,6 +112,20 @@ def _span(scale: float, start: int, length: int, pixels: int) -> tuple[int, int]
     latest = max(0, math.floor(start * scale) - 2)
     first = min(range(max(0, latest - TRIES + 1), latest + 1), key=lambda k: (abs(k / scale - round(k / scale)), -k))
     return first, min(pixels, math.ceil((start + length) * scale) + 2)
+
+
+def is_scaled(size: tuple[int, int], frame: tuple[int, int]) -> bool:
+    """Whether a picture of `size` (H, W) can be a scaled copy of one of size `frame`, but for rounding to whole pixels."""
+    wide, high = size[1] / frame[1], size[0] / frame[0]
+    return abs(wide - high) * max(frame) <= max(1.0, 0.005 * max(size))
+
+
+def fit(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture (h, w, 3) at `size` (H, W), edges on edges: shrunk by area, enlarged bilinearly."""
+    import cv2
+
+    how = cv2.INTER_AREA if image.shape[0] > size[0] or image.shape[1] > size[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=how), np.uint8)
 
 
 def in_frame(

@@ -64,7 +64,7 @@ def check(
         Finding("bad entry", problem.id, f"{problem.text} ({problem.source})")
         for problem in dict.fromkeys(data.problems)
     ]
-    return found + bad
+    return found + bad + [Finding("note", data.name, text, serious=False) for text in data.notes]
 
 
 def check_sample(sample: Sample) -> list[Finding]:
@@ -96,7 +96,8 @@ def check_picture(sample: Sample, decode: bool) -> list[Finding]:
             _ = sample.image
         if isinstance(sample.picture, Path):
             size, turn = size_and_turn(sample.picture)
-            sample.check_size(size)
+            if not sample.scaled:
+                sample.check_size(size)
             if turn in (2, 3, 4) or (turn > 4 and size[0] == size[1]):
                 text = f"EXIF turns {sample.picture} and its size stays: look whether the masks fit the upright photo, as it is read"
                 return [Finding("turned", sample.image_id, text, serious=False)]

@@ -24,6 +24,7 @@ class CocoLike(Dataset):
         folders: where images may be, under the root.
         fields: (amodal, visible) field names of an annotation. An absent visible mask says that nothing is occluded.
         extras: further fields that go into `extra`.
+        scales_photos: a photo that is a scaled copy of its annotation's frame is scaled to it, as published evaluations do.
         category_as_value: samples tell their `category_id`, since published networks read it from the mask channel.
     """
 
@@ -31,6 +32,7 @@ class CocoLike(Dataset):
     fields: ClassVar[tuple[str, str]] = ("segmentation", "visible_mask")
     extras: ClassVar[tuple[str, ...]] = ("occlude_rate",)
     category_as_value: ClassVar[bool] = False
+    scales_photos: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """Where the annotation file may be, best first."""
@@ -67,6 +69,7 @@ class CocoLike(Dataset):
                 file_name = str(image.get("file_name", image["id"]))
                 picture = find_image(self.picture_root(), self.image_folders(), file_name)
                 load = self._loader(row, image, (str(path), picture), categories)
+                load = self.photos.scaled(load) if self.scales_photos else load
                 entries.append(Entry(str(row.get("id")), str(image["id"]), str(path), picture, load))
         return entries
 

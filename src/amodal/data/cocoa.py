@@ -15,7 +15,7 @@ from ..core.options import Options
 from .annotations import by_id, decode, find_image, first_file, frame_of, read_lists, whole_number
 from .sample import Dataset, Entry, Sample
 
-__all__ = ["Cocoa", "RegionOptions", "region_entries"]
+__all__ = ["Cocoa", "RegionOptions", "image_of", "note_places", "region_entries"]
 
 
 class RegionOptions(Options):
@@ -53,6 +53,7 @@ class Cocoa(Dataset):
             return self._loose()
         path = first_file(self.files())
         content = read_lists(path, self.bad)
+        note_places(self, path, content)
         images = by_id(content["images"], path, "images")
         entries = []
         for record in self.choose(content["annotations"]):
@@ -80,6 +81,18 @@ class Cocoa(Dataset):
         return entries
 
 
+def note_places(data: Dataset, path: Path, content: Mapping[str, Any]) -> None:
+    """Note once for a file how many annotations another image, or none, stands beside in the list of images."""
+    images, annotations = content["images"], content["annotations"]
+    there = sum(record.get("image_id") == image.get("id") for record, image in zip(annotations, images, strict=False))
+    apart = len(annotations) - there
+    if apart:
+        data.note(
+            f"{path.name}: {apart} of {len(annotations)} annotations do not stand at the place of their image in the list of images; "
+            "they are joined by image_id, while published readers join by place and take other images for them"
+        )
+
+
 def image_of(record: Mapping[str, Any], images: Mapping[Any, Mapping[str, Any]]) -> Mapping[str, Any]:
     """The record of an annotation's image. Raises DataError: there is none."""
     number = record.get("image_id")
@@ -105,7 +118,7 @@ def region_entries(
         sample_id = f"{name}/{number}"
         image_id = str(record.get("image_id", name))
         make = _region_loader(region, sample_id, image_id, (source, picture), image, hides.get(number, ()))
-        entries.append(Entry(sample_id, image_id, source, picture, make))
+        entries.append(Entry(sample_id, image_id, source, picture, data.photos.scaled(make)))
     return entries
 
 

@@ -21,6 +21,8 @@ class CocoaCls(CocoLike):
     splits: ClassVar[tuple[str, ...]] = ("val", "train")
     folders: ClassVar[tuple[str, ...]] = ("val2014", "train2014", "test2014", "images", ".")
 
+    scales_photos: ClassVar[bool] = True
+
     def files(self) -> list[Path]:
         name = f"COCO_amodal_{self.split}2014_with_classes.json"
         return [self.root / name, self.root / "annotations" / name]

@@ -196,7 +196,7 @@ def to_masks(
 def _photo(sample: Sample, number: int, folder: Path) -> str:
     """Write the photo, byte for byte if it is a JPEG; its file name."""
     _ = sample.image  # says clearly if the file is absent or broken
-    jpeg = isinstance(sample.picture, Path) and sample.picture.suffix.lower() in (".jpg", ".jpeg")
+    jpeg = sample.file is not None and sample.file.suffix.lower() in (".jpg", ".jpeg")
     name = f"COCO_val2014_{number:012d}.{'jpg' if jpeg else 'png'}"
     write_bytes(folder / name, read_bytes(str(sample.picture), DataError) if jpeg else encode_png(sample.image))
     return name

@@ -327,7 +327,7 @@ def picture_file(sample: Sample) -> tuple[str, bytes]:
     stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.image_id)
     if stem != sample.image_id:  # "a/b" and "a_b" must not meet
         stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
-    if not isinstance(sample.picture, Path):
+    if sample.file is None:
         return f"{stem}.png", encode_png(sample.image)
     _ = sample.image  # says clearly if the file is absent or no picture: nothing else is copied
-    return stem + sample.picture.suffix.lower(), read_bytes(sample.picture, DataError)
+    return stem + sample.file.suffix.lower(), read_bytes(sample.file, DataError)

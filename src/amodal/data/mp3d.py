@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..core.errors import DataError
 from ..core.options import Options
 from .annotations import by_id, find_image, first_file, read_lists
-from .cocoa import RegionOptions, image_of, region_entries
+from .cocoa import RegionOptions, image_of, note_places, region_entries
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry
 
@@ -34,27 +35,42 @@ class Mp3dAmodal(Dataset):
         names = [f"MP3D_{word}_{self.split}_10.29.pkl" for word in ("seleted", "selected")]
         path = first_file([self.root / name for name in names])
         content = read_lists(path, self.bad, read_pickle(path))
+        note_places(self, path, content)
         images = by_id(content["images"], path, "images")
         folders = (f"mp3d_{self.split}", f"mp3d_{self.split}/images", "images", ".")
-        entries = []
+        entries, other = list[Entry](), 0
         for record in content["annotations"]:
             with self.one(path, record.get("id")):
                 image = image_of(record, images)
-                for number, region in enumerate(record.get("regions") or (), 1):
-                    if isinstance(region, Mapping) and "visible_mask" not in region:
-                        where = f"{record.get('id')}/{number}"
-                        self.bad(path, where, "the region has no visible_mask; here every region has one")
+                unseen = self._without_visible(record, path)
                 picture = find_image(self.root, folders, str(image.get("file_name", image["id"])))
-                entries += region_entries(self, record, str(path), picture, _with_size(image, record, str(path)))
+                framed = _with_size(image, record, str(path))
+                other += any(key in image and image[key] != framed[key] for key in ("height", "width"))
+                found = region_entries(self, record, str(path), picture, framed)
+                entries += [entry for entry in found if entry.id not in unseen]
+        if other:
+            self.note(f"{path.name}: {other} images are stated to have another size than their masks have; the masks' counts")
         return entries
+
+    def _without_visible(self, record: Mapping[str, Any], path: Path) -> set[str]:
+        """The ids of an entry's regions without a visible mask, which are bad: unlike COCO-A's, they do not stand for unoccluded ones."""
+        regions = record.get("regions")
+        found = set[str]()
+        for number, region in enumerate(regions if isinstance(regions, list | tuple) else (), 1):
+            if isinstance(region, Mapping) and region.get("visible_mask") is None:
+                where = f"{record.get('id', record.get('image_id'))}/{number}"
+                self.bad(path, where, "the region has no visible_mask; here every region has one; it is left out")
+                found.add(where)
+        return found
 
 
 def _with_size(image: Mapping[str, Any], record: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """The image's record with its height and width, from the masks where the record lacks them."""
+    """The image's record with the height and width of the masks, whatever it states itself; its own where no mask tells any."""
+    for region in record.get("regions") or ():
+        for part in ("segmentation", "visible_mask"):
+            mask = region.get(part) if isinstance(region, Mapping) else None
+            if isinstance(mask, Mapping) and "size" in mask:
+                return {**image, "height": int(mask["size"][0]), "width": int(mask["size"][1])}
     if "height" in image and "width" in image:
         return image
-    for region in record.get("regions") or ():
-        mask = region.get("segmentation") if isinstance(region, Mapping) else None
-        if isinstance(mask, Mapping) and "size" in mask:
-            return {**image, "height": int(mask["size"][0]), "width": int(mask["size"][1])}
     raise DataError(f"{path}: the size of the image {image['id']} is not given")

@@ -16,8 +16,10 @@ from ..core.image import Image, as_image, read
 from ..core.mask import Mask, Size
 from ..core.options import build_options
 from ..core.paths import own_path
+from ..core.scaling import fit, is_scaled
 from ..plugins import registry
 from .annotations import guarded
+from .photos import Photos
 
 __all__ = ["Dataset", "Entry", "Problem", "Sample", "dataset"]
 
@@ -40,6 +42,7 @@ class Sample:
         occluders: ids of the samples of the same picture that hide parts of this one.
         occluder: visible pixels of everything that hides it, where the data set knows more of that than its samples tell.
         order: depth order in the picture, 1 = front; None if unknown.
+        scaled: the photo's file is a scaled copy of the frame, and is scaled to it when read (see `Photos`).
         beyond_frame: the truth is known outside of the frame too; otherwise predictions are cut at the frame before scoring.
         source: the file and entry that it comes from, for error texts.
         coco: (annotation id, image id) in the COCO-like file it comes from, so that predictions can name it by them.
@@ -58,6 +61,7 @@ class Sample:
     occluders: tuple[str, ...] = ()
     occluder: Mask | None = None
     order: int | None = None
+    scaled: bool = False
     beyond_frame: bool = False
     source: str = ""
     coco: tuple[int, int] | None = None
@@ -69,7 +73,7 @@ class Sample:
 
     @property
     def image(self) -> Image:
-        """The photo, (H, W, 3) uint8 RGB, read at each access.
+        """The photo at the frame's size, (H, W, 3) uint8 RGB, read at each access.
 
         Raises:
             DataError: the file is absent, broken or of another size than the masks.
@@ -81,8 +85,16 @@ class Sample:
                 image = as_image(self.picture() if callable(self.picture) else self.picture)
         except AmodalError as error:
             raise DataError(f"object {self.id}: {error}") from error
-        self.check_size((image.shape[0], image.shape[1]))
+        size = (image.shape[0], image.shape[1])
+        if self.scaled and size != tuple(self.size) and is_scaled(size, self.size):
+            return fit(image, self.size)
+        self.check_size(size)
         return image
+
+    @property
+    def file(self) -> Path | None:
+        """The file whose own bytes are the photo at the frame's size; None where it is made, or scaled when read."""
+        return self.picture if isinstance(self.picture, Path) and not self.scaled else None
 
     def check_size(self, size: Size) -> None:
         """Whether the photo, upright, has the size (H, W) that the annotation states. Raises DataError with both sizes."""
@@ -165,6 +177,7 @@ class Dataset(ABC):
         split: the part that was asked for; None takes the reader's default.
         skip_bad: go on past bad annotations and list them in `problems`; otherwise the first one raises DataError.
         problems: what was skipped so far.
+        photos: of data sets whose photos may be scaled to their annotations, what is known of their sizes.
         label: what it is called beside its name and split, where the same reader reads several folders.
     """
 
@@ -195,6 +208,8 @@ class Dataset(ABC):
         self.options: Any = build_options(type(self).Options, options)
         self.skip_bad = skip_bad
         self.problems: list[Problem] = []
+        self.photos = Photos()
+        self._noted: list[str] = []
         self.label = ""
         if not os.path.isdir(self.root):  # noqa: PTH112  never raises
             raise DataError(f"there is no folder {self.root}; give the {self.name} data set's root folder")
@@ -229,6 +244,16 @@ class Dataset(ABC):
             raise BadEntry(f"{problem}; bad entries can be skipped")
         if problem not in self.problems:  # an entry may be decoded more than once
             self.problems.append(problem)
+
+    def note(self, text: str) -> None:
+        """Something to know although nothing is left out for it."""
+        self._noted.append(text)
+
+    @property
+    def notes(self) -> list[str]:
+        """What should be known of the data as far as they were read, one line each: oddities that are dealt with, counted."""
+        scaled = self.photos.note()
+        return [*self._noted, scaled] if scaled else list(self._noted)
 
     def __repr__(self) -> str:
         split = f", split={self.split}" if self.split else ""

@@ -241,5 +241,7 @@ def _details(content: Mapping[str, Any]) -> list[str]:
         ]
     if content["skipped"]:
         parts += ["<h2>Skipped</h2>", table(["bad entry"], [[text] for text in content["skipped"]])]
+    if content["notes"]:
+        parts += ["<h2>Notes</h2>", table(["of the data set"], [[text] for text in content["notes"]])]
     settings = escape(json.dumps(content["settings"], indent=1))
     return [*parts, f"<details><summary>Settings and versions</summary><pre>{settings}</pre></details>"]

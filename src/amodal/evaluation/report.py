@@ -247,6 +247,7 @@ def numbers(settings: Mapping[str, Any], rows: Sequence[ScoredObject], data: Dat
         "published": published_for(name, settings, made.images),
         "not_compared": another_set(name, settings, made.images),
         "failed": failed,
+        "notes": data.notes if data is not None else [],
         "skipped": [str(problem) for problem in dict.fromkeys(data.problems)] if data is not None else [],
     }
 

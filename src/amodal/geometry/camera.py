@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..core.errors import DataError
 from ..core.mask import Size
+from ..core.scaling import is_scaled
 
 __all__ = ["Camera", "Floats", "look_at", "orbit"]
 
@@ -152,8 +153,7 @@ class Camera:
         """
         if size == self.size:
             return self
-        wide, high = size[1] / self.size[1], size[0] / self.size[0]
-        if abs(wide - high) * max(self.size) > max(1.0, 0.005 * max(size)):  # more than rounding to whole pixels
+        if not is_scaled(size, self.size):
             raise DataError(
                 f"camera {self.name}: it is calibrated for {self.size[1]} x {self.size[0]} pixels and its photograph has "
                 f"{size[1]} x {size[0]}, which is no scaled copy (turned or cropped?); the view is left out"

@@ -9,8 +9,8 @@ Triangles behind or across the camera plane need no clipping (homogeneous edge f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,7 +49,8 @@ class Projection:
     """What one camera sees of a scene.
 
     Attributes:
-        labels: (H, W) int32: id of the instance of the nearest surface; 0 where there is none or it belongs to none.
+        labels: (H, W) int32: id of the instance that is seen, the one of the nearest surface unless `with_seen` knows better; 0
+            where there is none or it belongs to none.
         faces: (H, W) int64: index of the nearest face, -1 where there is none.
         depth: (H, W) float32: z-depth of the nearest surface in metres, 0 where there is none.
         amodal: per instance id the projection of the object alone (equation 2); may leave the frame if so asked. Every
@@ -63,7 +64,7 @@ class Projection:
 
     @cached_property
     def visible(self) -> dict[int, Mask]:
-        """Per instance id the pixels where it is nearest (equation 1); empty masks for objects wholly hidden."""
+        """Per instance id the pixels where it is seen (equation 1: nearest); empty masks for objects wholly hidden."""
         found = {}
         size = self.labels.shape
         for identity, mask in self.amodal.items():
@@ -71,6 +72,28 @@ class Projection:
             x0, y0, x1, y1 = max(0, x0), max(0, y0), min(size[1], x1), min(size[0], y1)
             found[identity] = Mask.from_array(self.labels[y0 : max(y0, y1), x0 : max(x0, x1)] == identity, (x0, y0))
         return found
+
+    def with_seen(self, masks: Mapping[int, Mask]) -> Projection:
+        """The projection with visible masks of the data set's own in place of the computed ones.
+
+        Pixels of an object that its mask does not have are hidden by something without a surface here: their label is 0, unless
+        another object's mask has them. A pixel that several masks have is of the nearest surface among them, else of the
+        lowest id. Objects without a mask keep what no mask has.
+
+        Args:
+            masks: instance id to visible mask; what lies outside of the object's amodal mask does not count.
+        """
+        size = (self.labels.shape[0], self.labels.shape[1])
+        known = {key: mask & self.amodal[key] for key, mask in sorted(masks.items()) if key in self.amodal}
+        labels = np.where(np.isin(self.labels, list(known)), 0, self.labels)
+        taken = np.zeros(size, bool)
+        for key, mask in known.items():
+            sure = mask.to_array(size) & (self.labels == key)
+            labels[sure], taken = key, taken | sure
+        for key, mask in known.items():
+            rest = mask.to_array(size) & ~taken
+            labels[rest], taken = key, taken | rest
+        return replace(self, labels=labels)
 
     def occluders(self, identity: int) -> dict[int, int]:
         """Which surfaces hide this object inside the frame: instance id to number of hidden pixels (0: of no object)."""

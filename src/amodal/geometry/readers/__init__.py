@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import Field
 from ...core.errors import AmodalError, DataError, UnknownNameError, nearest, reason_of, reported
 from ...core.files import read_bytes
 from ...core.image import Image
+from ...core.mask import Mask
 from ...core.options import Options, build_options
 from ..camera import Camera
 from ..scene import Instance, SceneGeometry
@@ -28,6 +29,7 @@ __all__ = [
     "READERS",
     "UP",
     "ReaderOptions",
+    "Seen",
     "Source",
     "fine_label",
     "fixed",
@@ -78,6 +80,25 @@ class ReaderOptions(Options):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """The visible masks that a data set itself gives of a photograph: they know what hides objects and has no mesh.
+
+    Attributes:
+        masks: instance id to visible mask, in the photograph's frame; empty where nothing of the object is seen. An object that
+            is not there has no mask.
+        notes: what the user should know of them, one sentence each.
+    """
+
+    masks: Mapping[int, Mask] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def nothing_given(camera: Camera) -> Seen:
+    """Of formats without label images."""
+    return Seen()
+
+
+@dataclass(frozen=True)
 class Source:
     """One scene, or one set of posed objects, with its cameras.
 
@@ -87,6 +108,7 @@ class Source:
         geometry: the scene as one camera sees it (the same for all cameras of a static scene).
         failures: views that had to be left out, one line each.
         static: whether all cameras see the same scene.
+        seen: the visible masks that the data set gives of a camera's photograph, where its format has any.
     """
 
     name: str
@@ -94,6 +116,7 @@ class Source:
     geometry: Callable[[Camera | None], SceneGeometry]
     failures: tuple[str, ...] = field(default=())
     static: bool = True
+    seen: Callable[[Camera], Seen] = nothing_given
 
 
 def open_source(kind: str, path: Path, name: str = "", options: ReaderOptions | None = None) -> Source:
@@ -121,7 +144,11 @@ def open_source(kind: str, path: Path, name: str = "", options: ReaderOptions | 
         with understood(path):
             return source.geometry(camera)
 
-    return replace(source, geometry=geometry)
+    def seen(camera: Camera) -> Seen:
+        with understood(path):
+            return source.seen(camera)
+
+    return replace(source, geometry=geometry, seen=seen)
 
 
 @contextmanager

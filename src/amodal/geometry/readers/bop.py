@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import MALFORMED, DataError
+from ...core.errors import MALFORMED, DataError, ImageError, MaskError
 from ...core.files import read_json
-from ...core.mask import Size
+from ...core.image import as_mask
+from ...core.mask import Mask, Size
 from ..camera import Camera
 from ..cameras import photograph_size, with_photograph
 from ..mesh import Floats, Mesh, join
 from ..scene import Instance, SceneGeometry, assemble
-from . import ReaderOptions, Source
+from . import ReaderOptions, Seen, Source
 from .ply import read_ply
 
 __all__ = ["read"]
@@ -61,7 +62,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
         except MALFORMED as error:
             failures.append(f"{cameras}: view {key} is malformed ({error})")
     geometry = partial(posed, models, poses, name, options)
-    return Source(name, tuple(views), geometry, tuple(failures), static=False)
+    return Source(name, tuple(views), geometry, tuple(failures), static=False, seen=partial(seen, path, poses))
 
 
 def view(path: Path, key: str, matrices: dict[str, Any]) -> Camera:
@@ -95,12 +96,12 @@ def stated_size(path: Path) -> Size | None:
 def posed(
     models: Models, poses: dict[str, list[dict[str, Any]]], name: str, options: ReaderOptions, camera: Camera | None
 ) -> SceneGeometry:
-    """All objects of one picture in the camera's frame, metres."""
+    """All objects of one picture in the camera's frame, metres; the instance of row k of `scene_gt.json` is k + 1."""
     if camera is None:
         raise DataError(f"BOP scene {name}: objects have a pose per picture; cameras cannot be sampled")
     remarks = list[str]()
     placed, instances = list[Mesh](), list[Instance]()
-    for row in poses[str(int(camera.name))]:
+    for identity, row in enumerate(poses[str(int(camera.name))], 1):
         try:
             number = int(row["obj_id"])
             rotation, shift = rigid(row, f"{name}, view {camera.name}, object {number}")
@@ -112,14 +113,48 @@ def posed(
             remarks.append(f"{name}, view {camera.name}: an object needs obj_id, cam_R_m2c and cam_t_m2c; left out")
             continue
         placed.append(model.moved(rotation, MILLIMETRE, MILLIMETRE * shift))
-        instances.append(Instance(len(placed), f"{len(placed):03d}_obj_{number:06d}", f"obj_{number:06d}"))
+        instances.append(Instance(identity, f"{identity:03d}_obj_{number:06d}", f"obj_{number:06d}"))
     if not placed:
         raise DataError(
             f"{name}, view {camera.name}: no object can be placed ({'; '.join(remarks) or 'none is listed'})"
         )
     whole, part = join(placed)
     scene = replace(whole, up=(0.0, -1.0, 0.0))
-    return assemble(name, scene, part + 1, tuple(instances), remarks=remarks, max_faces=options.max_faces)
+    owner = np.array([each.id for each in instances], np.int32)[part]
+    return assemble(name, scene, owner, tuple(instances), remarks=remarks, max_faces=options.max_faces)
+
+
+def seen(path: Path, poses: dict[str, list[dict[str, Any]]], camera: Camera) -> Seen:
+    """The visible masks of one picture: `mask_visib/IMAGE_ROW.png`, numbers of six digits, ROW counts in `scene_gt.json` from 0.
+
+    Raises:
+        DataError: a mask cannot be read or has another size than the photograph.
+    """
+    folder, rows = path / "mask_visib", poses[str(int(camera.name))]
+    if not folder.is_dir():
+        return Seen(
+            notes=(
+                f"there is no {folder.name}/: what is seen of an object is taken from the placed models alone, "
+                "so that hands, tables and whatever has no model hide nothing",
+            )
+        )
+    masks = dict[int, Mask]()
+    for identity in range(1, len(rows) + 1):
+        file = folder / f"{int(camera.name):06d}_{identity - 1:06d}.png"
+        if not file.is_file():
+            continue
+        try:
+            masks[identity] = as_mask(file, camera.size, f"mask {file.name}")
+        except (ImageError, MaskError) as error:
+            raise DataError(
+                f"view {camera.name}: {folder.name}/{file.name}: {error}; mend it, or remove the file; the view is left out"
+            ) from error
+    absent = len(rows) - len(masks)
+    told = (
+        f"view {camera.name}: {absent} of {len(rows)} objects have no picture in {folder.name}/; what is seen of them is taken "
+        "from the placed models alone"
+    )
+    return Seen(masks, (told,) if absent else ())
 
 
 def rigid(row: dict[str, Any], what: str) -> tuple[Floats, Floats]:

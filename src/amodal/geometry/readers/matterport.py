@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import MALFORMED, DataError
-from ...core.files import read_bytes
+from ...core.files import read_bytes, read_csv
 from ...core.mask import Size
 from ..camera import Camera
 from ..cameras import photograph_size, read_matrix, with_photograph
@@ -31,7 +31,7 @@ SIZE = (1024, 1280)
 
 @dataclass(frozen=True)
 class House:
-    """What a `.house` file says: per object index its label and its category (mpcat40)."""
+    """What a `.house` file says: per object index its label and its category (mpcat40), empty where it names none."""
 
     objects: dict[int, tuple[str, str]]
 
@@ -57,24 +57,26 @@ def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     ply = read_ply(mesh, options.max_faces)
     house = read_house(mesh.with_suffix(".house"))
     table = read_table(options.categories, "raw_category", "mpcat40")
-    remarks: tuple[str, ...] = ()
+    remarks = list[str]()
     groups, segments = mesh.with_suffix(".semseg.json"), mesh.with_suffix(".fsegs.json")
     if groups.is_file() and segments.is_file():
         owner, labels = read_groups(groups, segments, ply.polygons, "faces")
         owner = owner[ply.polygon]
     else:
-        owner, labels = from_faces(ply, mesh, house)
-        remarks = ("no semseg.json and fsegs.json; objects are taken from the mesh's own face properties",)
+        owner, labels = from_faces(ply, mesh)
+        remarks.append("no semseg.json and fsegs.json; objects are taken from the mesh's own face properties")
+    named = {key: (number, *house.objects.get(number, ("", ""))) for key, (number, _) in labels.items()}
+    unlabeled = [key for key, (_, own) in labels.items() if not own and not named[key][1]]
+    by_face = from_categories(ply, owner, unlabeled, options.categories, remarks) if unlabeled else {}
     objects = {}
-    for identity, (number, label) in labels.items():
-        own_label, category = house.objects.get(number, (label, ""))
-        label = label or own_label
-        objects[identity] = (number, label, table.get(label, category) or label)
-    return labelled_mesh(name, ply, owner, objects, options, remarks)
+    for key, (number, house_label, category) in named.items():
+        label = labels[key][1] or house_label or by_face.get(key, "")
+        objects[key] = (number, label, table.get(label, "") or category)
+    return labelled_mesh(name, ply, owner, objects, options, tuple(remarks))
 
 
-def from_faces(ply: Ply, mesh: Path, house: House) -> tuple[NDArray[np.int32], Labels]:
-    """Owner per face from the mesh's own object property."""
+def from_faces(ply: Ply, mesh: Path) -> tuple[NDArray[np.int32], Labels]:
+    """Owner per face from the mesh's own object property, which knows no labels."""
     numbers = ply.face_property("segment_id", "face_segment")
     if numbers is None:
         raise DataError(
@@ -82,8 +84,50 @@ def from_faces(ply: Ply, mesh: Path, house: House) -> tuple[NDArray[np.int32], L
         )
     found = np.unique(numbers[numbers >= 0])
     owner = np.where(numbers >= 0, np.searchsorted(found, numbers) + 1, 0).astype(np.int32)
-    labels = {place + 1: (int(n), house.objects.get(int(n), ("unlabeled", ""))[0]) for place, n in enumerate(found)}
-    return owner, labels
+    return owner, {place: (int(number), "") for place, number in enumerate(found, 1)}
+
+
+def from_categories(
+    ply: Ply, owner: NDArray[np.int32], wanted: list[int], table: str, remarks: list[str]
+) -> dict[int, str]:
+    """Of the instances `wanted`, the label in the table's row that most of their faces name (`category_id`); what is odd in `remarks`.
+
+    Rows are numbered by the table's column `index`, else from 1, as the official file numbers them.
+    """
+    rows = ply.face_property("category_id", "face_category")
+    if rows is None or not (known := (rows > 0) & np.isin(owner, wanted)).any():
+        return {}
+    if not table:
+        remarks.append(
+            f"{len(np.unique(owner[known]))} objects have no label but a row of category_mapping.tsv, which is not given; they count "
+            "as unlabeled parts of the building; name the file as reader.categories"
+        )
+        return {}
+    names = numbered_labels(table, remarks)
+    votes, counts = np.unique(np.stack([owner[known], rows[known]]), axis=1, return_counts=True)
+    found, chosen = dict[int, str](), dict[int, int]()
+    for place in np.argsort(-counts, kind="stable"):
+        identity, row = (int(value) for value in votes[:, place])
+        if chosen.setdefault(identity, row) == row and row in names:
+            found[identity] = names[row]
+    several = votes.shape[1] - len(chosen)
+    absent = len(chosen) - len(found)
+    if several:
+        remarks.append(f"{several} times the faces of an object name a second category; the one of most faces counts")
+    if absent:
+        remarks.append(f"the faces of {absent} objects name a row that {table} does not have; it gives them no label")
+    return found
+
+
+def numbered_labels(path: str, remarks: list[str]) -> dict[int, str]:
+    """The raw labels of a table by the number of their row. Raises DataError: a number is none, or a column is absent."""
+    rows = read_csv(path, DataError, delimiter="\t")
+    if rows and "index" not in rows[0]:
+        remarks.append(f"{path} has no column index; its rows are counted from 1")
+    try:
+        return {int(row.get("index", place)): row["raw_category"] for place, row in enumerate(rows, 1)}
+    except ValueError as error:
+        raise DataError(f"{path}: the column index must hold whole numbers ({error})") from error
 
 
 def read_house(path: Path) -> House:
@@ -101,7 +145,7 @@ def read_house(path: Path) -> House:
                 rows.append((int(words[1]), int(words[3])))
         except MALFORMED as error:
             raise DataError(f"{path}, line {number}: cannot understand {line[:60]!r}") from error
-    return House({number: categories.get(category, ("unlabeled", "")) for number, category in rows})
+    return House({number: categories.get(category, ("", "")) for number, category in rows})
 
 
 def read_conf(path: Path, house: Path) -> tuple[list[Camera], list[str]]:

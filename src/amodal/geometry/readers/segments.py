@@ -16,10 +16,13 @@ from ..scene import Instance, SceneGeometry, assemble
 from . import UP, ReaderOptions, is_structure
 from .ply import Ply
 
-__all__ = ["Labels", "labelled_mesh", "read_groups"]
+__all__ = ["UNKNOWN", "Labels", "labelled_mesh", "read_groups"]
+
+UNKNOWN = "unlabeled"
+"""The label of objects that no file gives one; such objects count as structure."""
 
 Labels = dict[int, tuple[int, str]]
-"""Instance id to the object's number in the data set and its label."""
+"""Instance id to the object's number in the data set and its label, empty where it has none."""
 
 
 def read_groups(groups: Path, segments: Path, count: int, what: str) -> tuple[NDArray[np.int32], Labels]:
@@ -53,7 +56,7 @@ def group_owner(segment: Ints, groups: list[dict[str, object]]) -> tuple[NDArray
         members = members[(members >= 0) & (members < len(owner_of))]
         owner_of[members] = place
         number = group.get("objectId", group.get("id", place))
-        labels[place] = (int(str(number)), str(group.get("label", "")) or "unlabeled")
+        labels[place] = (int(str(number)), str(group.get("label") or ""))
     return np.where(segment >= 0, owner_of[np.maximum(segment, 0)], 0).astype(np.int32), labels
 
 
@@ -71,12 +74,13 @@ def labelled_mesh(
         name: the scene's name.
         ply: the mesh.
         owner: (F,) instance id per triangle, 0: none.
-        objects: instance id to the object's number, label and category.
+        objects: instance id to the object's number, label and category; `UNKNOWN` is said of empty ones.
         options: the reader's.
         remarks: what the user should know.
     """
     instances = []
-    for identity, (number, label, category) in objects.items():
+    for identity, (number, known, coarse) in objects.items():
+        label, category = known or coarse or UNKNOWN, coarse or known or UNKNOWN
         structure = is_structure((label, category), options.structure)
         instances.append(Instance(identity, f"{number}_{label.replace(' ', '_')}", label, category, structure))
     mesh = replace(ply.mesh.moved(scale=options.scale), up=UP[options.up])

@@ -184,7 +184,7 @@ def wholes_of_dataset(data: Dataset, config: PairsConfig) -> list[Whole]:
     """The whole objects of a data set with amodal truth: those that nothing hides and that pass the rule's shape test."""
     samples = in_shard([s for s in data if s.visible == s.amodal], config.shard)
     return [
-        Whole(sample.id, sample.picture if isinstance(sample.picture, Path) else picture_of(sample), sample.amodal)
+        Whole(sample.id, sample.file or picture_of(sample), sample.amodal)
         for sample in samples
         if is_candidate(sample.amodal, sample.size, config.rule)
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ class BuildReport:
         views: how many views are done, those of earlier runs included.
         samples: how many objects were kept.
         failures: scenes and views that were left out, one line each.
+        notes: what should be known of the truth although nothing is left out, one line each.
         statistics: the paper's table 2 and histogram, JSON-ready.
     """
 
@@ -42,6 +44,7 @@ class BuildReport:
     views: int = 0
     samples: int = 0
     failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
 
 
@@ -90,6 +93,7 @@ def build(
     report.views, report.samples = len(records), sum(record["kept"] for record in records)
     remarks = {f"scene {record['scene']}: {text}" for record in records for text in record["remarks"]}
     report.failures.extend(sorted(remarks))
+    report.notes = noted(records)
     write_text(root / "failures.txt", "".join(f"{line}\n" for line in report.failures))
     if not report.views:
         reasons = list(dict.fromkeys(report.failures))
@@ -98,8 +102,15 @@ def build(
         to_cocoa(Folder(root / split), root / split, copy=False, overwrite=True)
     report.statistics = statistics({split: root / split for split in writers}, records)
     report.statistics["scenes_read"] = read
+    report.statistics["notes"] = report.notes
     write_statistics(root, report.statistics)
     return report
+
+
+def noted(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The notes of the views, each once for a scene, with the number of views that say so. Earlier versions wrote none."""
+    counts = Counter(f"scene {record['scene']}: {text}" for record in records for text in record.get("notes", ()))
+    return [line if count == 1 else f"{line} ({count} views)" for line, count in sorted(counts.items())]
 
 
 def is_done(job: Job, view: dict[str, Any] | None, writers: dict[str, FolderWriter]) -> bool:

@@ -21,7 +21,7 @@ from ...geometry.camera import Camera
 from ...geometry.cameras import read_list, sample_cameras
 from ...geometry.project import Projection, project
 from ...geometry.rays import Caster
-from ...geometry.readers import Source, open_source
+from ...geometry.readers import Seen, Source, open_source
 from ...geometry.render import Renderer
 from ...geometry.scene import SceneGeometry
 from .config import BuildConfig, SceneConfig
@@ -89,6 +89,10 @@ class Stage:
         geometry = self.source.geometry(camera)
         projection = project(geometry, camera, self.config.beyond_frame)
         check_inside(geometry, projection, camera)
+        # A rendered picture shows the surfaces alone, so that masks of the photograph are not its own.
+        seen = self.source.seen(camera) if self.photograph(camera) is not None else Seen()
+        remarks = [*geometry.remarks, *misplaced(geometry, projection, seen, camera)]
+        projection = projection.with_seen(seen.masks)
         kept, reasons = select(geometry, projection, self.config.select)
         record: dict[str, Any] = {
             "image_id": f"{self.scene.name}-{camera.name}",
@@ -97,7 +101,8 @@ class Stage:
             "objects": len(projection.amodal),
             "kept": len(kept),
             "left_out": {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))},
-            "remarks": list(geometry.remarks),
+            "remarks": remarks,
+            "notes": list(seen.notes),
             "camera": {
                 "size": list(camera.size),
                 "matrix": camera.matrix.tolist(),
@@ -113,9 +118,13 @@ class Stage:
         min_gap, beyond = self.config.select.min_gap, self.config.beyond_frame > 0
         return ViewResult(describe(geometry, projection, kept, picture, record["image_id"], min_gap, beyond), record)
 
+    def photograph(self, camera: Camera) -> Path | None:
+        """The file of the view's photograph, None where the picture is rendered."""
+        return camera.image if self.config.pictures != "render" else None
+
     def picture(self, geometry: SceneGeometry, camera: Camera, folder: Path) -> Path:
         """The file of the view's picture: the photograph, or one that is rendered into `folder`."""
-        photo = camera.image if self.config.pictures != "render" else None
+        photo = self.photograph(camera)
         if self.config.pictures == "photo" and (photo is None or not photo.is_file()):
             raise DataError(f"view {camera.name}: no photograph; set pictures = 'auto' to render where there is none")
         if photo is not None and not any(camera.distortion):
@@ -178,6 +187,22 @@ def describe(
         )
         found.append(sample)
     return found
+
+
+def misplaced(geometry: SceneGeometry, projection: Projection, seen: Seen, camera: Camera) -> list[str]:
+    """One sentence if more than a tenth of an object's own visible mask lies beside its projection, which is then wrong or not its."""
+    bad = []
+    for instance in geometry.instances:
+        mask = seen.masks.get(instance.id)
+        whole = projection.amodal.get(instance.id)
+        if mask and mask.area - (mask.overlap(whole) if whole else 0) > 0.1 * mask.area:
+            bad.append(instance.name)
+    if not bad:
+        return []
+    return [
+        f"view {camera.name}: of {len(bad)} objects (first: {bad[0]}) more than a tenth of the visible mask lies outside of the "
+        "projected model; that part is left out; the pose or the mask may be of something else"
+    ]
 
 
 def check_inside(geometry: SceneGeometry, projection: Projection, camera: Camera) -> None:
