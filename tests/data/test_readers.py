@@ -100,7 +100,9 @@ def test_annotations_at_another_place_than_their_image_are_noted(name: str, bad:
     """Published readers join by place; ours by id, whatever the order, and says once for a file where both differ."""
     MAKERS[name][0](tmp_path)
     data = amodal.dataset(name, tmp_path)
-    assert [f": {bad} of 2 annotations do not stand at the place of their image" in text for text in data.notes] == [True] * bool(bad)
+    assert [f": {bad} of 2 annotations do not stand at the place of their image" in text for text in data.notes] == [
+        True
+    ] * bool(bad)
     (file,) = [path for path in tmp_path.rglob("*") if path.suffix in (".json", ".pkl")]
     content = json.loads(file.read_text()) if file.suffix == ".json" else pickle.loads(file.read_bytes())  # noqa: S301  written above
     content["images"].sort(key=lambda image: int(image["id"]))

@@ -218,6 +218,23 @@ def test_bop_builds(tmp_path: Path) -> None:
         assert ["no mask_visib/" in note for note in notes] == [True] * (kind == "photo")
 
 
+def test_bop_pictures_that_were_scaled(tmp_path: Path) -> None:
+    """Without a stated size they are refused; `camera_*.json` that agree state it."""
+    scene = write_bop(tmp_path, TWO_SQUARES)
+    picture = scene / "rgb" / "000001.png"
+    picture.write_bytes(encode_png(np.full((2 * SIZE[0], 2 * SIZE[1], 3), 90, np.uint8)))
+    text = "[select]\nmin_amodal = 40\nmin_visible = 10\nmax_open_edges = 1.0\n"
+    (tmp_path / "c.toml").write_text(text + '[[scene]]\nkind = "bop"\npath = "test/000048"\n')
+    with pytest.raises(DataError, match=r"a camera\.json beside the splits must state the size of cam_K"):
+        build(read_config(tmp_path / "c.toml"), tmp_path / "refused")
+    for name in ("camera_uw.json", "camera_cmu.json"):
+        (tmp_path / name).write_text(json.dumps({"height": SIZE[0], "width": SIZE[1]}))
+    report = build(read_config(tmp_path / "c.toml"), tmp_path / "scaled")
+    assert report.views == 1
+    (sample, *_) = dataset("folder", tmp_path / "scaled")
+    assert sample.size == (2 * SIZE[0], 2 * SIZE[1])
+
+
 def write_seen(scene: Path, row: int, mask: np.ndarray) -> None:
     """`mask_visib` of one object of picture 1."""
     (scene / "mask_visib").mkdir(exist_ok=True)
@@ -259,7 +276,9 @@ def test_bop_label_images_that_do_not_fit_are_told(tmp_path: Path) -> None:
     assert report.samples == 0 and len(report.failures) == 1
     assert "of 1 objects (first: 001_obj_000001) more than a tenth" in report.failures[0]
     write_seen(scene, 1, np.zeros((24, 32), bool))
-    with pytest.raises(DataError, match=r"view 000001: mask_visib/000001_000001\.png: .*32 x 24.*64 x 48.*mend it, or remove"):
+    with pytest.raises(
+        DataError, match=r"view 000001: mask_visib/000001_000001\.png: .*32 x 24.*64 x 48.*mend it, or remove"
+    ):
         build(read_config(tmp_path / "c.toml"), tmp_path / "small")
 
 

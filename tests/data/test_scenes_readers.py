@@ -157,7 +157,9 @@ def test_matterport_objects_without_a_label_in_semseg_have_that_of_the_house(emp
     file.write_text(json.dumps(content))
     found, remarks = labelled(house)
     assert found == [("dining chair", "chair", False), ("dining table", "table", False)] and remarks == ()
-    (house / "house_segmentations" / "17DRP5sb8fy.house").unlink()  # then the faces know: category_id 1 of the first object
+    (
+        house / "house_segmentations" / "17DRP5sb8fy.house"
+    ).unlink()  # then the faces know: category_id 1 of the first object
     found, remarks = labelled(house)
     assert found == [("unlabeled", "unlabeled", True), ("dining table", "dining table", False)]
     assert "1 objects have no label but a row of category_mapping.tsv" in remarks[0]

@@ -49,11 +49,13 @@ class Mp3dAmodal(Dataset):
                 found = region_entries(self, record, str(path), picture, framed)
                 entries += [entry for entry in found if entry.id not in unseen]
         if other:
-            self.note(f"{path.name}: {other} images are stated to have another size than their masks have; the masks' counts")
+            self.note(
+                f"{path.name}: {other} images are stated to have another size than their masks have; the masks' counts"
+            )
         return entries
 
     def _without_visible(self, record: Mapping[str, Any], path: Path) -> set[str]:
-        """The ids of an entry's regions without a visible mask, which are bad: unlike COCO-A's, they do not stand for unoccluded ones."""
+        """Ids of regions without a visible mask, which are bad: they do not stand for unoccluded ones, as COCO-A's do."""
         regions = record.get("regions")
         found = set[str]()
         for number, region in enumerate(regions if isinstance(regions, list | tuple) else (), 1):

@@ -40,7 +40,11 @@ class Photos:
     def note(self) -> str | None:
         """How many of the photos seen so far are scaled; None if none is."""
         count = sum(self._asked.values())
-        return f"{count} photos have another size than their annotation and are scaled to it ({self._first})" if count else None
+        return (
+            f"{count} photos have another size than their annotation and are scaled to it ({self._first})"
+            if count
+            else None
+        )
 
     def _is_copy(self, path: Path, frame: Size) -> bool:
         if (path, frame) not in self._asked:

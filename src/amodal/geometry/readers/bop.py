@@ -65,6 +65,10 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
     return Source(name, tuple(views), geometry, tuple(failures), static=False, seen=partial(seen, path, poses))
 
 
+ASIDE = 0.15
+"""A camera's middle may lie this share of the picture's side beside its middle; further, and one of the two was scaled."""
+
+
 def view(path: Path, key: str, matrices: dict[str, Any]) -> Camera:
     """One picture's camera; BOP's calibrations put (0, 0) at the first pixel's centre."""
     matrix = np.array(matrices[key]["cam_K"], np.float64).reshape(3, 3)
@@ -75,22 +79,26 @@ def view(path: Path, key: str, matrices: dict[str, Any]) -> Camera:
     size = photograph_size(picture) if picture is not None else (480, 640)
     stated = stated_size(path)
     camera = Camera.make(stem, stated or size, matrix, np.eye(4))
-    if stated is None and not (0 < matrix[0, 2] < size[1] and 0 < matrix[1, 2] < size[0]):
+    beside = max(abs(matrix[0, 2] / size[1] - 0.5), abs(matrix[1, 2] / size[0] - 0.5))
+    if stated is None and not beside < ASIDE:
         raise DataError(
             f"view {stem}: cam_K has its middle at ({matrix[0, 2]:g}, {matrix[1, 2]:g}), the picture {size[1]} x {size[0]} "
-            "pixels; they must belong together; left out"
+            "pixels; they must belong together, or a camera.json beside the splits must state the size of cam_K; left out"
         )
     return with_photograph(camera, picture)
 
 
 def stated_size(path: Path) -> Size | None:
-    """(H, W) that the data set's `camera.json`, two folders above the scene, states for all pictures; None without one."""
-    file = path.parent.parent / "camera.json"
-    content = read_json(file, DataError) if file.is_file() else {}
-    try:
-        return (int(content["height"]), int(content["width"]))
-    except MALFORMED:
-        return None
+    """(H, W) that the data set's `camera.json` (or `camera_uw.json` and the like, where all agree), two folders above the scene,
+    states for all pictures; None without one."""
+    sizes = set[Size]()
+    for file in sorted(path.parent.parent.glob("camera*.json")):
+        content = read_json(file, DataError)
+        try:
+            sizes.add((int(content["height"]), int(content["width"])))
+        except MALFORMED:
+            continue
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def posed(
