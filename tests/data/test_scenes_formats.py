@@ -18,9 +18,19 @@ from amodal.geometry.cameras import read_list, with_photograph
 from amodal.geometry.readers import ReaderOptions, open_source, read_mesh
 from amodal.geometry.readers.obj import texture_file
 from amodal.geometry.readers.polygons import triangulate
-from scenes_make import TWO_SQUARES, camera, write_bop, write_glb, write_matterport, write_obj, write_scannet
+from scenes_make import (
+    OBJ,
+    SQUARE,
+    TWO_SQUARES,
+    camera,
+    gltf,
+    write_bop,
+    write_glb,
+    write_matterport,
+    write_obj,
+    write_scannet,
+)
 
-SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
 VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
 """Sees the square as 50 x 50 pixels."""
 
@@ -30,42 +40,6 @@ def areas(kind: str, path: Path) -> dict[str, int]:
     scene = open_source(kind, path).geometry(None)
     found = project(scene, VIEW)
     return {each.name: found.amodal[each.id].area if each.id in found.amodal else 0 for each in scene.instances}
-
-
-def gltf(path: Path, points, indices, *, mode: int = 4, node=None, component: int = 5126, **extra) -> Path:
-    """A file of one mesh with its buffer in the text; `extra` goes to the top level, `accessor` to the positions."""
-    kinds = {5126: "<f4", 5122: "<i2", 5120: "i1"}
-    data = np.asarray(points).astype(kinds[component]).tobytes()
-    data += b"\0" * (-len(data) % 4)
-    split = len(data)
-    data += np.asarray(indices, "<u2").tobytes() + np.asarray(extra.pop("more", ()), "<f4").tobytes()
-    address = "data:application/octet-stream;base64," + __import__("base64").b64encode(data).decode()
-    content = {
-        "asset": {"version": "2.0"},
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": "thing", "mesh": 0, **(node or {})}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "mode": mode}]}],
-        "accessors": [
-            {
-                "bufferView": 0,
-                "componentType": component,
-                "count": len(points),
-                "type": "VEC3",
-                **extra.pop("accessor", {}),
-            },
-            {"bufferView": 1, "componentType": 5123, "count": len(indices), "type": "SCALAR"},
-            *extra.pop("accessors", []),
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteLength": split},
-            {"buffer": 0, "byteOffset": split, "byteLength": 2 * len(indices)},
-            *extra.pop("views", []),
-        ],
-        "buffers": [{"byteLength": len(data), "uri": address}],
-        **extra,
-    }
-    path.write_text(json.dumps(content))
-    return path
 
 
 def test_polygons_keep_their_area() -> None:
@@ -92,7 +66,6 @@ def test_polygons_keep_their_area() -> None:
         assert np.isclose(mine.sum(), exact if len(ring) > 2 else 0) and np.isclose(np.abs(mine).sum(), abs(mine.sum()))
 
 
-OBJ = "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\n"
 OBJECTS = {
     "byte order mark": ("﻿o chair\n" + OBJ + "f 1 2 3 4\n", {"chair": 2500}),
     "continued line": ("o a\n" + OBJ + "f 1 2 \\\n3 4\n", {"a": 2500}),

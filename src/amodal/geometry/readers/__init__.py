@@ -29,6 +29,7 @@ __all__ = [
     "UP",
     "ReaderOptions",
     "Source",
+    "files_of",
     "fine_label",
     "fixed",
     "is_structure",
@@ -162,6 +163,12 @@ def read_texture(source: Path | bytes) -> Image | None:
             return np.array(picture.convert("RGB"))
     except DataError:
         return None
+
+
+def files_of(folder: Path, *suffixes: str) -> list[Path]:
+    """The files of a folder that end in one of the suffixes (".obj"), in capitals or not, sorted."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
 
 
 def kind_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from ...core.errors import AmodalError, DataError, MissingExtraError
 from ...core.image import Image
 from ..camera import Camera, Floats
 from ..mesh import Material, Mesh, Surface, join
-from ..scene import SceneGeometry, assemble, check_count
+from ..scene import SceneGeometry, assemble, check_count, distinct
 from . import UP, ReaderOptions, Source, fixed, name_instances, read_texture
 from .accessors import DRACO, File, Primitive, whole
 
@@ -95,10 +95,8 @@ class Loader:
                 key = (owner, copy if apart else 0)
                 if meshes and key not in objects:
                     objects[key] = len(objects) + 1
-                    base = str(self.file.row("nodes", owner).get("name") or f"node{owner}") + (
-                        f"_{copy}" if apart else ""
-                    )
-                    titles.append(base if base not in titles else f"{base}_{owner}")
+                    base = str(self.file.row("nodes", owner).get("name") or f"node{owner}")
+                    titles.append(f"{base}_{copy}" if apart else base)
                 parts += [transformed(mesh, placed, self.options.scale) for mesh in meshes]
                 owners += [objects.get(key, 0)] * len(meshes)
         if not parts:
@@ -271,12 +269,10 @@ def walk(file: File) -> Iterator[tuple[int, list[int], Floats]]:
 def read_cameras(file: File, options: ReaderOptions) -> tuple[list[Camera], list[str]]:
     """The cameras that nodes of the default scene name, in the file's order, and what is wrong with others."""
     cameras, failures = list[Camera](), list[str]()
-    for number, pose in sorted(((number, pose) for number, _, pose in walk(file)), key=lambda each: each[0]):
-        node = file.row("nodes", number)
-        if "camera" not in node:
-            continue
-        title = str(node.get("name", f"camera{number}"))
-        title = title if all(title != each.name for each in cameras) else f"{title}_{number}"
+    nodes = [(number, file.row("nodes", number), pose) for number, _, pose in walk(file)]
+    found = sorted((each for each in nodes if "camera" in each[1]), key=lambda each: each[0])
+    titles = distinct([str(node.get("name", f"camera{number}")) for number, node, _ in found])
+    for title, (_, node, pose) in zip(titles, found, strict=True):
         try:
             cameras.append(make_camera(title, file.content["cameras"][node["camera"]], pose, options))
         except DataError as error:

@@ -18,7 +18,7 @@ from ...core.errors import AmodalError, DataError
 from ...core.files import read_bytes
 from ..mesh import Material, Mesh, Surface
 from ..scene import SceneGeometry, assemble, check_count
-from . import LARGEST_FILE, UP, ReaderOptions, Source, fixed, name_instances, read_texture
+from . import LARGEST_FILE, UP, ReaderOptions, Source, files_of, fixed, name_instances, read_texture
 from .polygons import triangulate
 
 __all__ = ["read"]
@@ -41,13 +41,14 @@ class Builder:
         """Vertex and texture index of each polygon's corners, one polygon after the other."""
         self.counts, self.owner, self.material = array("q"), array("i"), array("i")
         self.triangles = 0
-        self.names: dict[str, int] = {}
+        self.files = 0
+        self.names: dict[tuple[int, str], int] = {}
         self.materials: list[Material] = [Material()]
         self.remarks: list[str] = []
 
     def instance(self, name: str) -> int:
-        """The id of the object of this name."""
-        return self.names.setdefault(name, len(self.names) + 1)
+        """The id of the object of this name in the present file: other files' objects are others, whatever their names."""
+        return self.names.setdefault((self.files, name), len(self.names) + 1)
 
     def polygon(self, words: list[str], first: tuple[int, int], owner: int, material: int) -> None:
         """One `f` line. Raises ValueError for corners that are not there, DataError if there are too many faces."""
@@ -75,7 +76,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
 
 def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """Read one file, or all `*.obj` of a folder."""
-    files = sorted(path.glob("*.obj")) if path.is_dir() else [path]
+    files = files_of(path, ".obj") if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} has no *.obj file")
     builder = Builder(options.max_faces)
@@ -91,7 +92,10 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     uv = np.array(builder.uv, np.float32).reshape(-1, 2)[np.array(builder.textures, np.int64)[places]]
     surface = Surface(tuple(builder.materials), np.array(builder.material, np.int32)[polygon], uv)
     mesh = Mesh(points * options.scale, corners[places], surface, UP[options.up])
-    owner, instances = np.array(builder.owner, np.int32)[polygon], name_instances([*builder.names], options.structure)
+    owner, instances = (
+        np.array(builder.owner, np.int32)[polygon],
+        name_instances([title for _, title in builder.names], options.structure),
+    )
     return assemble(name, mesh, owner, instances, remarks=builder.remarks, max_faces=options.max_faces)
 
 
@@ -124,10 +128,11 @@ def lines_of(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def parse(path: Path, builder: Builder) -> None:
-    """Add one file's polygons."""
+    """Add one file's polygons. Without a name, faces of files with groups are in the group "default", as the format says."""
+    builder.files += 1
     kinds = Counter(keyword for _, keyword, rest in lines_of(path) if keyword in ("o", "g") and rest)
-    key = "o" if kinds["o"] else "g"
-    owner = 0 if kinds[key] else builder.instance(path.stem)
+    key = next((each for each in "og" if kinds[each]), "")
+    owner = {"o": 0, "g": None}[key] if key else builder.instance(path.stem)
     material, first = 0, (len(builder.points) // 3, len(builder.uv) // 2)
     table: dict[str, int] = {}
     unknown: Counter[str] = Counter()
@@ -140,16 +145,19 @@ def parse(path: Path, builder: Builder) -> None:
                 u, v, *_ = [*map(float, numbers(rest)), 0.0]
                 builder.uv.extend((u, v))
             elif keyword == "f":
+                owner = builder.instance("default") if owner is None else owner
                 builder.polygon(numbers(rest), first, owner, material)
             elif keyword == key and rest:
                 owner = builder.instance(rest)
+            elif keyword == key == "g":
+                owner = None
             elif keyword == "usemtl":
                 material = table.get(rest, 0)
             elif keyword == "mtllib":
                 names = [rest] if (path.parent / rest).is_file() else rest.split() or [rest]
                 for each in names:
                     table.update(read_materials(path.parent / each.replace("\\", "/"), builder))
-            elif keyword not in HARMLESS:
+            elif keyword not in HARMLESS or (keyword == "o" and not rest):
                 unknown[keyword[:40]] += 1
         except AmodalError:
             raise
