@@ -157,12 +157,13 @@ def test_gltf_draco(tmp_path: Path) -> None:
         extension = {"KHR_draco_mesh_compression": {"bufferView": 2, "attributes": {"POSITION": 0}}}
         content["accessors"] += [{"componentType": 5126, "count": 4, "type": "VEC3"}]
         content["meshes"].append({"primitives": [{"attributes": {"POSITION": 2}, "extensions": extension}]})
-        content["meshes"][1]["primitives"][0]["indices"] = 1
+        content["meshes"][1]["primitives"][0] |= {"indices": 1, "mode": 5}  # what it was before it was packed
         content["nodes"].append({"name": "packed", "mesh": 1, "translation": [0, 0, -1]})
         content["scenes"][0]["nodes"] = [0, 1]
         path.write_text(json.dumps(content))
         scene = open_source("gltf", path).geometry(None)
         assert len(scene.instances) == expected and bool(scene.remarks) == (expected == 1)
+        assert len(scene.faces) == 2 * expected
     assert "Draco data cannot be unpacked" in scene.remarks[0]
 
 

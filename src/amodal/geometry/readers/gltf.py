@@ -18,6 +18,7 @@ from ...core.image import Image
 from ..camera import Camera, Floats
 from ..mesh import Material, Mesh, Surface, join
 from ..scene import SceneGeometry, assemble, check_count, distinct
+from ..texture import to_srgb
 from . import UP, ReaderOptions, Source, fixed, name_instances, read_texture
 from .accessors import DRACO, File, Primitive, whole
 
@@ -168,6 +169,9 @@ class Loader:
         move = wanted.get("extensions", {}).get("KHR_texture_transform", {})
         channel = f"TEXCOORD_{int(move.get('texCoord', wanted.get('texCoord', 0)))}"
         uv, tint, normals = (found.attributes.get(key) for key in (channel, "COLOR_0", "NORMAL"))
+        if picture is not None and uv is None:
+            title = material.get("name", row["material"])
+            self.tell(f"material {title} has a texture at {channel}, which its mesh lacks; plain colour instead")
         texture = picture if uv is not None else None
         plain = Material().colour if texture is None and tint is None else (1.0, 1.0, 1.0)
         red, green, blue = plain if factor is None else (float(each) for each in factor[:3])
@@ -179,6 +183,11 @@ class Loader:
         kinds = np.zeros(len(found.faces), np.int32)
         surface = Surface((look,), kinds, corners, colour_bytes(tint), None if normals is None else unit(normals))
         return Mesh(found.attributes["POSITION"], found.faces, surface)
+
+    def tell(self, remark: str) -> None:
+        """Remark on something, once."""
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     def picture(self, number: Any) -> Image | None:
         """The picture of a texture; what cannot be had is told once."""
@@ -226,7 +235,7 @@ def colour_bytes(tint: Any) -> Any:
     if tint is None:
         return None
     values = np.asarray(tint, np.float64)[:, :3] / (np.iinfo(tint.dtype).max if tint.dtype.kind in "iu" else 1)
-    found = np.rint(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8)
+    found = np.rint(to_srgb(np.nan_to_num(values).astype(np.float32))).astype(np.uint8)
     return None if found.min(initial=255) == 255 else found
 
 
