@@ -6,14 +6,17 @@ import base64
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from amodal.core.image import encode_png
 from amodal.geometry import Camera, Mesh
 from amodal.geometry.readers import open_source
+from amodal.geometry.readers.ply_look import mosaic
 from amodal.geometry.render import Renderer
-from scenes_make import OBJ, SQUARE, gltf
+from amodal.geometry.texture import Atlas, to_srgb
+from scenes_make import SQUARE, gltf
 
 VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (100, 100), 100.0, up=(0, 1, 0))
 """Sees the square as 50 x 50 pixels in the middle."""
@@ -82,3 +85,74 @@ def test_gltf_texture_coordinates_of_any_number(tmp_path: Path) -> None:
     assert shown(path) == [RED, GREEN, BLUE, WHITE]
     path = dressed(tmp_path / "s.gltf", "TEXCOORD_0", UV, material, encode_png(QUARTERS))
     assert shown(path, "material 0 has a texture at TEXCOORD_2, which its mesh lacks") == [(GREY,) * 3] * 4
+
+
+def test_grey_textures_of_16_bits(tmp_path: Path) -> None:
+    """As those of 8 bits, and not white wherever they are more than 255 of 65,535."""
+    grey = (QUARTERS[..., 0].astype(np.uint16) // 3 + 40) * 257
+    content = bytes(cv2.imencode(".png", grey)[1].tobytes())
+    path = dressed(tmp_path / "s.gltf", "TEXCOORD_0", UV, {"baseColorTexture": {"index": 0}}, content)
+    assert shown(path) == [(125,) * 3, (40,) * 3, (40,) * 3, (125,) * 3]
+
+
+def ply(path: Path, vertex: str = "", rows: str = "", face: str = "", faces: tuple[str, str] = ("", ""), head="") -> Path:
+    """The square as two triangles; more properties, with the same values at every vertex and each face's own."""
+    properties = "".join(f"property {each}\n" for each in vertex.split(", ") if each)
+    of_faces = "".join(f"property {each}\n" for each in face.split(", ") if each)
+    corners = "".join(f"{x:g} {y:g} 0 {rows}\n" for x, y, _ in SQUARE.tolist())
+    path.write_text(
+        f"ply\nformat ascii 1.0\n{head}element vertex 4\nproperty float x\nproperty float y\nproperty float z\n{properties}"
+        f"element face 2\nproperty list uchar int vertex_indices\n{of_faces}end_header\n{corners}"
+        f"3 0 1 2 {faces[0]}\n3 0 2 3 {faces[1]}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "values", "expected", "told"),
+    [
+        ("uchar", "", "255 50 7", (255, 50, 7), ""),
+        ("uchar", "diffuse_", "255 50 7", (255, 50, 7), ""),
+        ("ushort", "", "65535 32768 0", (255, 128, 0), ""),
+        ("ushort", "", "255 50 7", (255, 50, 7), "255 is taken for white"),
+        ("float", "", "1 0.5 0", (255, 128, 0), ""),
+        ("float", "", "255 50 7", (255, 50, 7), ""),
+        ("int", "", "255 50 7", (255, 50, 7), ""),
+        ("int", "", "40000 50 7", (GREY,) * 3, "colours of vertices are not within 0 and 255; plain colour instead"),
+    ],
+)
+def test_ply_colours(kind: str, prefix: str, values: str, expected: tuple, told: str, tmp_path: Path) -> None:
+    names = ", ".join(f"{kind} {prefix}{name}" for name in ("red", "green", "blue"))
+    assert shown(ply(tmp_path / "s.ply", names, values), told) == [expected] * 4
+    told = told.replace("vertices", "faces")
+    assert shown(ply(tmp_path / "s.ply", "", "", names, (values, values)), told) == [expected] * 4
+
+
+def test_ply_faces_of_their_own_colours(tmp_path: Path) -> None:
+    names = "uchar red, uchar green, uchar blue"
+    path = ply(tmp_path / "s.ply", "", "", names, ("255 0 0", "0 0 255"))
+    assert seen(open_source("ply", path).geometry(None))[3] == RED and shown(path)[0] == BLUE
+    many = np.random.default_rng(0).integers(0, 256, (1000, 3), np.uint8)
+    surface = mosaic(many)
+    atlas = Atlas(surface.materials).sample(surface.material, surface.uv[:, 1], np.zeros(1000, np.float32))
+    assert np.array_equal(np.rint(to_srgb(atlas)), many)
+
+
+def test_ply_faces_show_the_texture_of_their_number(tmp_path: Path) -> None:
+    for name, colour in (("red.png", RED), ("green.png", GREEN)):
+        (tmp_path / name).write_bytes(encode_png(np.full((8, 8, 3), colour, np.uint8)))
+    head, uv = "comment TextureFile red.png\ncomment TextureFile green.png\n", "6 0 0 1 0 1 1"
+    face = "list uchar float texcoord, int texnumber"
+
+    def quarters(first: int, second: int, told: str = "") -> tuple:
+        path = ply(tmp_path / "s.ply", "", "", face, (f"{uv} {first}", f"{uv} {second}"), head)
+        found = shown(path, told)
+        return found[3], found[0]
+
+    assert quarters(0, 1) == (RED, GREEN) and quarters(1, 0) == (GREEN, RED) and quarters(1, -1) == (GREEN, (GREY,) * 3)
+    assert quarters(0, 7, "the texnumber of 1 triangles names none of 2 textures") == (RED, (GREY,) * 3)
+    path = ply(tmp_path / "s.ply", "float s, float t", "0.5 0.5", "int texnumber", ("1", "0"), head)
+    assert shown(path)[::3] == [RED, GREEN]
+    path = ply(tmp_path / "s.ply", "float s, float t", "0.5 0.5", head=head)
+    assert shown(path, "names 2 textures, and no face a texnumber; all show red.png") == [RED] * 4
+    assert shown(ply(tmp_path / "s.ply", head=head), "has no texture coordinates; left out") == [(GREY,) * 3] * 4

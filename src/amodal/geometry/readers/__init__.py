@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ...core.errors import AmodalError, DataError, UnknownNameError, nearest, reason_of, reported
+from ...core.errors import AmodalError, DataError, ImageError, UnknownNameError, nearest, reason_of, reported
 from ...core.files import read_bytes
 from ...core.image import Image
 from ...core.options import Options, build_options
@@ -146,13 +146,15 @@ def fixed(scene: SceneGeometry, cameras: tuple[Camera, ...] = (), failures: tupl
 def read_texture(source: Path | bytes) -> Image | None:
     """A picture (h, w, 3) uint8 RGB for a material; its transparency is ignored, as surfaces are opaque. None if there is none.
 
+    Grey of more than 8 bits is scaled as everywhere (`core.image.split_colours`).
+
     Not `core.image.read`, which lays transparency on white and turns by EXIF.
     """
     import io
 
     from PIL import Image as PILImage
 
-    from ...core.image import MAX_PIXELS
+    from ...core.image import MAX_PIXELS, split_colours
 
     try:
         content = read_bytes(source, DataError) if isinstance(source, Path) else source
@@ -160,8 +162,10 @@ def read_texture(source: Path | bytes) -> Image | None:
         with damaged, PILImage.open(io.BytesIO(content), formats=TEXTURES) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 return None
+            if picture.mode.startswith(("I", "F")):  # its own conversion would cut at 255
+                return split_colours(picture, "the texture")[0]
             return np.array(picture.convert("RGB"))
-    except DataError:
+    except (DataError, ImageError):
         return None
 
 
