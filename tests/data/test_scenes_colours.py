@@ -16,7 +16,7 @@ from amodal.geometry.readers import open_source
 from amodal.geometry.readers.ply_look import mosaic
 from amodal.geometry.render import Renderer
 from amodal.geometry.texture import Atlas, to_srgb
-from scenes_make import SQUARE, gltf
+from scenes_make import OBJ, SQUARE, gltf
 
 VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (100, 100), 100.0, up=(0, 1, 0))
 """Sees the square as 50 x 50 pixels in the middle."""
@@ -156,3 +156,58 @@ def test_ply_faces_show_the_texture_of_their_number(tmp_path: Path) -> None:
     path = ply(tmp_path / "s.ply", "float s, float t", "0.5 0.5", head=head)
     assert shown(path, "names 2 textures, and no face a texnumber; all show red.png") == [RED] * 4
     assert shown(ply(tmp_path / "s.ply", head=head), "has no texture coordinates; left out") == [(GREY,) * 3] * 4
+
+
+def obj(path: Path, material: str, vertices: str = OBJ) -> Path:
+    """The square in OBJ with texture coordinates and a material of these lines."""
+    (path.parent / "q.png").write_bytes(encode_png(QUARTERS))
+    (path.parent / "s.mtl").write_text(f"newmtl look\n{material}\n")
+    used = "usemtl look\n" if material else ""
+    corners = "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3 4/4\n"
+    path.write_text(f"mtllib s.mtl\n{vertices}o thing\n{used}{corners}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "expected", "told"),
+    [
+        ("map_Kd q.png", [RED, GREEN, BLUE, WHITE], ""),
+        ("map_Kd -o 0.5 0 0 q.png", [GREEN, RED, WHITE, BLUE], ""),
+        ("map_Kd  -o  0.5  0.5   q.png", [WHITE, BLUE, GREEN, RED], ""),
+        ("map_Kd -s 0.5 0.5 1 -clamp off -mm 0 1 -bm 1 q.png", [BLUE] * 4, ""),
+        ("map_Kd q.png -s -1 1 1", [GREEN, RED, WHITE, BLUE], ""),
+        ("map_Kd -s 0.5 0.5 -o 0.5 q.png", [WHITE] * 4, ""),
+        ("map_Kd -clamp on q.png", [RED, GREEN, BLUE, WHITE], "-clamp of texture q.png is not understood; left out"),
+        ("map_Kd -mm 0.1 1 q.png", [RED, GREEN, BLUE, WHITE], "-mm of texture"),
+        ("map_Kd -type sphere q.png", [RED, GREEN, BLUE, WHITE], "-type of texture"),
+        ("map_Kd -s 1e999 1 1 q.png", [RED, GREEN, BLUE, WHITE], "-s of texture"),
+    ],
+)
+def test_obj_textures_are_scaled_and_shifted(line: str, expected: list, told: str, tmp_path: Path) -> None:
+    assert shown(obj(tmp_path / "s.obj", line), told) == expected
+
+
+def test_obj_colours_of_vertices(tmp_path: Path) -> None:
+    """They stand for no material, tint a colour, and are none below a texture."""
+    path = tmp_path / "s.obj"
+    lines = OBJ.splitlines()
+    orange = "".join(f"{line} 1 0.5 0\n" for line in lines)
+    assert shown(obj(path, "", orange)) == [(255, 128, 0)] * 4
+    assert shown(obj(path, "Kd 1 0 1", orange)) == [RED] * 4
+    assert shown(obj(path, "map_Kd q.png", orange)) == [RED, GREEN, BLUE, WHITE]
+    beyond = orange.replace("1 0.5 0\n", "255 128 0\n")
+    assert shown(obj(path, "", beyond), "s.obj: colours of vertices must be within 0 and 1") == [(GREY,) * 3] * 4
+    assert shown(obj(path, "", orange.replace("0.5 0\n", "nan 0\n")), "must be within 0 and 1") == [(GREY,) * 3] * 4
+    longer = "".join(f"{line} 1 0.5 0 1\n" for line in lines)
+    assert shown(obj(path, "", longer), "4 vertices have 5, or more than 6 numbers") == [(GREY,) * 3] * 4
+    assert shown(obj(path, "", "".join(f"{line} 1.0\n" for line in lines))) == [(GREY,) * 3] * 4  # a weight
+
+
+def test_obj_colours_in_one_file_of_a_folder(tmp_path: Path) -> None:
+    """Each file's vertices keep their own: a file beyond 1 loses its colours alone."""
+    for name, colour in (("a", " 0 0 1"), ("b", ""), ("c", " 255 0 0")):
+        vertices = "".join(f"{line}{colour}\n" for line in OBJ.splitlines())
+        (tmp_path / f"{name}.obj").write_text(vertices + "f 1 2 3 4\n")
+    scene = open_source("obj", tmp_path).geometry(None)
+    assert [seen(scene.keep(scene.owner == k))[0] for k in (1, 2, 3)] == [BLUE, (GREY,) * 3, (GREY,) * 3]
+    assert len(scene.remarks) == 1 and scene.remarks[0].startswith("c.obj: colours of vertices")

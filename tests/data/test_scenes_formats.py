@@ -16,7 +16,7 @@ from amodal.core.options import build_options
 from amodal.geometry import Camera, project
 from amodal.geometry.cameras import read_list, with_photograph
 from amodal.geometry.readers import ReaderOptions, open_source, read_mesh
-from amodal.geometry.readers.obj import texture_file
+from amodal.geometry.readers.mtl import texture_line
 from amodal.geometry.readers.polygons import triangulate
 from scenes_make import (
     OBJ,
@@ -97,8 +97,10 @@ def test_texture_names(tmp_path: Path) -> None:
     for name in ("red wood.png", "red.png"):
         (tmp_path / "tex" / name).write_bytes(b"")
     lines = ("tex/red wood.png", "-s 1 1 1 tex/red wood.png", "-o 0.5 tex/red wood.png", "tex\\red wood.png -bm 1")
-    assert {texture_file(tmp_path, line).name for line in lines} == {"red wood.png"}
-    assert texture_file(tmp_path, "-clamp on -s 1 1 tex/red.png") == tmp_path / "tex" / "red.png"
+    assert {texture_line(tmp_path, line)[0].name for line in lines} == {"red wood.png"}
+    expected = tmp_path / "tex" / "red.png", {"-clamp": ["on"], "-s": ["1", "1"]}
+    assert texture_line(tmp_path, "-clamp on -s 1 1 tex/red.png") == expected
+    assert texture_line(tmp_path, "-clamp on tex\\red.png -s 1 1") == expected
 
 
 def test_gltf_modes_and_numbers(tmp_path: Path) -> None:

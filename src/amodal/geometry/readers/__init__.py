@@ -147,7 +147,6 @@ def read_texture(source: Path | bytes) -> Image | None:
     """A picture (h, w, 3) uint8 RGB for a material; its transparency is ignored, as surfaces are opaque. None if there is none.
 
     Grey of more than 8 bits is scaled as everywhere (`core.image.split_colours`).
-
     Not `core.image.read`, which lays transparency on white and turns by EXIF.
     """
     import io
