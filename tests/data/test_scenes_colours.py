@@ -172,6 +172,7 @@ def obj(path: Path, material: str, vertices: str = OBJ) -> Path:
     ("line", "expected", "told"),
     [
         ("map_Kd q.png", [RED, GREEN, BLUE, WHITE], ""),
+        ("map_kd q.png", [RED, GREEN, BLUE, WHITE], ""),
         ("map_Kd -o 0.5 0 0 q.png", [GREEN, RED, WHITE, BLUE], ""),
         ("map_Kd  -o  0.5  0.5   q.png", [WHITE, BLUE, GREEN, RED], ""),
         ("map_Kd -s 0.5 0.5 1 -clamp off -mm 0 1 -bm 1 q.png", [BLUE] * 4, ""),

@@ -79,17 +79,18 @@ def read_materials(path: Path, paints: list[Paint], remarks: list[str]) -> dict[
     table: dict[str, int] = {}
     title = ""
     for _, keyword, rest in lines_of(path):
-        if keyword == "newmtl":
+        kind = keyword.lower()
+        if kind == "newmtl":
             title = rest
             table[title] = len(paints)
             paints.append(Paint())
-        elif keyword == "Kd" and title and paints[table[title]].material.texture is None:
+        elif kind == "kd" and title and paints[table[title]].material.texture is None:
             try:
                 red, green, blue = map(float, numbers(rest)[:3])
                 paints[table[title]] = Paint(Material((red, green, blue)))
             except ValueError:
                 remarks.append(f"{path.name} has no colour in {f'{keyword} {rest}'[:60]!r}; grey instead")
-        elif keyword == "map_Kd" and title:
+        elif kind == "map_kd" and title:
             file, options = texture_line(path.parent, rest)
             texture = read_texture(file)
             if texture is None:
