@@ -62,7 +62,9 @@ def dressed(path: Path, kind: str, values: np.ndarray, material: dict | None = N
     return path
 
 
-@pytest.mark.parametrize("values", [np.full((4, 3), 0.5, "f4"), np.full((4, 4), 128, "u1"), np.full((4, 4), 32768, "u2")])
+@pytest.mark.parametrize(
+    "values", [np.full((4, 3), 0.5, "f4"), np.full((4, 4), 128, "u1"), np.full((4, 4), 32768, "u2")]
+)
 def test_gltf_colours_of_vertices_are_linear_as_factors_are(values: np.ndarray, tmp_path: Path) -> None:
     assert shown(dressed(tmp_path / "s.gltf", "COLOR_0", values)) == [(186, 186, 186)] * 4
     factor = {"baseColorFactor": [0.5, 0.5, 0.5, 1]}
@@ -95,7 +97,9 @@ def test_grey_textures_of_16_bits(tmp_path: Path) -> None:
     assert shown(path) == [(125,) * 3, (40,) * 3, (40,) * 3, (125,) * 3]
 
 
-def ply(path: Path, vertex: str = "", rows: str = "", face: str = "", faces: tuple[str, str] = ("", ""), head="") -> Path:
+def ply(
+    path: Path, vertex: str = "", rows: str = "", face: str = "", faces: tuple[str, str] = ("", ""), head=""
+) -> Path:
     """The square as two triangles; more properties, with the same values at every vertex and each face's own."""
     properties = "".join(f"property {each}\n" for each in vertex.split(", ") if each)
     of_faces = "".join(f"property {each}\n" for each in face.split(", ") if each)
