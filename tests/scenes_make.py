@@ -306,3 +306,44 @@ def scene_of(parts, loose: int = 0) -> SceneGeometry:
     ids = np.where(owner < count, owner + 1, 0).astype(np.int32)
     instances = tuple(Instance(k + 1, parts[k][0], parts[k][0]) for k in range(count))
     return assemble("s", Mesh(vertices, faces), ids, instances)
+
+
+SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
+OBJ = "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\n"
+"""The square's corners, in an OBJ."""
+
+
+def gltf(path: Path, points, indices, *, mode: int = 4, node=None, component: int = 5126, **extra) -> Path:
+    """A file of one mesh with its buffer in the text; `extra` goes to the top level, `accessor` to the positions."""
+    kinds = {5126: "<f4", 5122: "<i2", 5120: "i1"}
+    data = np.asarray(points).astype(kinds[component]).tobytes()
+    data += b"\0" * (-len(data) % 4)
+    split = len(data)
+    data += np.asarray(indices, "<u2").tobytes() + np.asarray(extra.pop("more", ()), "<f4").tobytes()
+    address = "data:application/octet-stream;base64," + __import__("base64").b64encode(data).decode()
+    content = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "thing", "mesh": 0, **(node or {})}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "mode": mode}]}],
+        "accessors": [
+            {
+                "bufferView": 0,
+                "componentType": component,
+                "count": len(points),
+                "type": "VEC3",
+                **extra.pop("accessor", {}),
+            },
+            {"bufferView": 1, "componentType": 5123, "count": len(indices), "type": "SCALAR"},
+            *extra.pop("accessors", []),
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteLength": split},
+            {"buffer": 0, "byteOffset": split, "byteLength": 2 * len(indices)},
+            *extra.pop("views", []),
+        ],
+        "buffers": [{"byteLength": len(data), "uri": address}],
+        **extra,
+    }
+    path.write_text(json.dumps(content))
+    return path

@@ -16,11 +16,21 @@ from amodal.core.options import build_options
 from amodal.geometry import Camera, project
 from amodal.geometry.cameras import read_list, with_photograph
 from amodal.geometry.readers import ReaderOptions, open_source, read_mesh
-from amodal.geometry.readers.obj import texture_file
+from amodal.geometry.readers.mtl import texture_line
 from amodal.geometry.readers.polygons import triangulate
-from scenes_make import TWO_SQUARES, camera, write_bop, write_glb, write_matterport, write_obj, write_scannet
+from scenes_make import (
+    OBJ,
+    SQUARE,
+    TWO_SQUARES,
+    camera,
+    gltf,
+    write_bop,
+    write_glb,
+    write_matterport,
+    write_obj,
+    write_scannet,
+)
 
-SQUARE = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], np.float32)
 VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
 """Sees the square as 50 x 50 pixels."""
 
@@ -30,42 +40,6 @@ def areas(kind: str, path: Path) -> dict[str, int]:
     scene = open_source(kind, path).geometry(None)
     found = project(scene, VIEW)
     return {each.name: found.amodal[each.id].area if each.id in found.amodal else 0 for each in scene.instances}
-
-
-def gltf(path: Path, points, indices, *, mode: int = 4, node=None, component: int = 5126, **extra) -> Path:
-    """A file of one mesh with its buffer in the text; `extra` goes to the top level, `accessor` to the positions."""
-    kinds = {5126: "<f4", 5122: "<i2", 5120: "i1"}
-    data = np.asarray(points).astype(kinds[component]).tobytes()
-    data += b"\0" * (-len(data) % 4)
-    split = len(data)
-    data += np.asarray(indices, "<u2").tobytes() + np.asarray(extra.pop("more", ()), "<f4").tobytes()
-    address = "data:application/octet-stream;base64," + __import__("base64").b64encode(data).decode()
-    content = {
-        "asset": {"version": "2.0"},
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": "thing", "mesh": 0, **(node or {})}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "mode": mode}]}],
-        "accessors": [
-            {
-                "bufferView": 0,
-                "componentType": component,
-                "count": len(points),
-                "type": "VEC3",
-                **extra.pop("accessor", {}),
-            },
-            {"bufferView": 1, "componentType": 5123, "count": len(indices), "type": "SCALAR"},
-            *extra.pop("accessors", []),
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteLength": split},
-            {"buffer": 0, "byteOffset": split, "byteLength": 2 * len(indices)},
-            *extra.pop("views", []),
-        ],
-        "buffers": [{"byteLength": len(data), "uri": address}],
-        **extra,
-    }
-    path.write_text(json.dumps(content))
-    return path
 
 
 def test_polygons_keep_their_area() -> None:
@@ -92,7 +66,6 @@ def test_polygons_keep_their_area() -> None:
         assert np.isclose(mine.sum(), exact if len(ring) > 2 else 0) and np.isclose(np.abs(mine).sum(), abs(mine.sum()))
 
 
-OBJ = "v -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\n"
 OBJECTS = {
     "byte order mark": ("﻿o chair\n" + OBJ + "f 1 2 3 4\n", {"chair": 2500}),
     "continued line": ("o a\n" + OBJ + "f 1 2 \\\n3 4\n", {"a": 2500}),
@@ -124,8 +97,10 @@ def test_texture_names(tmp_path: Path) -> None:
     for name in ("red wood.png", "red.png"):
         (tmp_path / "tex" / name).write_bytes(b"")
     lines = ("tex/red wood.png", "-s 1 1 1 tex/red wood.png", "-o 0.5 tex/red wood.png", "tex\\red wood.png -bm 1")
-    assert {texture_file(tmp_path, line).name for line in lines} == {"red wood.png"}
-    assert texture_file(tmp_path, "-clamp on -s 1 1 tex/red.png") == tmp_path / "tex" / "red.png"
+    assert {texture_line(tmp_path, line)[0].name for line in lines} == {"red wood.png"}
+    expected = tmp_path / "tex" / "red.png", {"-clamp": ["on"], "-s": ["1", "1"]}
+    assert texture_line(tmp_path, "-clamp on -s 1 1 tex/red.png") == expected
+    assert texture_line(tmp_path, "-clamp on tex\\red.png -s 1 1") == expected
 
 
 def test_gltf_modes_and_numbers(tmp_path: Path) -> None:
@@ -184,12 +159,13 @@ def test_gltf_draco(tmp_path: Path) -> None:
         extension = {"KHR_draco_mesh_compression": {"bufferView": 2, "attributes": {"POSITION": 0}}}
         content["accessors"] += [{"componentType": 5126, "count": 4, "type": "VEC3"}]
         content["meshes"].append({"primitives": [{"attributes": {"POSITION": 2}, "extensions": extension}]})
-        content["meshes"][1]["primitives"][0]["indices"] = 1
+        content["meshes"][1]["primitives"][0] |= {"indices": 1, "mode": 5}  # what it was before it was packed
         content["nodes"].append({"name": "packed", "mesh": 1, "translation": [0, 0, -1]})
         content["scenes"][0]["nodes"] = [0, 1]
         path.write_text(json.dumps(content))
         scene = open_source("gltf", path).geometry(None)
         assert len(scene.instances) == expected and bool(scene.remarks) == (expected == 1)
+        assert len(scene.faces) == 2 * expected
     assert "Draco data cannot be unpacked" in scene.remarks[0]
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "read_rgba",
     "read_soft",
     "size_and_turn",
+    "split_colours",
     "to_numpy",
 ]
 

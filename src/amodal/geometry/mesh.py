@@ -175,7 +175,7 @@ class Mesh:
         parts = {f"object{number or ''}": number for number in np.unique(surface.material).tolist()}
         bodies = {title: as_trimesh(self, number) for title, number in parts.items()}
         scene = load_trimesh().Scene(bodies, metadata=dict(self.notes))
-        write_bytes(path, bytes(scene.export(file_type="glb")), overwrite=overwrite)
+        write_bytes(path, bytes(scene.export(file_type="glb", tree_postprocessor=name_colours)), overwrite=overwrite)
 
 
 def join(meshes: Sequence[Mesh]) -> tuple[Mesh, NDArray[np.int32]]:
@@ -229,9 +229,8 @@ def as_trimesh(mesh: Mesh, number: int | None = None) -> Any:
     faces = inverse.reshape(-1, 3)
     if material.texture is None:
         tint = np.full((len(used), 3), 255, np.uint8) if surface.colours is None else surface.colours[used]
-        painted = np.rint(tint * np.array(material.colour)).astype(np.uint8)
-        visual = trimesh.visual.ColorVisuals(vertex_colors=painted)
-        return trimesh.Trimesh(mesh.vertices[used], faces, visual=visual, process=False)
+        painted = (tint / np.float32(255)) ** np.float32(2.2) * np.array(material.colour, np.float32)  # linear light
+        return trimesh.Trimesh(mesh.vertices[used], faces, vertex_attributes={COLOURS: painted}, process=False)
     coordinates = np.zeros((len(used), 2), np.float32)
     coordinates[faces] = uv
     if not np.array_equal(
@@ -246,6 +245,18 @@ def as_trimesh(mesh: Mesh, number: int | None = None) -> Any:
     )
     visual = trimesh.visual.TextureVisuals(uv=coordinates, material=look)
     return trimesh.Trimesh(mesh.vertices[used], faces, visual=visual, process=False)
+
+
+COLOURS = "_LINEAR"
+"""The name under which trimesh writes linear colours; its own colours are bytes, too coarse for dark ones."""
+
+
+def name_colours(tree: dict[str, Any]) -> None:
+    """Give the colours of the vertices in a glTF file's JSON their proper name, in place."""
+    for mesh in tree.get("meshes", []):
+        for primitive in mesh["primitives"]:
+            if COLOURS in primitive["attributes"]:
+                primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop(COLOURS)
 
 
 def load_trimesh() -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..core.errors import DataError
 from .mesh import Floats, Ints, Mesh
 
-__all__ = ["Instance", "SceneGeometry", "assemble", "check_count"]
+__all__ = ["Instance", "SceneGeometry", "assemble", "check_count", "distinct"]
 
 MANY_FACES = 5_000_000
 """Scenes of so many faces are told to need memory. Measured for ten million: 2.3 GB with the reading of the file, and 1.6 GB
@@ -77,7 +77,9 @@ def assemble(
     remarks: Sequence[str] = (),
     max_faces: int = 30_000_000,
 ) -> SceneGeometry:
-    """A checked scene: drops faces that cannot be projected and says so in `remarks`. For the arguments see `SceneGeometry`.
+    """A checked scene: drops faces that cannot be projected and says so in `remarks`; objects of one name get `distinct` ones.
+
+    For the arguments see `SceneGeometry`.
 
     Raises:
         DataError: no face, no object, or more than `max_faces` faces.
@@ -116,17 +118,44 @@ def assemble(
         raise DataError(f"scene {name}: all {count:,} faces have NaN, infinite or absurdly far corners")
     if not finite.all():  # no face has them any more; they would spoil the scene's box
         scene = replace(scene, vertices=np.where(finite[:, None], scene.vertices, scene.vertices[scene.faces[0, 0]]))
+    there, faceless = measured(scene)
+    return replace(scene, instances=there, remarks=(*told, *faceless))
+
+
+def measured(scene: SceneGeometry) -> tuple[tuple[Instance, ...], list[str]]:
+    """The objects that have faces, with distinct names and the share of open edges, and a remark if others have none.
+
+    Raises:
+        DataError: no object has faces.
+    """
     present = np.zeros(max((each.id for each in scene.instances), default=0) + 1, bool)
     present[np.unique(scene.owner)] = True
+    there = [each for each in scene.instances if present[each.id]]
     faceless = [each.name for each in scene.instances if not present[each.id]]
-    if faceless:
-        told.append(f"{len(faceless)} objects have no faces (first: {faceless[0]}); left out")
-    there = tuple(each for each in scene.instances if present[each.id])
     if not there:
-        raise DataError(f"scene {name} has no labelled object; segment it first (every face belongs to none)")
-    measured = open_edge_shares(scene.faces, scene.owner, scene.vertices)
-    there = tuple(replace(each, open_edges=round(float(measured[each.id]), 4)) for each in there)
-    return replace(scene, instances=there, remarks=tuple(told))
+        raise DataError(f"scene {scene.name} has no labelled object; segment it first (every face belongs to none)")
+    told = [f"{len(faceless)} objects have no faces (first: {faceless[0]}); left out"] if faceless else []
+    shares = open_edge_shares(scene.faces, scene.owner, scene.vertices)
+    names = distinct([each.name for each in there])
+    found = [
+        replace(each, name=title, open_edges=round(float(shares[each.id]), 4))
+        for each, title in zip(there, names, strict=True)
+    ]
+    return tuple(found), told
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, none twice: of several that are equal the first stays, the others get _2, _3, ... that no other name has."""
+    taken, found, last = set(names), list[str](), dict[str, int]()
+    for name in names:
+        title = name
+        while name in last and title in taken:
+            last[name] += 1
+            title = f"{name}_{last[name]}"
+        last.setdefault(name, 1)
+        taken.add(title)
+        found.append(title)
+    return found
 
 
 def check_count(what: str, count: int, max_faces: int) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ...core.errors import AmodalError, DataError, UnknownNameError, nearest, reason_of, reported
+from ...core.errors import AmodalError, DataError, ImageError, UnknownNameError, nearest, reason_of, reported
 from ...core.files import read_bytes
 from ...core.image import Image
 from ...core.mask import Mask
@@ -31,6 +31,7 @@ __all__ = [
     "ReaderOptions",
     "Seen",
     "Source",
+    "files_of",
     "fine_label",
     "fixed",
     "is_structure",
@@ -172,13 +173,14 @@ def fixed(scene: SceneGeometry, cameras: tuple[Camera, ...] = (), failures: tupl
 def read_texture(source: Path | bytes) -> Image | None:
     """A picture (h, w, 3) uint8 RGB for a material; its transparency is ignored, as surfaces are opaque. None if there is none.
 
+    Grey of more than 8 bits is scaled as everywhere (`core.image.split_colours`).
     Not `core.image.read`, which lays transparency on white and turns by EXIF.
     """
     import io
 
     from PIL import Image as PILImage
 
-    from ...core.image import MAX_PIXELS
+    from ...core.image import MAX_PIXELS, split_colours
 
     try:
         content = read_bytes(source, DataError) if isinstance(source, Path) else source
@@ -186,9 +188,17 @@ def read_texture(source: Path | bytes) -> Image | None:
         with damaged, PILImage.open(io.BytesIO(content), formats=TEXTURES) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 return None
+            if picture.mode.startswith(("I", "F")):  # its own conversion would cut at 255
+                return split_colours(picture, "the texture")[0]
             return np.array(picture.convert("RGB"))
-    except DataError:
+    except (DataError, ImageError):
         return None
+
+
+def files_of(folder: Path, *suffixes: str) -> list[Path]:
+    """The files of a folder that end in one of the suffixes (".obj"), in capitals or not, sorted."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
 
 
 def kind_of(path: Path) -> str:

@@ -165,9 +165,11 @@ class File:
             return None
         if mode not in (4, 5, 6):
             raise DataError(f"primitive mode {mode} is unknown")
-        names = {"POSITION", "NORMAL", "TEXCOORD_0", "TEXCOORD_1", "COLOR_0"} & set(row["attributes"])
+        read = ("POSITION", "NORMAL", "COLOR_0")
+        names = {name for name in row["attributes"] if name in read or str(name).startswith("TEXCOORD_")}
         if DRACO in row.get("extensions", {}):
             packed, indices = self.draco(row["extensions"][DRACO], row)
+            mode = 4  # Draco holds triangles, whatever the primitive was before
         else:
             packed, indices = {}, None
             if "indices" in row:

@@ -17,7 +17,8 @@ from ...core.errors import AmodalError, DataError, MissingExtraError
 from ...core.image import Image
 from ..camera import Camera, Floats
 from ..mesh import Material, Mesh, Surface, join
-from ..scene import SceneGeometry, assemble, check_count
+from ..scene import SceneGeometry, assemble, check_count, distinct
+from ..texture import to_srgb
 from . import UP, ReaderOptions, Source, fixed, name_instances, read_texture
 from .accessors import DRACO, File, Primitive, whole
 
@@ -95,10 +96,8 @@ class Loader:
                 key = (owner, copy if apart else 0)
                 if meshes and key not in objects:
                     objects[key] = len(objects) + 1
-                    base = str(self.file.row("nodes", owner).get("name") or f"node{owner}") + (
-                        f"_{copy}" if apart else ""
-                    )
-                    titles.append(base if base not in titles else f"{base}_{owner}")
+                    base = str(self.file.row("nodes", owner).get("name") or f"node{owner}")
+                    titles.append(f"{base}_{copy}" if apart else base)
                 parts += [transformed(mesh, placed, self.options.scale) for mesh in meshes]
                 owners += [objects.get(key, 0)] * len(meshes)
         if not parts:
@@ -170,6 +169,9 @@ class Loader:
         move = wanted.get("extensions", {}).get("KHR_texture_transform", {})
         channel = f"TEXCOORD_{int(move.get('texCoord', wanted.get('texCoord', 0)))}"
         uv, tint, normals = (found.attributes.get(key) for key in (channel, "COLOR_0", "NORMAL"))
+        if picture is not None and uv is None:
+            title = material.get("name", row["material"])
+            self.tell(f"material {title} has a texture at {channel}, which its mesh lacks; plain colour instead")
         texture = picture if uv is not None else None
         plain = Material().colour if texture is None and tint is None else (1.0, 1.0, 1.0)
         red, green, blue = plain if factor is None else (float(each) for each in factor[:3])
@@ -181,6 +183,11 @@ class Loader:
         kinds = np.zeros(len(found.faces), np.int32)
         surface = Surface((look,), kinds, corners, colour_bytes(tint), None if normals is None else unit(normals))
         return Mesh(found.attributes["POSITION"], found.faces, surface)
+
+    def tell(self, remark: str) -> None:
+        """Remark on something, once."""
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     def picture(self, number: Any) -> Image | None:
         """The picture of a texture; what cannot be had is told once."""
@@ -228,7 +235,7 @@ def colour_bytes(tint: Any) -> Any:
     if tint is None:
         return None
     values = np.asarray(tint, np.float64)[:, :3] / (np.iinfo(tint.dtype).max if tint.dtype.kind in "iu" else 1)
-    found = np.rint(np.nan_to_num(values).clip(0, 1) * 255).astype(np.uint8)
+    found = np.rint(to_srgb(np.nan_to_num(values).astype(np.float32))).astype(np.uint8)
     return None if found.min(initial=255) == 255 else found
 
 
@@ -271,12 +278,10 @@ def walk(file: File) -> Iterator[tuple[int, list[int], Floats]]:
 def read_cameras(file: File, options: ReaderOptions) -> tuple[list[Camera], list[str]]:
     """The cameras that nodes of the default scene name, in the file's order, and what is wrong with others."""
     cameras, failures = list[Camera](), list[str]()
-    for number, pose in sorted(((number, pose) for number, _, pose in walk(file)), key=lambda each: each[0]):
-        node = file.row("nodes", number)
-        if "camera" not in node:
-            continue
-        title = str(node.get("name", f"camera{number}"))
-        title = title if all(title != each.name for each in cameras) else f"{title}_{number}"
+    nodes = [(number, file.row("nodes", number), pose) for number, _, pose in walk(file)]
+    found = sorted((each for each in nodes if "camera" in each[1]), key=lambda each: each[0])
+    titles = distinct([str(node.get("name", f"camera{number}")) for number, node, _ in found])
+    for title, (_, node, pose) in zip(titles, found, strict=True):
         try:
             cameras.append(make_camera(title, file.content["cameras"][node["camera"]], pose, options))
         except DataError as error:

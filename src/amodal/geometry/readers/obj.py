@@ -6,19 +6,18 @@ that count back from the end.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.errors import AmodalError, DataError
-from ...core.files import read_bytes
-from ..mesh import Material, Mesh, Surface
+from ..mesh import Ints, Material, Mesh, Surface
 from ..scene import SceneGeometry, assemble, check_count
-from . import LARGEST_FILE, UP, ReaderOptions, Source, fixed, name_instances, read_texture
+from . import UP, ReaderOptions, Source, files_of, fixed, name_instances
+from .mtl import Paint, lines_of, numbers, read_materials
 from .polygons import triangulate
 
 __all__ = ["read"]
@@ -26,9 +25,6 @@ __all__ = ["read"]
 HARMLESS = {"vn", "vp", "s", "g", "o", "l", "p", "mg", "lod", "bevel", "c_interp", "d_interp", "usemap", "maplib"}
 HARMLESS |= {"shadow_obj", "trace_obj"}
 """Keywords without a surface of their own; what is neither these nor read is told."""
-MAP_OPTIONS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2}
-MAP_OPTIONS |= {"-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1}
-"""Options of a texture's line and their most values; -o, -s and -t may have fewer."""
 
 
 class Builder:
@@ -41,13 +37,28 @@ class Builder:
         """Vertex and texture index of each polygon's corners, one polygon after the other."""
         self.counts, self.owner, self.material = array("q"), array("i"), array("i")
         self.triangles = 0
-        self.names: dict[str, int] = {}
-        self.materials: list[Material] = [Material()]
+        self.files = 0
+        self.names: dict[tuple[int, str], int] = {}
+        self.paints = [Paint()]
+        self.tinted, self.tints = array("q"), array("f")
+        """Which vertices have colours of their own, and those, in [0, 1]."""
+        self.longer = 0
+        """Vertices of the present file with numbers whose meaning is not known."""
         self.remarks: list[str] = []
 
     def instance(self, name: str) -> int:
-        """The id of the object of this name."""
-        return self.names.setdefault(name, len(self.names) + 1)
+        """The id of the object of this name in the present file: other files' objects are others, whatever their names."""
+        return self.names.setdefault((self.files, name), len(self.names) + 1)
+
+    def vertex(self, words: list[str]) -> None:
+        """One `v` line: x, y, z, and then nothing, a weight, or red, green and blue. Raises ValueError for what is no number."""
+        x, y, z = map(float, words[:3])
+        if len(words) == 6:
+            self.tints.extend(map(float, words[3:]))
+            self.tinted.append(len(self.points) // 3)
+        elif len(words) > 4:
+            self.longer += 1
+        self.points.extend((x, y, z))
 
     def polygon(self, words: list[str], first: tuple[int, int], owner: int, material: int) -> None:
         """One `f` line. Raises ValueError for corners that are not there, DataError if there are too many faces."""
@@ -75,7 +86,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
 
 def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     """Read one file, or all `*.obj` of a folder."""
-    files = sorted(path.glob("*.obj")) if path.is_dir() else [path]
+    files = files_of(path, ".obj") if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} has no *.obj file")
     builder = Builder(options.max_faces)
@@ -88,124 +99,86 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
     if (counts < 3).any():
         builder.remarks.append(f"{np.count_nonzero(counts < 3):,} faces have fewer than three corners; left out")
     places, polygon = triangulate(points, corners, counts)
-    uv = np.array(builder.uv, np.float32).reshape(-1, 2)[np.array(builder.textures, np.int64)[places]]
-    surface = Surface(tuple(builder.materials), np.array(builder.material, np.int32)[polygon], uv)
-    mesh = Mesh(points * options.scale, corners[places], surface, UP[options.up])
-    owner, instances = np.array(builder.owner, np.int32)[polygon], name_instances([*builder.names], options.structure)
+    faces = corners[places]
+    surface = look(builder, faces, np.array(builder.material, np.int32)[polygon], places)
+    mesh = Mesh(points * options.scale, faces, surface, UP[options.up])
+    owner, instances = (
+        np.array(builder.owner, np.int32)[polygon],
+        name_instances([title for _, title in builder.names], options.structure),
+    )
     return assemble(name, mesh, owner, instances, remarks=builder.remarks, max_faces=options.max_faces)
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, keyword and the rest of a text file's lines: continued lines joined, comments and byte order mark taken out.
+def look(builder: Builder, faces: Ints, material: NDArray[np.int32], places: Ints) -> Surface:
+    """The surface of triangles (F, 3), of their materials (F,) and their corners' places among those of all polygons (F, 3).
 
-    Lines end at line feeds and carriage returns alone: names may hold other characters that Unicode counts as line ends.
+    Colours of vertices stand for what has no material, and tint what has one, but not textures, which are shown as they are.
     """
-    content = read_bytes(path, DataError, limit=LARGEST_FILE)
-    if b"\0" in content[:4096]:
-        raise DataError(f"{path} is no text file; save it as UTF-8")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    number = 0
-    pending = ""
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        number += 1
-        whole = pending + line.strip(" \t")
-        if whole.endswith("\\"):
-            pending = whole[:-1] + " "
-            continue
-        pending = ""
-        if "#" in whole:  # in a name only what a blank follows: "chair #2" is a name
-            whole = re.sub(r"(^|[ \t])#([ \t].*)?$", "", whole)
-        keyword, _, rest = whole.replace("\t", " ").partition(" ")
-        if keyword and not keyword.startswith("#"):
-            yield number, keyword, rest.strip(" ")
+    paints = builder.paints
+    uv = np.array(builder.uv, np.float32).reshape(-1, 2)[np.array(builder.textures, np.int64)[places]]
+    scale, offset = (np.array([getattr(each, key) for each in paints], np.float32) for key in ("scale", "offset"))
+    if (scale != 1).any() or offset.any():
+        uv = uv * scale[material][:, None] + offset[material][:, None]
+    materials = tuple(each.material for each in paints)
+    if not builder.tinted:
+        return Surface(materials, material, uv)
+    count, tinted = len(builder.points) // 3, np.array(builder.tinted, np.int64)
+    colours, known = np.full((count, 3), 255, np.uint8), np.zeros(count, bool)
+    colours[tinted] = np.rint(np.array(builder.tints, np.float32).reshape(-1, 3) * 255).astype(np.uint8)
+    known[tinted] = True
+    textured = np.array([each.texture is not None for each in materials])[material]
+    colours[faces[textured].reshape(-1)] = 255
+    material = np.where((material == 0) & known[faces].all(axis=1), len(materials), material).astype(np.int32)
+    return Surface((*materials, Material((1.0, 1.0, 1.0))), material, uv, colours)
 
 
 def parse(path: Path, builder: Builder) -> None:
-    """Add one file's polygons."""
+    """Add one file's polygons. Without a name, faces of files with groups are in the group "default", as the format says."""
+    builder.files, builder.longer, tinted = builder.files + 1, 0, len(builder.tinted)
     kinds = Counter(keyword for _, keyword, rest in lines_of(path) if keyword in ("o", "g") and rest)
-    key = "o" if kinds["o"] else "g"
-    owner = 0 if kinds[key] else builder.instance(path.stem)
+    key = next((each for each in "og" if kinds[each]), "")
+    owner = {"o": 0, "g": None}[key] if key else builder.instance(path.stem)
     material, first = 0, (len(builder.points) // 3, len(builder.uv) // 2)
     table: dict[str, int] = {}
     unknown: Counter[str] = Counter()
     for number, keyword, rest in lines_of(path):
         try:
             if keyword == "v":
-                x, y, z = map(float, numbers(rest)[:3])
-                builder.points.extend((x, y, z))
+                builder.vertex(numbers(rest))
             elif keyword == "vt":
                 u, v, *_ = [*map(float, numbers(rest)), 0.0]
                 builder.uv.extend((u, v))
             elif keyword == "f":
+                owner = builder.instance("default") if owner is None else owner
                 builder.polygon(numbers(rest), first, owner, material)
             elif keyword == key and rest:
                 owner = builder.instance(rest)
+            elif keyword == key == "g":
+                owner = None
             elif keyword == "usemtl":
                 material = table.get(rest, 0)
             elif keyword == "mtllib":
                 names = [rest] if (path.parent / rest).is_file() else rest.split() or [rest]
                 for each in names:
-                    table.update(read_materials(path.parent / each.replace("\\", "/"), builder))
-            elif keyword not in HARMLESS:
+                    table.update(read_materials(path.parent / each.replace("\\", "/"), builder.paints, builder.remarks))
+            elif keyword not in HARMLESS or (keyword == "o" and not rest):
                 unknown[keyword[:40]] += 1
         except AmodalError:
             raise
         except (ValueError, IndexError, OverflowError) as error:
             raise DataError(f"{path}, line {number}: cannot understand {f'{keyword} {rest}'[:60]!r}") from error
+    check_tints(path, builder, tinted)
     for keyword, count in unknown.most_common(5):
         builder.remarks.append(f"{path.name}: {count:,} lines of kind {keyword!r} are not understood; left out")
 
 
-def numbers(rest: str) -> list[str]:
-    """The words of a line of numbers, without a comment that follows."""
-    return rest.partition("#")[0].split()
-
-
-def read_materials(path: Path, builder: Builder) -> dict[str, int]:
-    """Material name to index; what is missing is remarked on, not fatal: pictures are grey there."""
-    if not path.is_file():
-        builder.remarks.append(f"material file {path.name} is missing; grey instead")
-        return {}
-    table: dict[str, int] = {}
-    title, plain = "", Material()
-    for _, keyword, rest in lines_of(path):
-        if keyword == "newmtl":
-            title = rest
-            table[title] = len(builder.materials)
-            builder.materials.append(plain)
-        elif keyword == "Kd" and title and builder.materials[table[title]].texture is None:
-            try:
-                red, green, blue = map(float, numbers(rest)[:3])
-                builder.materials[table[title]] = Material((red, green, blue))
-            except ValueError:
-                builder.remarks.append(f"{path.name} has no colour in {f'{keyword} {rest}'[:60]!r}; grey instead")
-        elif keyword == "map_Kd" and title:
-            file = texture_file(path.parent, rest)
-            texture = read_texture(file)
-            if texture is not None:  # a texture is shown as it is: many exporters leave a dark colour beside it
-                builder.materials[table[title]] = Material((1.0, 1.0, 1.0), texture)
-            else:
-                builder.remarks.append(
-                    f"texture {file.name} of material {title} is missing or damaged; plain colour instead"
-                )
-    return table
-
-
-def texture_file(folder: Path, rest: str) -> Path:
-    """The picture that a `map_Kd` line names: options stand before or after, names hold blanks, separators may be backslashes."""
-    words = rest.split(" ")
-    start = 0
-    while start < len(words) and words[start] in MAP_OPTIONS:
-        most, start = MAP_OPTIONS[words[start]], start + 1
-        fewer = most == 3
-        while most and start < len(words) - 1 and (not fewer or re.fullmatch(r"[-+.\deE]+", words[start])):
-            most, start = most - 1, start + 1
-    tail = words[start:]
-    ends = [k for k, word in enumerate(tail) if k and word in MAP_OPTIONS]
-    choices = [rest, " ".join(tail), *(" ".join(tail[:k]) for k in ends)]
-    paths = [folder / choice.replace("\\", "/").strip('" ') for choice in choices]
-    paths += [folder / path.name for path in paths]  # names from another machine's folders
-    return next((path for path in paths if path.is_file()), paths[min(len(choices) - 1, 1 + bool(ends))])
+def check_tints(path: Path, builder: Builder, first: int) -> None:
+    """Drop the colours of the vertices of one file, which begin with this one, unless all lie within 0 and 1; tell it."""
+    tints = np.array(builder.tints, np.float32)[3 * first :]
+    if not ((tints >= 0) & (tints <= 1)).all():
+        del builder.tinted[first:], builder.tints[3 * first :]
+        builder.remarks.append(f"{path.name}: colours of vertices must be within 0 and 1, and are not; left out")
+    if builder.longer:
+        builder.remarks.append(
+            f"{path.name}: {builder.longer:,} vertices have 5, or more than 6 numbers; x, y and z are read"
+        )

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from ...core.errors import MALFORMED, DataError
 from ...core.files import open_regular, read_bytes
-from ..mesh import Floats, Ints, Material, Mesh, Surface
+from ..mesh import Floats, Ints, Mesh
 from ..scene import assemble, check_count
-from . import LARGEST_FILE, UP, ReaderOptions, Source, fixed, name_instances, read_texture
+from . import LARGEST_FILE, UP, ReaderOptions, Source, fixed, name_instances
+from .ply_look import Columns, Polygons, look
 from .polygons import triangulate
 
 __all__ = ["Ply", "read", "read_ply"]
@@ -27,9 +28,6 @@ TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
-
-Columns = dict[str, Any]
-"""Property to its values (N,); of a list property all items one after the other, and the counts (N,) as a pair."""
 
 
 @dataclass(frozen=True)
@@ -125,45 +123,8 @@ def build(path: Path, data: dict[str, Columns], comments: list[str], max_faces: 
     remarks += [f"{path.name}: elements of kind {kind} are not read; export plain faces" for kind in other]
     places, polygon = triangulate(points, corners, counts)
     faces = corners.reshape(-1, 3) if (counts == 3).all() else corners[places]
-    surface = look(path, vertex, face, comments, (places, counts), faces, remarks)
+    surface = look(path, vertex, face, comments, Polygons(faces, places, polygon, counts), remarks)
     return Ply(Mesh(points, faces, surface), polygon, len(counts), face, tuple(remarks))
-
-
-def look(
-    path: Path,
-    vertex: Columns,
-    face: Columns,
-    comments: list[str],
-    split: tuple[Ints, Ints],
-    faces: Ints,
-    remarks: list[str],
-) -> Surface | None:
-    """Colours of the vertices, or the texture that the header names, or None. `split` is as in `build`."""
-    plain = {key: value for key, value in vertex.items() if not isinstance(value, tuple)}
-    file = next((text.partition(" ")[2].strip() for text in comments if text.lower().startswith("texturefile ")), "")
-    texture = read_texture(path.parent / file) if file else None
-    if file and texture is None:
-        remarks.append(f"texture {file} is missing or damaged; plain colour instead")
-    pairs = (("texture_u", "texture_v"), ("u", "v"), ("s", "t"))
-    found = next((pair for pair in pairs if all(key in plain for key in pair)), None)
-    places, counts = split
-    if texture is not None and isinstance(
-        face.get("texcoord"), tuple
-    ):  # two numbers for each corner of the file's faces
-        values, sizes = face["texcoord"]
-        if np.array_equal(sizes, 2 * counts):
-            uv = values.astype(np.float32).reshape(-1, 2)[places]
-            return Surface((Material((1.0, 1.0, 1.0), texture),), np.zeros(len(faces), np.int32), uv)
-    if texture is not None and found is not None:
-        uv = np.stack([plain[key] for key in found], axis=1).astype(np.float32)[faces]
-        return Surface((Material((1.0, 1.0, 1.0), texture),), np.zeros(len(faces), np.int32), uv)
-    names = next((each for each in (("red", "green", "blue"), ("r", "g", "b")) if all(c in plain for c in each)), None)
-    if names is None:
-        return None
-    values = np.stack([np.nan_to_num(plain[each].astype(np.float64)) for each in names], axis=1)
-    if plain[names[0]].dtype.kind == "f" and values.max(initial=0) <= 1:
-        values *= 255
-    return Surface.plain(len(faces), Material((1.0, 1.0, 1.0)), values.clip(0, 255).astype(np.uint8))
 
 
 def parse_header(path: Path, header: str) -> tuple[str, list[Element], list[str]]:

@@ -18,7 +18,7 @@ from ...engine.worker import Result, Row, Runner, Spec, done, only
 from ...geometry.camera import Camera
 from ...geometry.mesh import Floats, Material, Mesh, Surface, join
 from ...geometry.project import project
-from ...geometry.readers import open_source
+from ...geometry.readers import files_of, open_source
 from ...geometry.render import Light, Renderer
 from ...geometry.scene import Instance, SceneGeometry
 from ...plugins.protocols import Progress, no_progress
@@ -38,7 +38,7 @@ def load_objects(folder: Path) -> list[Mesh]:
     Raises:
         DataError: there is none, or one cannot be read.
     """
-    paths = sorted(folder.glob("*.glb"))
+    paths = files_of(folder, ".glb")
     if not paths:
         raise DataError(f"no .glb objects in {folder}; name a folder that holds some, or leave it away")
     meshes = [open_source("gltf", path).geometry(None) for path in paths]

@@ -28,9 +28,9 @@ from ...geometry.camera import Camera
 from ...geometry.mesh import Floats, Material, Mesh, Surface, join
 from ...geometry.project import project
 from ...geometry.rays import Caster
-from ...geometry.readers import ReaderOptions, Source, fine_label, kind_of, open_source
+from ...geometry.readers import ReaderOptions, Source, files_of, fine_label, kind_of, open_source
 from ...geometry.render import Renderer, RenderOptions
-from ...geometry.scene import Instance, SceneGeometry
+from ...geometry.scene import Instance, SceneGeometry, distinct
 from ...plugins.protocols import Progress, no_progress
 from .fall import available, settle
 from .select import SelectOptions, select
@@ -320,7 +320,7 @@ def resolved(options: PileOptions) -> PileOptions:
 
 def object_files(folder: Path) -> list[Path]:
     """The objects of a folder. Raises DataError if there is none."""
-    files = sorted([*folder.glob("*.glb"), *folder.glob("*.obj")])
+    files = files_of(folder, ".glb", ".obj")
     if not files:
         raise DataError(f"{folder} holds no *.glb or *.obj")
     return files
@@ -380,4 +380,6 @@ def combine(name: str, base: SceneGeometry, laid: Sequence[tuple[Model, Mesh]]) 
         open_edges = max(each.open_edges for each in model.geometry.instances)
         label = fine_label(model.name)
         instances.append(Instance(last + number, f"{number - 1:02d}_{model.name}", label, label, False, open_edges))
-    return SceneGeometry(mesh.vertices, mesh.faces, mesh.surface, name=name, owner=owner, instances=tuple(instances))
+    titles = distinct([each.name for each in instances])
+    named = tuple(replace(each, name=title) for each, title in zip(instances, titles, strict=True))
+    return SceneGeometry(mesh.vertices, mesh.faces, mesh.surface, name=name, owner=owner, instances=named)
