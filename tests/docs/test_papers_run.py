@@ -62,7 +62,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("papers")
     make_cocoa(folder / "data/COCOA")
     annotations = folder / "data/COCOA/annotations"
-    shutil.copy(annotations / "COCO_amodal_val2014.json", annotations / "COCO_amodal_train2014.json")
+    for part in ("train", "test"):
+        shutil.copy(annotations / "COCO_amodal_val2014.json", annotations / f"COCO_amodal_{part}2014.json")
     make_mp3d(folder / "data/MP3D")
     shutil.copy(folder / "data/MP3D/MP3D_seleted_eval_10.29.pkl", folder / "data/MP3D/MP3D_seleted_train_10.29.pkl")
     shutil.copytree(folder / "data/MP3D/mp3d_eval", folder / "data/MP3D/mp3d_train")

@@ -17,7 +17,7 @@ from amodal.core.mask import Mask  # noqa: E402
 from amodal.core.options import Options  # noqa: E402
 from amodal.data import Sample  # noqa: E402
 from amodal.data.folder import FolderWriter  # noqa: E402
-from amodal.evaluation.published import PUBLISHED, another_set, published_for  # noqa: E402
+from amodal.evaluation.published import OFFICIAL, PUBLISHED, another_set, published_for  # noqa: E402
 from amodal.methods.baselines import Visible  # noqa: E402
 from amodal.methods.deocclusion.method import Deocclusion  # noqa: E402
 from amodal.networks.unet import MaskUNet  # noqa: E402
@@ -232,21 +232,35 @@ def test_workers_give_the_same_rows(data: amodal.Dataset) -> None:
 
 
 def test_published_numbers_stand_beside_their_own_protocol() -> None:
-    asked = {"prompt": "mask", "occluders": "none", "raw": True, "data": {"name": "cocoa", "split": "val"}}
-    names = {row["method"] for row in published_for("cocoa", asked, 1323)}
+    asked = {"prompt": "mask", "occluders": "none", "raw": True, "data": {"name": "cocoa", "split": "test"}}
+    names = {row["method"] for row in published_for("cocoa", asked, 1250)}
     assert "SDAmodal" in names and "deocclusion two-stage" not in names
-    recovered = published_for("cocoa", {**asked, "occluders": "recovered"}, 1323)
-    assert {row["method"]: row["value"] for row in recovered} == {
-        "deocclusion two-stage": 88.2,
-        "ASBU": 88.9,
-        "PCNet": 81.35,
-    }
+    recovered = published_for("cocoa", {**asked, "occluders": "recovered"}, 1250)
+    assert {row["method"]: row["value"] for row in recovered} == {"deocclusion two-stage": 88.2, "ASBU": 88.9}
     for other in ({"raw": False}, {"prompt": "box"}, {"occluders": "truth"}):
-        assert published_for("cocoa", {**asked, **other}, 1323) == []
+        assert published_for("cocoa", {**asked, **other}, 1250) == []
     own = [entry.method for entry in PUBLISHED if entry.data == "cocoa-cls" and entry.given == "predicted"]
     assert {"A3D", "GIN", "AISFormer", "VRSP", "C2F-Seg"} <= set(own)
+    asked |= {"data": {"name": "cocoa-cls", "split": "val"}}
     predictions = {"method": {"name": "predictions"}, "data": asked["data"]}
     assert len(published_for("cocoa-cls", predictions, 1223)) > len(published_for("cocoa-cls", asked, 1223)) > 0
+
+
+def test_published_numbers_stand_beside_their_own_part() -> None:
+    """Zhan et al. evaluate COCO-A's test part, pix2gestalt most likely val; a source that tells none says so on every row."""
+    asked = {"prompt": "mask", "occluders": "none", "raw": True}
+    test, val = (
+        published_for("cocoa", {**asked, "data": {"name": "cocoa", "split": split}}, images)
+        for split, images in (("test", 1250), ("val", 1323))
+    )
+    zhan = {90.7, 89.4, 88.0, 69.9}
+    assert zhan <= {row["value"] for row in test} and not zhan & {row["value"] for row in val}
+    assert 82.87 in {row["value"] for row in val} and 82.87 not in {row["value"] for row in test}
+    assert all(row["split"] == "test" or "part of the data set is not stated" in row["protocol"] for row in test)
+    assert {row["split"] for row in val} == {"val", ""}
+    assert all(entry.split in {"", *OFFICIAL.get(entry.data, {})} for entry in PUBLISHED)
+    recovered = {**asked, "occluders": "recovered", "data": {"name": "cocoa", "split": "val"}}
+    assert [row["method"] for row in published_for("cocoa", recovered, 1323)] == ["PCNet"]
 
 
 def test_published_numbers_stand_beside_their_own_set(data: amodal.Dataset) -> None:
