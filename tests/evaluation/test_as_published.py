@@ -246,6 +246,25 @@ def test_published_numbers_stand_beside_their_own_protocol() -> None:
     assert len(published_for("cocoa-cls", predictions, 1223)) > len(published_for("cocoa-cls", asked, 1223)) > 0
 
 
+def test_table_7_mixes_no_means_with_pooled_numbers() -> None:
+    """Rows A to E are copied from papers that average over objects; C2F-Seg's digits are those of true visible masks."""
+    rows = {(entry.method, entry.value): entry for entry in PUBLISHED if "table 7" in entry.source}
+    assert {name: entry.metric for (name, _), entry in rows.items()} == {
+        **dict.fromkeys(("A3D", "GIN", "AISFormer", "VRSP", "C2F-Seg"), "iou"),
+        **dict.fromkeys(("OccAmodal", "SDAmodal"), "iou_pooled"),
+    }
+    copied = rows["C2F-Seg", 87.1]
+    assert copied.given == "mask" and "though the table is said to be of predicted ones" in copied.protocol
+    assert "how it is averaged is not stated" in rows["VRSP", 79.0].protocol
+
+
+def test_what_keeps_the_visible_mask_bears_the_name_of_the_papers_row() -> None:
+    kept = [entry for entry in PUBLISHED if entry.occluded is not None and entry.occluded < 0.1]
+    assert {entry.data for entry in kept} == {"cocoa", "mp3d-amodal"} and len(kept) == 2
+    assert {entry.method for entry in kept} == {"deocclusion two-stage or ASBU, no occluder"}
+    assert all("practically the visible mask" in entry.protocol for entry in kept)
+
+
 def test_published_numbers_stand_beside_their_own_part() -> None:
     """Zhan et al. evaluate COCO-A's test part, pix2gestalt most likely val; a source that tells none says so on every row."""
     asked = {"prompt": "mask", "occluders": "none", "raw": True}
