@@ -258,6 +258,16 @@ def test_table_7_mixes_no_means_with_pooled_numbers() -> None:
     assert "how it is averaged is not stated" in rows["VRSP", 79.0].protocol
 
 
+def test_the_best_of_several_samples_compares_with_the_best_of_as_many() -> None:
+    asked = {"prompt": "mask", "occluders": "none", "raw": True, "data": {"name": "cocoa", "split": "val"}}
+    found = {k: published_for("cocoa", {**asked, "samples": k}, 1323) for k in (1, 3, 8)}
+    assert all(not row["metric"].startswith("best_of") for row in found[1])
+    assert [(row["value"], row["metric"]) for row in found[3] if row["samples"] == 3] == [(87.1, "best_of.iou_pooled")]
+    assert {row["metric"] for row in found[8] if row["samples"] == 8} == {"best_of.iou"}
+    assert all("best of 3 samples" in row["protocol"] for row in found[3] if row["samples"] == 3)
+    assert 82.87 in {row["value"] for row in found[3] if row["metric"] == "iou_pooled"}
+
+
 def test_what_keeps_the_visible_mask_bears_the_name_of_the_papers_row() -> None:
     kept = [entry for entry in PUBLISHED if entry.occluded is not None and entry.occluded < 0.1]
     assert {entry.data for entry in kept} == {"cocoa", "mp3d-amodal"} and len(kept) == 2
