@@ -15,6 +15,7 @@ from ...core.mask import Mask, union
 from ...core.options import Options
 from ...core.soft_mask import SoftMask
 from ...data.scene_masks import read_scene
+from ...networks.checkpoints import at_trained_size
 from ...pipeline import order as ordering
 from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of, no_progress
 from ...runtime.devices import pick_device
@@ -22,6 +23,8 @@ from .options import AsbuOptions, CropOptions, DeocclusionOptions
 
 __all__ = ["Asbu", "Deocclusion", "clip_prediction", "load_weights", "mask_value"]
 
+CROP = 256
+"""Side of the crops of the authors' networks, in pixels."""
 RELEASE = "the authors' release on github.com/XiaohangZhan/deocclusion"
 
 
@@ -47,6 +50,7 @@ class Deocclusion(Method):
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         self.network = load_weights(self.name, self.options.weights, device)
+        self.options = at_trained_size(self.options, CROP)
         self.content = None
         if self.options.content_weights:
             from ...networks.checkpoints import read_checkpoint

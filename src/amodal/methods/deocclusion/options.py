@@ -17,7 +17,14 @@ class CropOptions(Options):
     weights: str = Field(
         "", description="the network: a file of the authors' release or your own (.pth.tar, .safetensors)"
     )
-    input_size: int = Field(256, ge=16, le=2048, multiple_of=16, description="side of the crop, in pixels")
+    input_size: int | None = Field(
+        None,
+        ge=16,
+        le=2048,
+        multiple_of=16,
+        description="side of the crop, in pixels; none: that of the crops which the weights were trained on, where they tell it "
+        "(amodal train writes it), else the authors' 256",
+    )
     enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
     margin: float = Field(
         1.1,
