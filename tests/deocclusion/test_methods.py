@@ -252,3 +252,86 @@ def test_order_wrong_use(scene, tmp_path, capsys):
         assert text in capsys.readouterr().err
     assert run(["order", str(tmp_path / "photo.png"), "--masks", str(tmp_path / "nothing.png")]) == 1
     assert "there is no file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kins_json(scene, tmp_path) -> str:
+    """The scene as KINS has it, of 2020: visible masks in `i_segm`, whole ones in `a_segm`, a category number each."""
+    rows = [
+        {
+            "id": n,
+            "image_id": 1,
+            "category_id": n + 2,
+            "a_segm": mask.to_rle((96, 128)),
+            "i_segm": mask.to_rle((96, 128)),
+        }
+        for n, mask in enumerate(scene.values(), 1)
+    ]
+    image = {"id": 1, "file_name": "photo.png", "height": 96, "width": 128}
+    path = tmp_path / "kins.json"
+    path.write_text(json.dumps({"images": [image], "annotations": rows, "categories": []}))
+    return str(path)
+
+
+@pytest.fixture
+def given(monkeypatch) -> set[float]:
+    """The values that the network got in its mask channel."""
+    from amodal.methods.deocclusion.method import Deocclusion
+
+    seen: set[float] = set()
+    real = Deocclusion.predict
+
+    def predict(self, visible, eraser):
+        seen.update(np.unique(visible).tolist())
+        return real(self, visible, eraser)
+
+    monkeypatch.setattr(Deocclusion, "predict", predict)
+    return seen
+
+
+def test_kins_categories_reach_the_network_from_json(kins_json, given, photo, scene, weights, tmp_path, capsys):
+    """bar 3, disc 4, far 5; `far` touches nothing, so that the order asks nothing of it."""
+    settings = ["--set", f"weights={weights['deocclusion']}", "--set", "input_size=32", "--device", "cpu"]
+    words = ["order", str(tmp_path / "photo.png"), "--masks", kins_json, "--by", "deocclusion", *settings]
+    assert run(words) == 0 and given == {0, 3, 4}
+    given.clear()
+    assert run([*words, "-o", str(tmp_path / "out")]) == 0 and given == {0, 3, 4, 5}
+    given.clear()
+    assert run([*words, "--set", "category=1"]) == 0 and given == {0, 1}, "the option is for every object"
+    given.clear()
+    assert (
+        run(
+            [
+                "batch",
+                kins_json,
+                "-o",
+                str(tmp_path / "batch"),
+                "--method",
+                "deocclusion",
+                *settings,
+            ]
+        )
+        == 0
+    )
+    assert given == {0, 3, 4, 5}
+    capsys.readouterr()
+    other = json.loads((tmp_path / "kins.json").read_text())
+    for row in other["annotations"]:
+        row["visible_mask"] = row.pop("i_segm")
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    given.clear()
+    assert run([str(tmp_path / "other.json") if word == kins_json else word for word in words]) == 0
+    assert given == {0, 1}, "networks for other sets read a constant 1"
+
+
+def test_kins_categories_reach_the_network_from_the_scene(kins_json, given, photo, scene, weights):
+    options = {**SIZE, "weights": weights["deocclusion"], "scene": kins_json}
+    method = amodal.load("deocclusion", options=options, device="cpu").method
+    for mask, category, value in (
+        (scene["disc"], None, 4),
+        (scene["disc"], 9, 9),
+        (Mask.from_box((0, 0, 9, 9)), None, 1),
+    ):
+        given.clear()
+        method.complete(photo, photo, [Request(mask, category=category)], Context())
+        assert value in given and given <= {0, 3, 4, 5, value}

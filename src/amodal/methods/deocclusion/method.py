@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,14 +68,17 @@ class Deocclusion(Method):
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
     ) -> list[list[Prediction]]:
-        scene = read_scene(self.options.scene, frame_of(image))[1] if self.options.scene else []
+        scene: list[Request] = []
+        if self.options.scene:
+            _, masks, categories = read_scene(self.options.scene, frame_of(image))
+            scene = [Request(mask, category=each) for mask, each in zip(masks, categories, strict=True)]
+        requests = [told_category(request, scene) for request in requests]
         erasers = []
         for request in requests:
             if request.occluder is not None or not scene:
                 erasers.append(request.occluder or Mask.from_array(np.zeros((1, 1), bool)))
                 continue
-            # The object itself is usually in the scene: what mostly coincides with it is it.
-            near = [request, *(Request(mask) for mask in scene if mask.iou(request.visible) < 0.5)]
+            near = [request, *(other for other in scene if not same_object(other, request))]
             masks = [other.visible for other in near]
             erasers.append(self.erasers(masks, self.order(near, context.progress), [0])[0])
         return [[prediction] for prediction in self.fill(image, requests, erasers, context.progress)]
@@ -228,8 +232,22 @@ def load_weights(method: str, weights: str, device: str, final_skip: bool = True
     return network.to(pick_device(device)).eval()
 
 
+def same_object(one: Request, other: Request) -> bool:
+    """Whether two visible masks mostly coincide: the object that is asked about is usually in its scene too."""
+    return one.visible.iou(other.visible) >= 0.5
+
+
+def told_category(request: Request, scene: Sequence[Request]) -> Request:
+    """The request with the category number that its scene tells of the object, where it brings none of its own."""
+    if request.category is not None:
+        return request
+    told = [other.category for other in scene if same_object(other, request)]
+    return replace(request, category=told[0]) if told else request
+
+
 def mask_value(request: Request, options: CropOptions) -> int:
-    """What the mask channel holds on a visible object: the option `category`, else the object's category number, else 1."""
+    """What the mask channel holds on a visible object: the option `category`, which is meant for every object, else the object's
+    own category number, else 1."""
     return options.category or request.category or 1
 
 

@@ -37,8 +37,8 @@ class CropOptions(Options):
         None,
         ge=1,
         le=32767,
-        description="value of the mask channel on the object; none: the category number where the data set tells it (KINS), "
-        "else 1 (COCO-A)",
+        description="value of the mask channel on every object, whatever the data tell (1: weights of COCO-A on KINS); none: "
+        "each object's own category number where its data tell it (KINS), else 1 (COCO-A)",
     )
     beyond_frame: bool = Field(
         False, description="keep what the network draws outside of the picture; the paper cuts it"
