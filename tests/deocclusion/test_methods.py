@@ -104,7 +104,7 @@ def test_the_eraser_is_what_the_user_names(photo, scene, weights):
         assert prediction.occluder == occluder
 
 
-@pytest.mark.parametrize("order", ["hull", "area", "y-axis", "network"])
+@pytest.mark.parametrize("order", ["hull", "area", "larger", "y-axis", "network"])
 def test_other_objects_as_erasers(order, photo, scene, weights, tmp_path):
     options = {**SIZE, "weights": weights["deocclusion"], "scene": str(tmp_path / "scene"), "order": order}
     method = amodal.load("deocclusion", options=options, device="cpu").method
@@ -118,6 +118,31 @@ def test_other_objects_as_erasers(order, photo, scene, weights, tmp_path):
     if order == "hull":
         assert predictions[1].occluder == scene["bar"], "the bar lies in the disc's hull"
         assert predictions[0].occluder is None
+
+
+def test_the_rule_of_the_area_of_both_papers_sets(photo, scene, weights):
+    """COCO-A: the smaller one is on top; KINS: the larger one."""
+    requests = [Request(scene[name]) for name in ("bar", "disc")]
+    larger = scene["disc"].area > scene["bar"].area
+    for order, disc_in_front in (("area", not larger), ("larger", larger)):
+        options = {**SIZE, "weights": weights["deocclusion"], "order": order}
+        method = amodal.load("deocclusion", options=options, device="cpu").method
+        assert method.order(requests)[1, 0] == (1 if disc_in_front else -1)
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_the_hull_under_what_lies_in_front_is_convex_r(content, photo, scene, weights):
+    from amodal.core.regions import convex_hull
+
+    options = {"weights": weights["deocclusion"], "order": "hull", "completion": "hull", "input_size": 128}
+    options |= {"content_weights": weights["content"]} if content else {}
+    method = amodal.load("deocclusion", options=options, device="cpu").method
+    empty = Request(Mask.from_array(np.zeros((0, 0), bool)), box=(2, 2, 9, 9))
+    _, predictions = method.complete_scene(photo, [*(Request(mask) for mask in scene.values()), empty])
+    disc = predictions[1]
+    assert disc.amodal == scene["disc"] | (convex_hull(scene["disc"]) & scene["bar"]) != scene["disc"]
+    assert disc.occluder == scene["bar"] and (disc.picture is not None) == content
+    assert predictions[0].amodal == scene["bar"] and not predictions[3].amodal
 
 
 def test_neighbours_as_erasers(photo, scene, weights):

@@ -14,6 +14,7 @@ from ...core.errors import MissingOptionError
 from ...core.image import Image
 from ...core.mask import Mask, union
 from ...core.options import Options
+from ...core.regions import convex_hull
 from ...core.soft_mask import SoftMask
 from ...data.scene_masks import read_scene
 from ...networks.checkpoints import at_trained_size
@@ -102,8 +103,8 @@ class Deocclusion(Method):
     def order(self, requests: Sequence[Request], progress: Progress = no_progress) -> ordering.Order:
         """Who is in front of whom, by the rule of the option `order`; see `amodal.pipeline.order`."""
         how, visible = self.options, [request.visible for request in requests]
-        if how.order == "area":
-            return ordering.order_by_area(visible)
+        if how.order in ("area", "larger"):
+            return ordering.order_by_area(visible, "larger" if how.order == "larger" else "smaller")
         if how.order == "y-axis":
             return ordering.order_by_y(visible)
         if how.order == "hull":
@@ -141,6 +142,8 @@ class Deocclusion(Method):
     ) -> list[Prediction]:
         """Complete visible masks under their erasers."""
         how = self.options
+        if how.completion == "hull":
+            return [self.hull(image, each, eraser) for each, eraser in zip(requests, erasers, strict=True)]
         predictions: list[Prediction] = []
         for start in range(0, len(requests), how.batch):
             part, hides = requests[start : start + how.batch], erasers[start : start + how.batch]
@@ -168,6 +171,13 @@ class Deocclusion(Method):
                 )
             progress("object", len(predictions), len(requests))
         return predictions
+
+    def hull(self, image: Image, request: Request, eraser: Mask) -> Prediction:
+        """The paper's baseline convexR: the visible mask and, of its convex hull, what lies under the eraser."""
+        seen, how = request.visible, self.options
+        amodal = seen | (convex_hull(seen) & eraser) if seen else seen
+        crop = Crop.around(request.place, how.input_size, enlarge=how.enlarge, margin=how.margin)
+        return self.paint(image, request, Prediction(amodal, occluder=eraser or None), crop)
 
     def paint(self, image: Image, request: Request, prediction: Prediction, crop: Crop) -> Prediction:
         """With PCNet-C's picture, if its weights are given."""

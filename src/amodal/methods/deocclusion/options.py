@@ -52,8 +52,15 @@ class DeocclusionOptions(CropOptions):
         "",
         description="visible masks of the picture's other objects: a folder of mask pictures, a label picture, or JSON",
     )
-    order: Literal["network", "area", "y-axis", "hull"] = Field(
-        "network", description="how it is found which of them lie in front"
+    order: Literal["network", "area", "larger", "y-axis", "hull"] = Field(
+        "network",
+        description="how it is found which of them lie in front; area: the smaller ones (the rule for COCO-A), larger: the larger "
+        "ones (for KINS)",
+    )
+    completion: Literal["network", "hull"] = Field(
+        "network",
+        description="what completes under them; hull: the visible mask's convex hull as far as they cover it, the paper's baseline "
+        "convexR",
     )
     eraser: Literal["ancestors", "neighbours"] = Field(
         "ancestors",
