@@ -94,7 +94,7 @@ def test_weights_say_the_size_of_their_crops(tmp_path):
         assert at_trained_size(options, 512) == options.model_copy(update={"input_size": size})
     for said in ("40", "none", "-32", "9" * 5000, ""):
         save_file({"a": torch.zeros(1)}, path, metadata={"size": said})
-        with pytest.raises(WeightsError, match=r"trained on crops of .* pixels, which .* --set input_size=N"):
+        with pytest.raises(WeightsError, match=r"trained on crops of .* pixels, which .* as the option input_size"):
             at_trained_size(SDAmodalOptions(weights=str(path)), 512)
 
 

@@ -143,7 +143,8 @@ def find_cycle(behind: dict[str, tuple[str, ...]]) -> list[str]:
 def statistics(data: Dataset, limit: int | None = None, *, progress: Progress = no_progress) -> dict[str, Any]:
     """What is in a data set, JSON-ready: counts, the histogram of occlusion, areas, objects an image, categories, kinds, sizes.
 
-    `labels` is the number of different categories. Areas are of the amodal mask, in pixels; `occlusion` counts objects with low < share occluded <= high, 0 by itself.
+    `labels` is the number of different categories. Areas are of the amodal mask, in pixels; `occlusion_percent` counts objects with
+    low < share occluded <= high, 0 by itself.
     """
     areas, shares, per_image = [], [], []
     categories: Counter[str] = Counter()

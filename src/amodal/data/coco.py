@@ -49,7 +49,7 @@ def visible_shape(annotation: Mapping[str, Any]) -> Any:
 
 def channel_value(annotation: Mapping[str, Any]) -> int | None:
     """The category number that networks trained on KINS read from the mask channel: `category_id` of an annotation in KINS' layout
-    (old or of 2020). None in any other layout, since networks for those read a constant 1, and where it is no number from 1 to 32767."""
+    (old or of 2020). None in any other layout, since networks for those read a constant 1, and where it is not 1 to 32767."""
     number = number_of(annotation.get("category_id")) if any(name in annotation for name in KINS_FIELDS) else None
     return number if number is not None and 1 <= number <= 32767 else None
 

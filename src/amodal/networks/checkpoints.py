@@ -78,7 +78,7 @@ def at_trained_size(options: T, otherwise: int) -> T:
     except OptionError as error:
         raise WeightsError(
             f"{given.weights} says that it was trained on crops of {said[:40]!r} pixels, which the method cannot take ({error}); "
-            "give a side that fits with --set input_size=N, or train it anew at such a data.size"
+            "give a side that fits as the option input_size, or train it anew at such a data.size"
         ) from error
 
 
