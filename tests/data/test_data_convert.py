@@ -131,7 +131,7 @@ def test_statistics(tmp_path: Path) -> None:
     assert numbers["occlusion_percent"]["0"] == 6
     assert sum(numbers["occlusion_percent"].values()) == 9
     assert numbers["area"]["median"] == 400
-    assert numbers["categories"] == {"cup": 3, "box": 3, "floor": 3}
+    assert numbers["categories"] == {"cup": 3, "box": 3, "floor": 3} and numbers["labels"] == 3
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,7 +104,7 @@ def test_the_eraser_is_what_the_user_names(photo, scene, weights):
         assert prediction.occluder == occluder
 
 
-@pytest.mark.parametrize("order", ["hull", "area", "y-axis", "network"])
+@pytest.mark.parametrize("order", ["hull", "area", "larger", "y-axis", "network"])
 def test_other_objects_as_erasers(order, photo, scene, weights, tmp_path):
     options = {**SIZE, "weights": weights["deocclusion"], "scene": str(tmp_path / "scene"), "order": order}
     method = amodal.load("deocclusion", options=options, device="cpu").method
@@ -118,6 +118,31 @@ def test_other_objects_as_erasers(order, photo, scene, weights, tmp_path):
     if order == "hull":
         assert predictions[1].occluder == scene["bar"], "the bar lies in the disc's hull"
         assert predictions[0].occluder is None
+
+
+def test_the_rule_of_the_area_of_both_papers_sets(photo, scene, weights):
+    """COCO-A: the smaller one is on top; KINS: the larger one."""
+    requests = [Request(scene[name]) for name in ("bar", "disc")]
+    larger = scene["disc"].area > scene["bar"].area
+    for order, disc_in_front in (("area", not larger), ("larger", larger)):
+        options = {**SIZE, "weights": weights["deocclusion"], "order": order}
+        method = amodal.load("deocclusion", options=options, device="cpu").method
+        assert method.order(requests)[1, 0] == (1 if disc_in_front else -1)
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_the_hull_under_what_lies_in_front_is_convex_r(content, photo, scene, weights):
+    from amodal.core.regions import convex_hull
+
+    options = {"weights": weights["deocclusion"], "order": "hull", "completion": "hull", "input_size": 128}
+    options |= {"content_weights": weights["content"]} if content else {}
+    method = amodal.load("deocclusion", options=options, device="cpu").method
+    empty = Request(Mask.from_array(np.zeros((0, 0), bool)), box=(2, 2, 9, 9))
+    _, predictions = method.complete_scene(photo, [*(Request(mask) for mask in scene.values()), empty])
+    disc = predictions[1]
+    assert disc.amodal == scene["disc"] | (convex_hull(scene["disc"]) & scene["bar"]) != scene["disc"]
+    assert disc.occluder == scene["bar"] and (disc.picture is not None) == content
+    assert predictions[0].amodal == scene["bar"] and not predictions[3].amodal
 
 
 def test_neighbours_as_erasers(photo, scene, weights):
@@ -252,3 +277,86 @@ def test_order_wrong_use(scene, tmp_path, capsys):
         assert text in capsys.readouterr().err
     assert run(["order", str(tmp_path / "photo.png"), "--masks", str(tmp_path / "nothing.png")]) == 1
     assert "there is no file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def kins_json(scene, tmp_path) -> str:
+    """The scene as KINS has it, of 2020: visible masks in `i_segm`, whole ones in `a_segm`, a category number each."""
+    rows = [
+        {
+            "id": n,
+            "image_id": 1,
+            "category_id": n + 2,
+            "a_segm": mask.to_rle((96, 128)),
+            "i_segm": mask.to_rle((96, 128)),
+        }
+        for n, mask in enumerate(scene.values(), 1)
+    ]
+    image = {"id": 1, "file_name": "photo.png", "height": 96, "width": 128}
+    path = tmp_path / "kins.json"
+    path.write_text(json.dumps({"images": [image], "annotations": rows, "categories": []}))
+    return str(path)
+
+
+@pytest.fixture
+def given(monkeypatch) -> set[float]:
+    """The values that the network got in its mask channel."""
+    from amodal.methods.deocclusion.method import Deocclusion
+
+    seen: set[float] = set()
+    real = Deocclusion.predict
+
+    def predict(self, visible, eraser):
+        seen.update(np.unique(visible).tolist())
+        return real(self, visible, eraser)
+
+    monkeypatch.setattr(Deocclusion, "predict", predict)
+    return seen
+
+
+def test_kins_categories_reach_the_network_from_json(kins_json, given, photo, scene, weights, tmp_path, capsys):
+    """bar 3, disc 4, far 5; `far` touches nothing, so that the order asks nothing of it."""
+    settings = ["--set", f"weights={weights['deocclusion']}", "--set", "input_size=32", "--device", "cpu"]
+    words = ["order", str(tmp_path / "photo.png"), "--masks", kins_json, "--by", "deocclusion", *settings]
+    assert run(words) == 0 and given == {0, 3, 4}
+    given.clear()
+    assert run([*words, "-o", str(tmp_path / "out")]) == 0 and given == {0, 3, 4, 5}
+    given.clear()
+    assert run([*words, "--set", "category=1"]) == 0 and given == {0, 1}, "the option is for every object"
+    given.clear()
+    assert (
+        run(
+            [
+                "batch",
+                kins_json,
+                "-o",
+                str(tmp_path / "batch"),
+                "--method",
+                "deocclusion",
+                *settings,
+            ]
+        )
+        == 0
+    )
+    assert given == {0, 3, 4, 5}
+    capsys.readouterr()
+    other = json.loads((tmp_path / "kins.json").read_text())
+    for row in other["annotations"]:
+        row["visible_mask"] = row.pop("i_segm")
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    given.clear()
+    assert run([str(tmp_path / "other.json") if word == kins_json else word for word in words]) == 0
+    assert given == {0, 1}, "networks for other sets read a constant 1"
+
+
+def test_kins_categories_reach_the_network_from_the_scene(kins_json, given, photo, scene, weights):
+    options = {**SIZE, "weights": weights["deocclusion"], "scene": kins_json}
+    method = amodal.load("deocclusion", options=options, device="cpu").method
+    for mask, category, value in (
+        (scene["disc"], None, 4),
+        (scene["disc"], 9, 9),
+        (Mask.from_box((0, 0, 9, 9)), None, 1),
+    ):
+        given.clear()
+        method.complete(photo, photo, [Request(mask, category=category)], Context())
+        assert value in given and given <= {0, 3, 4, 5, value}

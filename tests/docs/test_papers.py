@@ -54,6 +54,18 @@ def test_an_evaluation_names_what_there_is(words: list[str]) -> None:
         assert len(variants(parts, registry.find("methods", given["method"][0]).Options, inpainters)) > len(parts)
 
 
+def test_coco_a_is_read_in_the_part_that_each_paper_reports_on() -> None:
+    """Zhan et al.: test; pix2gestalt most likely val, the reader's default, and the tuning-free paper follows it."""
+    first, third = PAGE.split("\n## Amodal ground truth")
+    for text, part in ((first, "val"), (third, "test")):
+        asked = [parsed(shlex.split(line)) for line in re.findall(r"`(amodal evaluate [^`]+)`", text)]
+        asked = [given for given in asked if "cocoa" in given["dataset"]]
+        assert len(asked) > 7
+        for given in asked:
+            parts = given["split"] or [registry.find("datasets", name).splits[0] for name in given["dataset"]]
+            assert dict(zip(given["dataset"], parts, strict=True))["cocoa"] == part, given["output"]
+
+
 def test_rows_without_a_skip_have_fewer_weights_than_those_with_it() -> None:
     """Table 3, B and C; table 4, C and F: the setting changes the network."""
     pytest.importorskip("torch")

@@ -124,7 +124,7 @@ def test_boundary_f_against_scikit_image() -> None:
 def test_best_of_and_majority() -> None:
     truth = Mask.from_box((0, 0, 10, 10))
     predictions = [Mask.from_box((0, 0, 10, 5)), Mask.from_box((0, 0, 10, 8)), Mask.from_box((0, 0, 20, 10))]
-    assert metrics.best_of(predictions, truth) == 0.8
+    assert metrics.best_of(predictions, truth).iou(truth) == 0.8
     assert metrics.majority(predictions) == Mask.from_box((0, 0, 10, 8))
     assert metrics.majority(predictions[:2]) == Mask.from_box((0, 0, 10, 8))  # a tie counts
 

@@ -184,7 +184,7 @@ def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str
         report = evaluate_predictions(Predictions(path), data)
         assert report["iou"] == pytest.approx(wanted) and report.content["failures"] == 0, path
     first = data[0]
-    names, masks = read_scene(out, first.size, str(first.picture))
+    names, masks, _ = read_scene(out, first.size, str(first.picture))
     assert masks == [sample.visible for sample in data if sample.image_id == first.image_id] and len(names) == len(
         masks
     )

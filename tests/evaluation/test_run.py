@@ -17,6 +17,7 @@ from amodal.data.sample import Sample
 from amodal.evaluation import compare
 from amodal.evaluation.ablation import variants
 from amodal.evaluation.answers import prompt_for, true_occluder
+from amodal.evaluation.rows import NOTHING
 from amodal.methods.baselines import Visible
 from amodal.plugins import registry
 from amodal.plugins.protocols import Prediction
@@ -131,6 +132,28 @@ def test_failures_are_rows_and_cost_only_themselves(data: amodal.Dataset) -> Non
     best = next(row for row in report.rows if row.id == "0/bar").best_of
     assert best is not None and (best.k, best.iou) == (2, 1.0)
     assert report.content["best_of"]["k"] == 2
+    # Failed objects count as they do everywhere else: as empty masks.
+    assert report.content["best_of"]["iou"]["objects"] == len(report.rows)
+
+
+def test_the_best_sample_is_pooled_beside_its_mean(data: amodal.Dataset) -> None:
+    """The best of each object by its IoU: its pixels, not the vote's, make the pooled number."""
+    model = amodal.load("visible")
+    report = amodal.evaluate(amodal.Model(Moody(), model.segmenter, model.inpainter), data, samples=2, raw=True)
+    found, top, bottom = report.content["best_of"], 0, 0
+    for row in report.rows:
+        sample = data.by_ids([row.id])[row.id]
+        seen, truth = sample.visible, sample.amodal
+        made = [NOTHING] if row.error else [seen, seen | Mask.from_box((0, 0, 64, 2))]
+        best = max(made, key=lambda mask: mask.iou(truth))
+        top, bottom = top + (best & truth).area, bottom + (best | truth).area
+    assert found["iou_pooled"]["value"] == pytest.approx(top / bottom) != report["iou_pooled"]
+    assert "best of 2 samples, by IoU with the truth" in str(report)
+    for row in report.rows:
+        if row.best_of is not None:
+            row.best_of.counts = None  # as in rows of before
+    old = amodal.Report.build(report.content["settings"], report.rows).content["best_of"]
+    assert old["iou"] == found["iou"] and old["iou_pooled"]["value"] is None
 
 
 def strip(path: Path) -> list[dict[str, object]]:

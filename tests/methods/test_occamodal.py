@@ -107,8 +107,9 @@ def test_a_run_serves_the_method(tmp_path):
     recipe = recipe_for(sets)
     metrics = Trainer(recipe, open_task(recipe), tmp_path / "run").train()
     assert 0 <= metrics["iou"] <= 100
-    options = {"weights": str(tmp_path / "run" / "weights.safetensors"), "input_size": 32}
+    options = {"weights": str(tmp_path / "run" / "weights.safetensors")}
     model = amodal.load("occamodal", options=options, device="cpu")
+    assert model.method.options.input_size == 32, "the size of the recipe's crops, which the weights tell"
     sample = next(iter(dataset("folder", tmp_path / "discs")))
     result = model(sample.image, mask=sample.visible)
     assert result.amodal.contains(sample.visible)

@@ -4,8 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from amodal.core.errors import WeightsError  # noqa: E402
+from amodal.methods.sdamodal.method import SDAmodalOptions  # noqa: E402
 from amodal.methods.sdamodal.network import SDAmodalNet, aligned_corners, widths_of  # noqa: E402
-from amodal.networks.checkpoints import facts_of  # noqa: E402
+from amodal.networks.checkpoints import at_trained_size, facts_of  # noqa: E402
 
 TINY = {"channels": (8, 8, 4, 4), "widths": (4, 4, 4, 8, 8, 8), "reduced": 4}
 
@@ -79,6 +81,21 @@ def test_weights_say_how_they_join(tmp_path):
         save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors", metadata=facts or None)
         assert aligned_corners(facts_of(tmp_path / f"{name}.safetensors")) is corners
     assert facts_of(tmp_path / "ckpt_SDAmodal.tar") == {}
+
+
+def test_weights_say_the_size_of_their_crops(tmp_path):
+    """What is given goes first, then what the file says, then the published size; what no crop can be is refused."""
+    from safetensors.torch import save_file
+
+    path = tmp_path / "weights.safetensors"
+    for facts, given, size in (({"size": "96"}, None, 96), ({"size": "96"}, 64, 64), ({"task": "sdamodal"}, None, 512)):
+        save_file({"a": torch.zeros(1)}, path, metadata=facts)
+        options = SDAmodalOptions(weights=str(path), input_size=given)
+        assert at_trained_size(options, 512) == options.model_copy(update={"input_size": size})
+    for said in ("40", "none", "-32", "9" * 5000, ""):
+        save_file({"a": torch.zeros(1)}, path, metadata={"size": said})
+        with pytest.raises(WeightsError, match=r"trained on crops of .* pixels, which .* as the option input_size"):
+            at_trained_size(SDAmodalOptions(weights=str(path)), 512)
 
 
 @pytest.mark.parametrize("layers", [(0, 1, 2, 3), (1,), (2, 3)])

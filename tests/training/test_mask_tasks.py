@@ -155,9 +155,11 @@ def test_trained_weights_serve_the_methods(discs, diffusion, tmp_path):
     for task, options in (("deocclusion", {}), ("asbu", {}), ("deocclusion-single", {}), ("sdamodal", features)):
         recipe = recipe_for(task, discs, diffusion, steps=1)
         Trainer(recipe, open_task(recipe), tmp_path / task).train()
-        chosen = {"weights": str(tmp_path / task / "weights.safetensors"), "input_size": 32, **options}
-        result = amodal.load(task, options=chosen, device="cpu")(image, mask=visible)
-        assert result.amodal.contains(visible)
+        chosen = {"weights": str(tmp_path / task / "weights.safetensors"), **options}
+        model = amodal.load(task, options=chosen, device="cpu")
+        assert model.method.options.input_size == 32, "the size of the recipe's crops, which the weights tell"
+        assert model(image, mask=visible).amodal.contains(visible)
+        assert amodal.load(task, options={**chosen, "input_size": 64}, device="cpu").method.options.input_size == 64
 
 
 def test_a_flipped_sample_is_the_mirrored_sample(discs, diffusion):

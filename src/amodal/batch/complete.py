@@ -108,6 +108,7 @@ class Complete:
                 samples=self.samples,
                 seeds=[seed(each.thing.id) for each in asked],
                 occluders=[each.occluder for each in asked],
+                categories=[each.thing.value for each in asked],
                 paint=self.cutouts,
             )
         except Cancelled:

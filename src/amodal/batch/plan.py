@@ -24,7 +24,17 @@ import numpy as np
 from ..core.errors import MALFORMED, AmodalError, DataError
 from ..core.files import check_text, file_sha256, open_regular, parse_json
 from ..core.image import is_picture
-from ..data.coco import CocoFile, category_names, framed, id_of, is_crowd, picture_names, visible_box, visible_shape
+from ..data.coco import (
+    CocoFile,
+    category_names,
+    channel_value,
+    framed,
+    id_of,
+    is_crowd,
+    picture_names,
+    visible_box,
+    visible_shape,
+)
 from ..engine.worker import Row
 
 __all__ = ["Plan", "Planned", "read_plan"]
@@ -45,6 +55,7 @@ class Planned:
         category: its name.
         header: (H, W) of the photo that the source states.
         coco: the object's ids in a COCO source.
+        value: what networks read from the mask channel on it, see `data.coco.channel_value`.
     """
 
     id: str
@@ -54,6 +65,7 @@ class Planned:
     category: str | None = None
     header: tuple[int, int] | None = None
     coco: dict[str, Any] | None = None
+    value: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without what is not told, and without the photo, which a row says once."""
@@ -320,7 +332,7 @@ class Annotations(Grouped):
         name = self.categories.get(number, part.get("name"))  # COCO-A's regions have names
         if number is not None and number not in self.categories and number in self.nameless:
             return _wrong(thing, f"its category {number} has a name that is not text")
-        thing = replace(thing, category=name if isinstance(name, str) else None)
+        thing = replace(thing, category=name if isinstance(name, str) else None, value=channel_value(part))
         shape = visible_shape(part)
         if shape and not self.boxes:
             return replace(thing, given={"mask": shape})

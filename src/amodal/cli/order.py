@@ -61,13 +61,15 @@ def order(
 
     picture = read(image)
     if masks:
-        names, visible = read_scene(masks, picture.shape[:2], image.name)
+        names, visible, categories = read_scene(masks, picture.shape[:2], image.name)
     else:
         names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
+        categories = [None] * len(visible)
     predictions: list[Prediction] = []
     if network:
         chosen = {"widen": str(widen), **parts["method"]}
-        matrix, predictions = by_network(by, chosen, device, picture, visible, complete=output is not None)
+        objects = list(zip(visible, categories, strict=True))
+        matrix, predictions = by_network(by, chosen, device, picture, objects, complete=output is not None)
     else:
         matrix = by_rule(by, [dilate(mask, widen) for mask in visible])
     if output:
@@ -123,14 +125,20 @@ def by_rule(by: str, visible: list[Mask]) -> Order:
 
 
 def by_network(
-    by: str, settings: dict[str, str], device: str, picture: Image, visible: list[Mask], complete: bool
+    by: str,
+    settings: dict[str, str],
+    device: str,
+    picture: Image,
+    objects: list[tuple[Mask, int | None]],
+    complete: bool,
 ) -> tuple[Order, list[Prediction]]:
-    """The order by a network of the deocclusion family, and the objects completed under what hides them if wanted."""
+    """The order of objects (visible mask, category number or None) by a network of the deocclusion family, and the objects
+    completed under what hides them if wanted."""
     from ..plugins.protocols import Request
     from ..plugins.registry import create_method
 
     method: Any = create_method(by, settings, device)
-    requests = [Request(mask) for mask in visible]
+    requests = [Request(mask, category=category) for mask, category in objects]
     with progress_bar("order") as progress:
         if complete:
             found: tuple[Order, list[Prediction]] = method.complete_scene(picture, requests, progress)

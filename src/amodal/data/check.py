@@ -144,7 +144,8 @@ def find_cycle(behind: dict[str, tuple[str, ...]]) -> list[str]:
 def statistics(data: Dataset, limit: int | None = None, *, progress: Progress = no_progress) -> dict[str, Any]:
     """What is in a data set, JSON-ready: counts, the histogram of occlusion, areas, objects an image, categories, kinds, sizes.
 
-    Areas are of the amodal mask, in pixels; `occlusion` counts objects with low < share occluded <= high, 0 by itself.
+    `labels` is the number of different categories. Areas are of the amodal mask, in pixels; `occlusion_percent` counts objects with
+    low < share occluded <= high, 0 by itself.
     """
     areas, shares, per_image = [], [], []
     categories: Counter[str] = Counter()
@@ -176,6 +177,7 @@ def statistics(data: Dataset, limit: int | None = None, *, progress: Progress = 
         "stuff": stuff,
         "with_known_occluders": ordered,
         "beyond_frame": leaving,
+        "labels": len(categories.keys() - {"(none)"}),
         "bad_entries": len(dict.fromkeys(data.problems)),
         "occlusion_percent": occlusion,
         "area": _spread(areas),

@@ -20,6 +20,7 @@ from .annotations import number_of
 __all__ = [
     "CocoFile",
     "category_names",
+    "channel_value",
     "check_stated",
     "framed",
     "id_of",
@@ -31,6 +32,7 @@ __all__ = [
 
 VISIBLE_FIELDS = ("visible_mask", "visible", "inmodal_seg", "i_segm", "segmentation")
 """Where annotations keep the visible mask, best first; those with `segmentation` alone are not occluded, or plain COCO."""
+KINS_FIELDS = ("inmodal_seg", "i_segm")
 VISIBLE_BOXES = ("visible_bbox", "inmodal_bbox", "i_bbox")
 BLANK = re.compile(rb"[\s,]*")
 WINDOW = 1 << 12
@@ -43,6 +45,13 @@ def visible_shape(annotation: Mapping[str, Any]) -> Any:
     """The encoded visible mask of an annotation; None where it has none. `segmentation` is the amodal mask where another
     field holds the visible one."""
     return next((annotation[name] for name in VISIBLE_FIELDS if annotation.get(name) is not None), None)
+
+
+def channel_value(annotation: Mapping[str, Any]) -> int | None:
+    """The category number that networks trained on KINS read from the mask channel: `category_id` of an annotation in KINS' layout
+    (old or of 2020). None in any other layout, since networks for those read a constant 1, and where it is not 1 to 32767."""
+    number = number_of(annotation.get("category_id")) if any(name in annotation for name in KINS_FIELDS) else None
+    return number if number is not None and 1 <= number <= 32767 else None
 
 
 def visible_box(annotation: Mapping[str, Any]) -> Any:

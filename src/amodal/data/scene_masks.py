@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,30 @@ from ..core.image import is_picture, read_mask
 from ..core.mask import Mask, Size
 from ..core.paths import own_path
 from .annotations import decode, guarded
-from .coco import VISIBLE_FIELDS, category_names, check_stated, framed, is_crowd, picture_names
+from .coco import VISIBLE_FIELDS, category_names, channel_value, check_stated, framed, is_crowd, picture_names
 
-__all__ = ["read_json_masks", "read_labels", "read_scene"]
-
+__all__ = ["SceneMasks", "read_json_masks", "read_labels", "read_scene"]
 
 MOST = 2000
 """Objects of a picture: of more, the order of all pairs takes too long."""
 
 
-def read_scene(
-    sources: str | Path | Sequence[str | Path], size: Size, picture: str = ""
-) -> tuple[list[str], list[Mask]]:
-    """Names and visible masks of the objects of a picture.
+class SceneMasks(NamedTuple):
+    """The objects of a picture, one entry each.
+
+    Attributes:
+        names: all different.
+        masks: what is visible, never empty.
+        categories: the number that networks read from the mask channel, in KINS' JSON; None in any other source.
+    """
+
+    names: list[str]
+    masks: list[Mask]
+    categories: list[int | None]
+
+
+def read_scene(sources: str | Path | Sequence[str | Path], size: Size, picture: str = "") -> SceneMasks:
+    """The objects of a picture.
 
     Args:
         sources: mask pictures (white marks the object), folders of mask pictures (by name), label pictures (palette or
@@ -37,7 +48,7 @@ def read_scene(
         picture: its file name, to find it in a JSON file that has several pictures.
 
     Returns:
-        one name per object (the file's stem; with the value, for a label picture), all different, and its mask, never empty.
+        the objects; a name is the file's stem (with the value, for a label picture), or what a JSON file calls it.
 
     Raises:
         MaskError: nothing there, an empty mask, or one of another size.
@@ -57,9 +68,11 @@ def read_scene(
             paths.append(path)
     names: list[str] = []
     masks: list[Mask] = []
+    told: dict[int, int | None] = {}
     for path in paths:
         if path.suffix.lower() in (".json", ".jsonl"):
-            for name, mask in read_json_masks(path, size, picture):
+            for name, mask, category in read_json_masks(path, size, picture):
+                told[len(masks)] = category
                 names.append(name)
                 masks.append(mask)
             continue
@@ -81,7 +94,7 @@ def read_scene(
         )
     if len(masks) > MOST:
         raise MaskError(f"{len(masks):,} objects are marked; at most {MOST:,} are read for one picture")
-    return unique(names), masks
+    return SceneMasks(unique(names), masks, [told.get(number) for number in range(len(masks))])
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -94,8 +107,9 @@ def unique(names: Sequence[str]) -> list[str]:
     return out
 
 
-def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str, Mask]]:
-    """Names and visible masks of one picture's objects in a JSON file; objects of which nothing can be seen are left out.
+def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str, Mask, int | None]]:
+    """Name, visible mask and category (see `SceneMasks`) of each of one picture's objects in a JSON file; objects of which nothing
+    can be seen are left out.
 
     Args:
         path: COCO's layout (also the project's own data sets, KINS, D2SA), COCO-A's (the whole file, or one annotation entry),
@@ -107,21 +121,21 @@ def read_json_masks(path: Path, size: Size, picture: str = "") -> list[tuple[str
         MaskError: none of these layouts, the picture is not in it, or a malformed mask, named by its place.
         DataError: a malformed record, or a picture whose size in the file is another.
     """
-    found: list[tuple[str, Mask]] = []
+    found: list[tuple[str, Mask, int | None]] = []
     with guarded(f"an entry of {path}"):
         listed = list(records(path, picture, size))
-    for number, (name, shape) in enumerate(listed, 1):
+    for number, (name, shape, category) in enumerate(listed, 1):
         try:
             mask = Mask.from_dict(shape) if isinstance(shape, dict) and "origin" in shape else decode(shape, size)
         except (AmodalError, *MALFORMED) as error:
             raise MaskError(f"{path}: object {number} ({name}): {error}") from error
         if mask.clip(size):
-            found.append((name, mask.clip(size)))
+            found.append((name, mask.clip(size), category))
     return found
 
 
-def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any]]:
-    """Name and encoded visible mask of each object of the picture in a JSON file."""
+def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any, int | None]]:
+    """Name, encoded visible mask and category of each object of the picture in a JSON file."""
     content = batch_objects(path, picture) if path.suffix == ".jsonl" else read_json(path, MaskError)
     names: dict[Any, str] = {}
     if isinstance(content, dict):
@@ -146,9 +160,9 @@ def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any]]:
                 or f"object-{number}"
             )
             if row[key]:  # an empty list: nothing can be seen
-                yield str(title), row[key]
+                yield str(title), row[key], channel_value(row)
         else:
-            yield f"object-{number}", row
+            yield f"object-{number}", row, None
 
 
 def batch_objects(path: Path, picture: str) -> list[dict[str, Any]]:

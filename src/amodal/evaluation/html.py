@@ -142,9 +142,9 @@ def _tables(content: Mapping[str, Any], name: str) -> list[str]:
         ],
     ]
     if content["best_of"]:
-        extra.append(
-            [f"best of {content['best_of']['k']}", percent(content["best_of"]["iou"], bounds=True), "mean IoU"]
-        )
+        name_of_best = f"best of {content['best_of']['k']}"
+        for key, what in (("iou", "mean IoU"), ("iou_pooled", "pooled IoU of each object's best sample")):
+            extra.append([name_of_best, percent(content["best_of"][key], bounds=True), what])
     if content["order"]:
         order = content["order"]
         extra.append(

@@ -194,9 +194,9 @@ def bounds(values: Values) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def best_of(samples: Sequence[Mask], amodal: Mask) -> float:
-    """The best IoU among several predictions: "best of k" (pix2gestalt: k = 3)."""
-    return max(sample.iou(amodal) for sample in samples)
+def best_of(samples: Sequence[Mask], amodal: Mask) -> Mask:
+    """Of several predictions that of the highest IoU, the first of equals: "best of k" (pix2gestalt: k = 3)."""
+    return max(samples, key=lambda sample: sample.iou(amodal))
 
 
 def majority(samples: Sequence[Mask]) -> Mask:

@@ -179,14 +179,25 @@ class Numbers:
         return calibration_interval(bins, self.groups, self.weights).to_dict()
 
     def best_of(self) -> dict[str, Any] | None:
-        """The mean over objects of the best sample's IoU, where several were drawn."""
-        best = [row.best_of for row in self.rows]
-        counts = [each.k for each in best if each is not None]
-        return (
-            {"k": max(counts), "iou": self.mean([None if each is None else each.iou for each in best])}
-            if counts
-            else None
-        )
+        """Mean and pooled IoU of each object's best sample, where several were drawn.
+
+        Where one was made, or none (a failure), the scored mask is the best. Pooled it is unknown where rows do not tell the best
+        sample's pixels.
+        """
+        pairs = [(row, row.best_of) for row in self.rows]
+        drawn = [best.k for _, best in pairs if best is not None]
+        if not drawn:
+            return None
+        ious = [row.iou if best is None else best.iou for row, best in pairs]
+        pixels = [row.counts["method"] if best is None else best.counts for row, best in pairs]
+        told = [each for each in pixels if each is not None]
+        pooled = METRICS["iou_pooled"](Counts.stack(told)) if len(told) == len(pixels) else None
+        unknown = Interval(None, None, None, 0).to_dict()
+        return {
+            "k": max(drawn),
+            "iou": self.mean(ious),
+            "iou_pooled": unknown if pooled is None else self.interval(pooled),
+        }
 
     def precision(self) -> dict[str, Any]:
         """Class-agnostic COCO AP (with its interval) and AR of the amodal masks, for all objects and amodalAPI's occlusion bins."""

@@ -35,11 +35,22 @@ BASELINES = ("visible", "hull")
 """Printed beside every method: the true visible mask as it is, and its convex hull."""
 
 
+SevenCounts = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=7, max_length=7)]
+"""The pixel counts of `metrics.Counts`."""
+
+
 class BestOf(BaseModel):
-    """The best of several samples."""
+    """The best of several samples.
+
+    Attributes:
+        k: of how many.
+        iou: its IoU, the highest of them.
+        counts: its pixel counts; None in rows that were written before they were kept.
+    """
 
     k: int = Field(ge=1)
     iou: float
+    counts: SevenCounts | None = None
 
 
 class ScoredObject(BaseModel):
@@ -77,7 +88,7 @@ class ScoredObject(BaseModel):
     occlusion: float
     iou: float | None
     iou_occluded: float | None = None
-    counts: dict[str, Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=7, max_length=7)]]
+    counts: dict[str, SevenCounts]
     boundary_f: dict[str, float | None]
     overlaps: list[Overlap]
     score: float | None
@@ -172,7 +183,11 @@ def answered_row(sample: Sample, outcome: Outcome, scene: Sequence[Sample], seco
     row = make_row(sample, outcome.amodal, scene, outcome.score)
     row.seconds = round(seconds, 4)
     row.calibration = [tuple(each) for each in np.round(_calibration(sample, outcome.probability), 3).tolist()]
-    row.best_of = BestOf(k=len(samples), iou=best_of(samples, sample.amodal)) if len(samples) > 1 else None
+    row.best_of = None
+    if len(samples) > 1:
+        best = best_of(samples, sample.amodal)
+        seven = list(count(best, sample.amodal, sample.visible))
+        row.best_of = BestOf(k=len(samples), iou=best.iou(sample.amodal), counts=seven)
     row.visible_iou = outcome.visible.iou(sample.visible)
     return row
 

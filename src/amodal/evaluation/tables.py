@@ -68,6 +68,9 @@ def summary(content: Mapping[str, Any]) -> str:
         cells = [percent(entry["iou"][who]) for who in ("method", "visible", "hull")]
         bins.append([label, str(entry["objects"]), *cells])
     parts = [head, table(lines), table(bins)]
+    if best := content["best_of"]:
+        mean, pooled = (percent(best[key], bounds=True) for key in ("iou", "iou_pooled"))
+        parts.append(f"best of {best['k']} samples, by IoU with the truth: {mean} mean over objects, {pooled} pooled")
     if content["published"]:
         parts.append(table(published_rows(content)))
     if content.get("not_compared"):

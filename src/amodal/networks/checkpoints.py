@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..core.errors import OptionError, WeightsError
 from ..core.files import atomic_write
+from ..core.options import Options, build_options
 from ..weights import cache_folder, load_tensors, locate, sha256
 from ..weights.tensors import read_header
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["converted", "facts_of", "read_checkpoint"]
+__all__ = ["at_trained_size", "converted", "facts_of", "read_checkpoint"]
+
+T = TypeVar("T", bound=Options)
 
 
 def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -51,6 +55,31 @@ def facts_of(path: Path) -> dict[str, str]:
         return {}
     facts = read_header(path).get("__metadata__")
     return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+def at_trained_size(options: T, otherwise: int) -> T:
+    """A method's options with a crop size: `input_size` as it is given, else that of the crops which its weights were trained on.
+
+    Args:
+        options: with `weights` (a name or a file) and `input_size` (side of the crops in pixels, or None).
+        otherwise: the published side, where the weights do not tell: files of the authors, and of `amodal train` before it wrote
+            `size` into their metadata.
+
+    Raises:
+        WeightsError: the weights are absent, or name a size that `input_size` cannot be.
+    """
+    given: Any = options
+    if given.input_size is not None:
+        return options
+    said = facts_of(locate(given.weights)).get("size", str(otherwise))
+    try:
+        size = int(said[:9]) if said.isdecimal() else 0  # 0 is refused like any side that does not fit
+        return build_options(type(options), {**options.model_dump(), "input_size": size})
+    except OptionError as error:
+        raise WeightsError(
+            f"{given.weights} says that it was trained on crops of {said[:40]!r} pixels, which the method cannot take ({error}); "
+            "give a side that fits as the option input_size, or train it anew at such a data.size"
+        ) from error
 
 
 def converted(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,10 @@ from ...core.errors import MissingOptionError
 from ...core.image import Image
 from ...core.mask import Mask, union
 from ...core.options import Options
+from ...core.regions import convex_hull
 from ...core.soft_mask import SoftMask
 from ...data.scene_masks import read_scene
+from ...networks.checkpoints import at_trained_size
 from ...pipeline import order as ordering
 from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of, no_progress
 from ...runtime.devices import pick_device
@@ -22,6 +25,8 @@ from .options import AsbuOptions, CropOptions, DeocclusionOptions
 
 __all__ = ["Asbu", "Deocclusion", "clip_prediction", "load_weights", "mask_value"]
 
+CROP = 256
+"""Side of the crops of the authors' networks, in pixels."""
 RELEASE = "the authors' release on github.com/XiaohangZhan/deocclusion"
 
 
@@ -47,6 +52,7 @@ class Deocclusion(Method):
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         self.network = load_weights(self.name, self.options.weights, device)
+        self.options = at_trained_size(self.options, CROP)
         self.content = None
         if self.options.content_weights:
             from ...networks.checkpoints import read_checkpoint
@@ -63,14 +69,17 @@ class Deocclusion(Method):
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context
     ) -> list[list[Prediction]]:
-        scene = read_scene(self.options.scene, frame_of(image))[1] if self.options.scene else []
+        scene: list[Request] = []
+        if self.options.scene:
+            _, masks, categories = read_scene(self.options.scene, frame_of(image))
+            scene = [Request(mask, category=each) for mask, each in zip(masks, categories, strict=True)]
+        requests = [told_category(request, scene) for request in requests]
         erasers = []
         for request in requests:
             if request.occluder is not None or not scene:
                 erasers.append(request.occluder or Mask.from_array(np.zeros((1, 1), bool)))
                 continue
-            # The object itself is usually in the scene: what mostly coincides with it is it.
-            near = [request, *(Request(mask) for mask in scene if mask.iou(request.visible) < 0.5)]
+            near = [request, *(other for other in scene if not same_object(other, request))]
             masks = [other.visible for other in near]
             erasers.append(self.erasers(masks, self.order(near, context.progress), [0])[0])
         return [[prediction] for prediction in self.fill(image, requests, erasers, context.progress)]
@@ -94,8 +103,8 @@ class Deocclusion(Method):
     def order(self, requests: Sequence[Request], progress: Progress = no_progress) -> ordering.Order:
         """Who is in front of whom, by the rule of the option `order`; see `amodal.pipeline.order`."""
         how, visible = self.options, [request.visible for request in requests]
-        if how.order == "area":
-            return ordering.order_by_area(visible)
+        if how.order in ("area", "larger"):
+            return ordering.order_by_area(visible, "larger" if how.order == "larger" else "smaller")
         if how.order == "y-axis":
             return ordering.order_by_y(visible)
         if how.order == "hull":
@@ -133,6 +142,8 @@ class Deocclusion(Method):
     ) -> list[Prediction]:
         """Complete visible masks under their erasers."""
         how = self.options
+        if how.completion == "hull":
+            return [self.hull(image, each, eraser) for each, eraser in zip(requests, erasers, strict=True)]
         predictions: list[Prediction] = []
         for start in range(0, len(requests), how.batch):
             part, hides = requests[start : start + how.batch], erasers[start : start + how.batch]
@@ -160,6 +171,13 @@ class Deocclusion(Method):
                 )
             progress("object", len(predictions), len(requests))
         return predictions
+
+    def hull(self, image: Image, request: Request, eraser: Mask) -> Prediction:
+        """The paper's baseline convexR: the visible mask and, of its convex hull, what lies under the eraser."""
+        seen, how = request.visible, self.options
+        amodal = seen | (convex_hull(seen) & eraser) if seen else seen
+        crop = Crop.around(request.place, how.input_size, enlarge=how.enlarge, margin=how.margin)
+        return self.paint(image, request, Prediction(amodal, occluder=eraser or None), crop)
 
     def paint(self, image: Image, request: Request, prediction: Prediction, crop: Crop) -> Prediction:
         """With PCNet-C's picture, if its weights are given."""
@@ -224,8 +242,22 @@ def load_weights(method: str, weights: str, device: str, final_skip: bool = True
     return network.to(pick_device(device)).eval()
 
 
+def same_object(one: Request, other: Request) -> bool:
+    """Whether two visible masks mostly coincide: the object that is asked about is usually in its scene too."""
+    return one.visible.iou(other.visible) >= 0.5
+
+
+def told_category(request: Request, scene: Sequence[Request]) -> Request:
+    """The request with the category number that its scene tells of the object, where it brings none of its own."""
+    if request.category is not None:
+        return request
+    told = [other.category for other in scene if same_object(other, request)]
+    return replace(request, category=told[0]) if told else request
+
+
 def mask_value(request: Request, options: CropOptions) -> int:
-    """What the mask channel holds on a visible object: the option `category`, else the object's category number, else 1."""
+    """What the mask channel holds on a visible object: the option `category`, which is meant for every object, else the object's
+    own category number, else 1."""
     return options.category or request.category or 1
 
 

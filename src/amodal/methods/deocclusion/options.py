@@ -17,7 +17,14 @@ class CropOptions(Options):
     weights: str = Field(
         "", description="the network: a file of the authors' release or your own (.pth.tar, .safetensors)"
     )
-    input_size: int = Field(256, ge=16, le=2048, multiple_of=16, description="side of the crop, in pixels")
+    input_size: int | None = Field(
+        None,
+        ge=16,
+        le=2048,
+        multiple_of=16,
+        description="side of the crop, in pixels; none: that of the crops which the weights were trained on, where they tell it "
+        "(amodal train writes it), else the authors' 256",
+    )
     enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
     margin: float = Field(
         1.1,
@@ -30,8 +37,8 @@ class CropOptions(Options):
         None,
         ge=1,
         le=32767,
-        description="value of the mask channel on the object; none: the category number where the data set tells it (KINS), "
-        "else 1 (COCO-A)",
+        description="value of the mask channel on every object, whatever the data tell (1: weights of COCO-A on KINS); none: "
+        "each object's own category number where its data tell it (KINS), else 1 (COCO-A)",
     )
     beyond_frame: bool = Field(
         False, description="keep what the network draws outside of the picture; the paper cuts it"
@@ -45,8 +52,15 @@ class DeocclusionOptions(CropOptions):
         "",
         description="visible masks of the picture's other objects: a folder of mask pictures, a label picture, or JSON",
     )
-    order: Literal["network", "area", "y-axis", "hull"] = Field(
-        "network", description="how it is found which of them lie in front"
+    order: Literal["network", "area", "larger", "y-axis", "hull"] = Field(
+        "network",
+        description="how it is found which of them lie in front; area: the smaller ones (the rule for COCO-A), larger: the larger "
+        "ones (for KINS)",
+    )
+    completion: Literal["network", "hull"] = Field(
+        "network",
+        description="what completes under them; hull: the visible mask's convex hull as far as they cover it, the paper's baseline "
+        "convexR",
     )
     eraser: Literal["ancestors", "neighbours"] = Field(
         "ancestors",

@@ -10,8 +10,9 @@ import numpy as np
 from ...core.crop import Crop
 from ...core.image import Image
 from ...core.options import Options
+from ...networks.checkpoints import at_trained_size
 from ...plugins.protocols import Context, Method, Prediction, Request
-from .method import clip_prediction, load_weights, mask_value
+from .method import CROP, clip_prediction, load_weights, mask_value
 from .options import SingleStageOptions
 
 __all__ = ["DeocclusionSingle"]
@@ -33,6 +34,7 @@ class DeocclusionSingle(Method):
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         self.network = load_weights(self.name, self.options.weights, device, final_skip=self.options.final_skip)
+        self.options = at_trained_size(self.options, CROP)
 
     def complete(
         self, embedded: Any, image: Image, requests: Sequence[Request], context: Context

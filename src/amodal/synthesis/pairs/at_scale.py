@@ -63,7 +63,7 @@ class FindWholes:
         image = read(row.content["image"])
         if self.model is None:
             path = Path(row.content["image"])
-            objects = [mask for _, mask in read_json_masks(path.with_suffix(".json"), image.shape[:2], path.name)]
+            objects = [mask for _, mask, _ in read_json_masks(path.with_suffix(".json"), image.shape[:2], path.name)]
         else:
             objects = [proposal.mask for proposal in find_objects(self.model.open(image))]
         nearness = None if self.estimate is None else self.estimate(image)

@@ -200,6 +200,11 @@ class ObjectTask(ABC):
     threshold: float = 0.5
     """What is at least so probable is in the mask."""
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What weights tell of themselves: `size`, the side of the crops that they were trained on, in pixels."""
+        return {"size": str(self.data.size)}
+
     @cached_property
     def samples(self) -> list[Sample]:
         """What a run is validated on: the first objects of each set of `data.validation` that have a visible part."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -109,7 +108,6 @@ class SDAmodalTask(ObjectTask):
     """See `amodal.training.task.Task`."""
 
     data: DataConfig
-    facts: ClassVar[dict[str, str]] = {"align_corners": "false"}
 
     def __init__(self, recipe: Recipe) -> None:
         self.data = section(recipe.data, DataConfig, "data")
@@ -120,6 +118,11 @@ class SDAmodalTask(ObjectTask):
             chosen = replace(chosen, dtype="fp16" if on_gpu else "fp32")
         self.feature_config = chosen
         self.features = open_features(self.feature_config, recipe.run.device)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Also how features join, see `methods.sdamodal.network.aligned_corners`."""
+        return {**super().facts, "align_corners": "false"}
 
     def network(self) -> nn.Module:
         how = self.config
