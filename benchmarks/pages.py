@@ -1,4 +1,4 @@
-"""The made parts of the pages choose, install, batch, scenes and datasets/compared: from the registry, weights.toml and JSON."""
+"""The made parts of the pages choose, install, batch, scenes, recognize and datasets/compared: from the registry, weights.toml and JSON."""
 
 from __future__ import annotations
 
@@ -156,6 +156,17 @@ def counted(file: Path) -> str:
         categories = str(found["categories"] or "not told")
         share = f"{hidden:,} ({100 * hidden / found['objects']:.0f} %)"
         rows.append([f"`{name}`", f"`{found['reader']}`", *numbers, categories, share, str(found["bad_entries"])])
+    return markdown(rows)
+
+
+def recognised(file: Path) -> str:
+    """What the classifier says of occluded objects, a view a row, from the committed JSON."""
+    result = json.loads(file.read_text(encoding="utf-8"))["result"]
+    rows = [["shown", "top 1", "top 3"]]
+    whole = {"object-crop": "the object without its occluder, cropped", "photo": "the photo without the occluder"}
+    shown = {f"`{view}`": found for view, found in result["table"].items()}
+    shown |= {text: result["unoccluded"][view] for view, text in whole.items()}
+    rows += [[text, f"{found['top1']:.1f}", f"{found['top3']:.1f}"] for text, found in shown.items()]
     return markdown(rows)
 
 

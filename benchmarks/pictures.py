@@ -48,8 +48,8 @@ def prompts() -> Image:
     image, columns = amodal.read("photo.jpg"), []
     scene = amodal.load().open(image)
     asked = {
-        "a click": Prompt.make(point=(290, 60)),
-        "clicks, one of them not on it": Prompt.make(points=[(290, 60), (400, 300)], labels=[1, 0]),
+        "a click": Prompt.make(point=(350, 70)),
+        "clicks, one of them not on it": Prompt.make(points=[(350, 70), (400, 300)], labels=[1, 0]),
         "a box": Prompt.make(box=(170, 15, 415, 310)),
         "a visible mask": Prompt.make(mask="visible.png"),
     }

@@ -149,7 +149,7 @@ def label_studio() -> Image:
 
     interface = """<View><Image name="img" value="$photo"/><BrushLabels name="brush" toName="img"><Label value="cup"/></BrushLabels>
     <KeyPointLabels name="point" toName="img" smart="true"><Label value="cup" smart="true"/></KeyPointLabels></View>"""
-    at = (290, 60)
+    at = (350, 70)
     image = amodal.read("photo.jpg")
     height, width = image.shape[:2]
     click = {

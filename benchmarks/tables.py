@@ -14,8 +14,8 @@ from . import pages
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
 README = ROOT / "README.md"
-CHOOSE, INSTALL, SCENES, COMPARED, BATCH = (
-    ROOT / "docs" / f"{name}.md" for name in ("choose", "install", "scenes", "datasets/compared", "batch")
+CHOOSE, INSTALL, SCENES, COMPARED, BATCH, RECOGNIZE = (
+    ROOT / "docs" / f"{name}.md" for name in ("choose", "install", "scenes", "datasets/compared", "batch", "recognize")
 )
 BEGIN, END = "<!-- results: python -m benchmarks.tables -->\n", "<!-- end of results -->"
 ORDER = ("visible", "hull")
@@ -324,6 +324,7 @@ def made() -> dict[Path, str]:
         INSTALL: pages.between(INSTALL, {"extras": pages.extras_table(measured / "install.json")}),
         COMPARED: pages.between(COMPARED, {"counted": pages.counted(ROOT / "results" / "datasets.json")}),
         BATCH: pages.between(BATCH, {"million": pages.million(measured / "batch.json", measured / "planning.json")}),
+        RECOGNIZE: pages.between(RECOGNIZE, {"recognised": pages.recognised(measured / "recognition.json")}),
         SCENES: pages.between(SCENES, {"speed": pages.scene_speed(measured / "scenes.json")}),
     }
 

@@ -84,7 +84,7 @@ def sample(
     written = write_sample(folder)
     typer.echo(str(folder))
     hint(
-        f"{'written' if written else 'is there already'}; next: cd {folder} && amodal segment photo.jpg --point 290,60"
+        f"{'written' if written else 'is there already'}; next: cd {folder} && amodal segment photo.jpg --point 350,70"
     )
 
 

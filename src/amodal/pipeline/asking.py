@@ -120,7 +120,7 @@ class Opening(ABC):
         seed: int = 0,
         progress: Progress = no_progress,
     ) -> Completion:
-        """The whole object at the prompt: `model("photo.jpg", point=(290, 60))`.
+        """The whole object at the prompt: `model("photo.jpg", point=(350, 70))`.
 
         Args:
             image: as in `open`.

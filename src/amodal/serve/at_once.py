@@ -36,7 +36,7 @@ FORM = {
                     "required": ["image"],
                     "properties": {
                         "image": {"type": "string", "format": "binary", "description": "the photo"},
-                        "point": {"type": "string", "example": "290,60", "description": "one click x,y on the object"},
+                        "point": {"type": "string", "example": "350,70", "description": "one click x,y on the object"},
                         "box": {"type": "string", "description": "x0,y0,x1,y1"},
                         "mask": {"type": "string", "format": "binary", "description": "a picture of the visible mask"},
                         "samples": {"type": "integer", "minimum": 1, "maximum": Limits.samples},
@@ -68,7 +68,7 @@ FORM = {
 async def complete_at_once(
     request: Request, file: Annotated[str, Query(max_length=64, description="the answer: a file of the result")] = ""
 ) -> Response:
-    """The whole object at a prompt, in one call: `curl -F image=@photo.jpg -F point=290,60 URL/api/complete?file=cutout.png`.
+    """The whole object at a prompt, in one call: `curl -F image=@photo.jpg -F point=350,70 URL/api/complete?file=cutout.png`.
 
     `file` is a name of the result's files; without it the answer is `result.json`, or the cut-out where a picture is asked
     for (`Accept: image/png`). Nothing is kept.
@@ -152,7 +152,7 @@ def _refuse_unclear(items: list[tuple[str, Any]]) -> None:
     names = [name for name, _ in items]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise PromptError(
-            f"the form has the field {twice[:40]!r} {names.count(twice)} times; several clicks are points=[[290,60],[100,300]]"
+            f"the form has the field {twice[:40]!r} {names.count(twice)} times; several clicks are points=[[350,70],[100,300]]"
         )
     for name, value in items:
         if isinstance(value, UploadFile) and name not in ("image", "mask"):

@@ -4,7 +4,7 @@ from amodal.serve.client import Client
 
 model = Client("http://127.0.0.1:7860")
 scene = model.open(image)
-result = scene.complete(point=(290, 60))
+result = scene.complete(point=(350, 70))
 """
 
 from __future__ import annotations

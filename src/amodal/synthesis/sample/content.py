@@ -83,7 +83,7 @@ def photographs(root: Path) -> None:
     put(root / "occluder.png", encode_png(parts["cup"] | parts["spoon"]))
     saucer = Mask.from_array(parts["saucer"]).to_rle(parts["saucer"].shape)
     prompts: list[dict[str, Any]] = [
-        {"image": "photos/coffee.jpg", "point": [290, 60], "id": "cup"},
+        {"image": "photos/coffee.jpg", "point": [350, 70], "id": "cup"},
         {"image": "photos/china.jpg", "box": [50, 22, 290, 335], "category": "pagoda", "id": "pagoda"},
         {"image": "photos/coffee.jpg", "mask": saucer, "id": "saucer"},
     ]
