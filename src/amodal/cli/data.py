@@ -165,6 +165,7 @@ def convert(
 ) -> None:
     """Convert a data set to the project's own format, which COCO tools open, to COCO-A's JSON or to mask pictures."""
     from ..data import convert as conversions
+    from ..data.sample import alike
 
     writers = {"folder": conversions.to_folder, "cocoa": conversions.to_cocoa, "masks": conversions.to_masks}
     if to not in writers:
@@ -173,7 +174,7 @@ def convert(
     with progress_bar("convert") as progress:
         counts = writers[to](data, output, limit=source.limit, overwrite=force, progress=progress)
     typer.echo(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items()))
-    for problem in dict.fromkeys(data.problems):
+    for problem in alike(data.problems):
         hint(f"skipped: {problem}")
     hint(f"next: amodal data check {to} --root {word(output)}")
     if data.problems:

@@ -237,8 +237,10 @@ def _tell(report: Report, asked: Asked, as_json: bool) -> None:
 
 def _faults(report: Report) -> bool:
     """Whether objects failed or entries were skipped, which is then told."""
+    from ..data.sample import alike
+
     content = report.content
-    for problem in content["skipped"]:
+    for problem in alike(report.data.problems if report.data is not None else ()):
         hint(f"skipped: {problem}")
     if content["failures"] or content["skipped"]:
         hint(f"{content['failures']} objects failed, {len(content['skipped'])} bad entries: see report.json")
