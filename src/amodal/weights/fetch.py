@@ -116,7 +116,7 @@ def fetch_file(entry: Weights, source: str, progress: Progress) -> Path:
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise WeightsError(f"{getattr(error, 'reason', None) or error}") from error
     except OSError as error:
-        raise OutputError(f"cannot write {part}: {unwritten(error)} (AMODAL_HOME names it)") from error
+        raise OutputError(f"cannot write {part}: {unwritten(error)} (set AMODAL_HOME)") from error
     digest = sha256(part)
     expected = entry.sha256 or record_of(entry).get("sha256", "")
     if expected and digest != expected:
