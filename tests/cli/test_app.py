@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 import amodal.cli
 from amodal.cli import run
 from amodal.cli.app import COMMANDS, build
-from amodal.cli.common import flat
+from amodal.cli.common import flat, word
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -82,3 +83,47 @@ def test_layers(photo, disc_visible, tmp_path, capsys):
     assert run(arguments) == 1 and "exists already" in capsys.readouterr().err
     assert run([*arguments, "--zip", "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["files"]["layers"].endswith("photo.layers.zip")
+
+
+def test_export_writes_over_nothing(tmp_path, capsys):
+    (tmp_path / "encoder.onnx").write_text("mine")
+    assert run(["export", "recipe.toml", "weights.safetensors", "-o", str(tmp_path)]) == 1
+    assert "encoder.onnx exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "goes_on"),
+    [
+        (["batch", "photos", "-o", "out"], "amodal.batch.plan.read_plan", True),
+        (
+            ["data", "build", "photos", "photos", "-o", "out", "--saliency", "x.onnx"],
+            "amodal.cli.build_composites.progress_bar",
+            True,
+        ),
+        (["segment", "photo.jpg", "--point", "1,1"], "amodal.cli.segment.load_like", False),
+    ],
+)
+def test_stopping_is_told(words, place, goes_on, monkeypatch, tmp_path, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    module, _, name = place.rpartition(".")
+    monkeypatch.setattr(import_module(module), name, stop)
+    assert run(words) == 130
+    assert capsys.readouterr().err == f"amodal: stopped{'; the same command goes on' if goes_on else ''}\n"
+
+
+def test_serve_needs_its_media_folder(tmp_path, capsys):
+    assert run(["serve", "--media", str(tmp_path / "nope")]) == 2
+    assert "nope; --media names the folder" in capsys.readouterr().err
+
+
+def test_a_path_is_a_word_of_the_shell():
+    assert word(Path("out/a b.json")) == "'out/a b.json'" and word("out/a.json") == "out/a.json"
+
+
+def test_each_near_name_is_told_once(capsys):
+    assert run(["show", "nope"]) == 2
+    names = capsys.readouterr().err.partition("All: ")[2].strip().split(", ")
+    assert len(names) == len(set(names)) > 10 and "embedded" in names

@@ -71,3 +71,12 @@ def test_a_record_of_before_the_names_changed_repeats_the_network_that_ships(tmp
     method |= {"options": {"input_size": 64, "weights": ""}}
     code, told = repeat("paper")
     assert code == 2 and "the one that ships is embedded (--set weights=RUN/weights.safetensors)" in told
+
+
+def test_a_photo_that_was_moved_is_told(record, tmp_path, capsys):
+    (tmp_path / "photo.png").rename(tmp_path / "moved.png")
+    capsys.readouterr()
+    assert run(["segment", "--like", str(record), "-o", str(tmp_path / "b")]) == 2
+    told = capsys.readouterr().err
+    assert "photo.png, seen from this folder; name it, as in amodal segment PHOTO --like" in told
+    assert run(["segment", str(tmp_path / "moved.png"), "--like", str(record), "-o", str(tmp_path / "b")]) == 0

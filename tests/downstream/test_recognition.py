@@ -114,14 +114,31 @@ def test_embedded_classifier_needs_no_weights(tmp_path, photo, disc_visible, cap
     few = EmbeddedClassifier(["Goldfish", ranking.labels[0]])([picture])[0]
     assert few.labels == (ranking.labels[0], "goldfish") and sum(few.probabilities) == pytest.approx(1, abs=1e-5)
     assert every([]) == []
-    with pytest.raises(UsageError, match="'person' is none of them"):
+    with pytest.raises(UsageError, match="'person' is none of ImageNet's"):
         EmbeddedClassifier(["person", "goldfish"])
+    with pytest.raises(UsageError, match="near it are .*coffee mug|near it are .*cup") as told:
+        EmbeddedClassifier(["cup"])
+    assert len(str(told.value)) < 400
     (tmp_path / "photo.png").write_bytes(encode_png(photo))
     (tmp_path / "mask.png").write_bytes(encode_png(disc_visible))
     command = ["recognize", str(tmp_path / "photo.png"), "--mask", str(tmp_path / "mask.png"), "--method", "hull"]
     assert run([*command, "--json"]) == 0
     (best, *_) = json.loads(capsys.readouterr().out)["views"]["completed-crop"]
     assert best["label"] in every.labels
+    taken = tmp_path / "taken.json"
+    taken.write_text("mine")
+    for name, text in (("photo.png", "is to be written as .json"), ("taken.json", "exists already")):
+        assert run([*command, "-o", str(tmp_path / name)]) in (1, 2)
+        assert text in capsys.readouterr().err
+    assert taken.read_text() == "mine" and np.array_equal(read(tmp_path / "photo.png"), photo)
+    several = ["--view", "photo", "--view", "circle,visible", "--force", "-o", str(taken)]
+    assert run([*command, *several]) == 0 and list(json.loads(taken.read_text())["views"]) == [
+        "photo",
+        "circle",
+        "visible",
+    ]
+    assert run([*command[:2], "--box", "1,1,9,9", "--box", "2,2,9,9"]) == 2
+    assert "one --box" in capsys.readouterr().err
 
 
 def test_report_by_hand():

@@ -256,6 +256,10 @@ def test_evaluation_and_command(objects, tmp_path, capsys):
     assert run([*command, *out, "--rows", "visible,whole"]) == 0  # all is there: nothing is done again
     assert json.loads(capsys.readouterr().out) == content
     assert run([*command, *out, "--rows", "visible"]) == 1  # another evaluation
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "reconstruction.json").write_text("mine")
+    assert run([*command, "-o", str(tmp_path / "mine")]) == 1
+    assert "holds other files (reconstruction.json)" in capsys.readouterr().err
     assert run([*command, *out, "--rows", "visble"]) == 2
     assert "did you mean 'visible'" in capsys.readouterr().err
     assert run(["reconstruct", "--objects", str(objects)]) == 2

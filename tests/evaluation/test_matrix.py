@@ -10,9 +10,9 @@ import pytest
 
 import amodal
 from amodal.cli import run as command
-from amodal.core.errors import DataError, UsageError
+from amodal.core.errors import DataError, OutputError, UsageError
 from amodal.core.image import encode_png, read
-from amodal.evaluation.matrix import latex, matrix, matrix_rows, read_runs, write_table
+from amodal.evaluation.matrix import check_place, latex, matrix, matrix_rows, read_runs, write_table
 from amodal.evaluation.pictures import LINE, TILE, choose_cases
 from disc_sets import SIZE
 
@@ -62,6 +62,10 @@ def test_one_table_and_pictures(
     assert command([*shown[:2], "--html", str(tmp_path / "turned.html"), "--cases", "1", *roots[2:], *roots[:2]]) == 0
     assert (tmp_path / "turned.html").read_text() == page.read_text(), "a folder is taken for the set that it holds"
     assert command([*shown, *roots]) == 1, "exists already"
+    for option, name in (("--png", "figure.jpg"), ("--table", "t.xlsx"), ("--html", "page.png"), ("-o", "all.txt")):
+        capsys.readouterr()
+        assert command(["compare", str(runs), option, str(tmp_path / name), *roots]) == 2
+        assert "is to be written as ." in capsys.readouterr().err and not (tmp_path / name).exists()
     assert command([*shown, "--force"]) == 2
     assert "give --root for folder, then masks" in capsys.readouterr().err
 
@@ -114,6 +118,12 @@ def test_wrong_use_and_runs_that_fail(data: amodal.Dataset, tmp_path: Path, caps
     )
     assert "failed: deocclusion needs its weights" in capsys.readouterr().err
     assert [run.method for run in read_runs([tmp_path / "runs"])] == ["hull"]
+    check_place(tmp_path / "runs", ["table.json", "table.csv"], False)  # its own
+    (tmp_path / "other").mkdir()
+    for name, overwrite, text in (("table.csv", False, "exists already"), ("notes.txt", True, "holds other files")):
+        (tmp_path / "other" / name).write_text("mine")
+        with pytest.raises(OutputError, match=text):
+            check_place(tmp_path / "other", ["table.json", "table.csv"], overwrite)
     own = ["--method", "tuning-free", "--inpainter", "classical", "--set", "tuning-free.steps=1", "--method", "hull"]
     assert command([*base, *own, "--force", "--set", "hull.steps=1"]) == 3
     assert "no option named 'steps'" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Predictions of others, as a results file or as pictures: joined by name or overlap, broken ones named, scored as a run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,44 @@ def test_numbers_are_the_same_as_floats_and_an_entry_stays_in_its_image(data: am
         report = evaluate_predictions(Predictions(tmp_path / "p.json"), lenient)
         (row,) = (row for row in report.rows if row.id == each.id)
         assert row.error is None if error is None else error in str(row.error)
+
+
+@pytest.mark.parametrize("image", [999, "one", None])
+def test_entries_of_no_image_are_told(data: amodal.Dataset, tmp_path: Path, image: Any) -> None:
+    rows = [{**row, "image_id": image} for row in coco_results(data)] if image else []
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    text = (
+        f"none of the 8 entries .* the first has the image_id {image!r}, the first image here 1$"
+        if image
+        else "holds no"
+    )
+    lenient = amodal.dataset("folder", data.root, skip_bad=True)
+    report = evaluate_predictions(Predictions(tmp_path / "p.json"), lenient)
+    assert len(report.content["skipped"]) == 1 and re.search(text, report.content["skipped"][0])
+    with pytest.raises(DataError, match=text.rstrip("$")):
+        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+
+
+def test_masks_of_a_wrong_size_are_one_line(
+    data: amodal.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "masks").mkdir()
+    for sample in data:
+        (tmp_path / "masks" / f"{flat(sample.id)}.png").write_bytes(encode_png(np.ones((5, 5), bool)))
+    base = ["evaluate", "--dataset", "folder", "--root", str(data.root), "--predictions", str(tmp_path / "masks")]
+    assert run_command([*base, "-o", str(tmp_path / "run")]) == 3
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
+    assert len(told) == 1 and told[0].endswith("is 5 x 5 pixels, the image 64 x 48 (and 7 more like it)")
+    assert told[0].count(".png") == 1
+
+
+def test_an_unfinished_batch_is_told(data: amodal.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    batch = tmp_path / "batch"
+    batch.mkdir()
+    (batch / "plan.json").write_text('{"format": "amodal/batch/1"}')
+    (batch / "journal.jsonl").write_text("")
+    shown = ["data", "view", "batch", "--root", str(batch), "-o", str(tmp_path / "v.html")]
+    scored = ["evaluate", "--dataset", "folder", "--root", str(data.root), "--predictions", str(batch)]
+    for words in (["compare", str(batch), str(batch)], shown, [*scored, "-o", str(tmp_path / "run")]):
+        assert run_command(words) == 1
+        assert "is an unfinished batch: it was stopped; repeat the command" in capsys.readouterr().err

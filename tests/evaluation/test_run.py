@@ -250,6 +250,15 @@ def test_command_line(data: amodal.Dataset, tmp_path: Path, capsys: pytest.Captu
     assert "next: look at" in err
     assert command([*base, "--method", "hull", "-o", str(tmp_path / "hull"), "--seed", "1"]) == 1
     assert "--force begins anew" in capsys.readouterr().err
+    for name in ("report.html", "notes.txt"):
+        (tmp_path / name[:5]).mkdir()
+        (tmp_path / name[:5] / name).write_text("mine")
+        for more in ([], ["--force"]):
+            assert command([*base, "--method", "hull", "-o", str(tmp_path / name[:5]), *more]) == 1
+            assert f"holds other files ({name})" in capsys.readouterr().err
+        assert (tmp_path / name[:5] / name).read_text() == "mine"
+    assert command([*base, "--method", "hull", "-o", str(tmp_path / "hull")]) == 0, "its own report is replaced"
+    capsys.readouterr()
     assert command(["compare", str(tmp_path / "visible"), str(tmp_path / "hull"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["objects"] == 8
     assert command([*base, "--method", "hull", "--ablate", "leak", "-o", str(tmp_path / "a")]) == 2

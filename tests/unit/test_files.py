@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from amodal.core import files
-from amodal.core.errors import DataError, OutputError
+from amodal.core.errors import DataError, OutputError, unwritten
 
 
 def test_an_error_within_leaves_the_old_file(tmp_path):
@@ -34,8 +34,23 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
 
 def test_a_file_in_the_way_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        files.write_text(tmp_path / "out" / "a.txt", "new")
+    for path in (tmp_path / "out" / "a.txt", tmp_path / "out" / "b" / "a.txt"):
+        with pytest.raises(
+            OutputError, match="cannot write .*there is a file where a folder is needed; choose another"
+        ):
+            files.write_text(path, "new")
+
+
+def test_only_a_full_disk_asks_for_space():
+    for number, text in (
+        (errno.EACCES, "may write to"),
+        (errno.EROFS, "may write to"),
+        (errno.EISDIR, "it is a folder"),
+        (errno.EFBIG, "another folder"),
+        (errno.ENOSPC, "free some space"),
+    ):
+        told = unwritten(OSError(number, os.strerror(number)))
+        assert text in told and ("space" in told) == (number == errno.ENOSPC)
 
 
 def test_no_overwriting_unless_asked(tmp_path):

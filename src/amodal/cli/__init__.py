@@ -35,6 +35,8 @@ def run(arguments: list[str] | None = None) -> int:
         try:
             get_command(build()).main(args=arguments, prog_name="amodal")
         except SystemExit as end:
+            if end.code == 130:  # typer's answer to Ctrl-C
+                return _fail(_stopped(sys.argv[1:] if arguments is None else arguments), 130)
             return end.code if isinstance(end.code, int) else 0
         except AmodalError as error:
             return _fail(f"{error}{_flags(error)}", error.exit_code)
@@ -42,7 +44,7 @@ def run(arguments: list[str] | None = None) -> int:
             if (known := told(error)) is None:
                 raise
             return _fail(str(known), known.exit_code)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # before or after typer's own part
             return _fail("stopped", 130)
         except BrokenPipeError:
             sys.stderr.close()
@@ -52,6 +54,12 @@ def run(arguments: list[str] | None = None) -> int:
         except MemoryError:
             return _fail("there is not enough memory for this; take a smaller picture or close other programs", 1)
     return 0
+
+
+def _stopped(words: list[str]) -> str:
+    """What to say after Ctrl-C."""
+    goes_on = words[:1] in (["batch"], ["evaluate"], ["train"], ["fetch"]) or words[:2] == ["data", "build"]
+    return "stopped; the same command goes on" if goes_on else "stopped"
 
 
 def _flags(error: Exception) -> str:

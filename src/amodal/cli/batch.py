@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import __version__
-from .common import ModelOptions, RunOptions, Samples, hint, print_json, progress_bar
+from .common import ModelOptions, RunOptions, Samples, hint, print_json, progress_bar, word
 
 if TYPE_CHECKING:
     from ..engine.output import Output
@@ -74,7 +74,7 @@ def batch(
     if counts["failed"]:
         first = next(record for record in folder.records() if record["status"] == "failed")
         hint(f"the first that failed: {str(first['id'])[:100]}: {first['error']}")
-    hint(f"next: python -m json.tool --json-lines {output}/shards/00000.jsonl  shows the records")
+    hint(f"next: python -m json.tool --json-lines {word(output / 'shards' / '00000.jsonl')}  shows the records")
     if counts["failed"]:
         raise typer.Exit(3 if counts["done"] else 1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import DataOutput, DataSeed, Force, Resume, RunOptions, hint, progress_bar
+from .common import DataOutput, DataSeed, Force, Resume, RunOptions, hint, progress_bar, word
 
 __all__ = ["composites", "photos", "renders", "rooms"]
 
@@ -54,7 +54,7 @@ def composites(
     run = workers.runner()
     with progress_bar("composites") as progress:
         count = build(chosen, output, run=run, overwrite=force, progress=progress)
-    hint(f"{count} composites in {output}; next: amodal data check folder --root {output}")
+    hint(f"{count} composites in {output}; next: amodal data check folder --root {word(output)}")
 
 
 def rooms(

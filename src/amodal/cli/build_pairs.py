@@ -22,6 +22,7 @@ from .common import (
     hint,
     progress_bar,
     show,
+    word,
 )
 from .prompts import numbers
 
@@ -167,7 +168,7 @@ def tell(report: PairsReport, failures: list[str], output: Path, as_json: bool) 
         summary,
         f"{output}: {report.written} pairs written, {report.present} were there, {report.wholes} whole objects",
     )
-    hint(f"next: amodal data check pix2gestalt --root {output}")
+    hint(f"next: amodal data check pix2gestalt --root {word(output)}")
     if failures:
         raise typer.Exit(3)
 

@@ -19,6 +19,7 @@ from .common import (
     progress_bar,
     show,
     tell_failures,
+    word,
 )
 
 __all__ = ["piles", "scenes"]
@@ -43,7 +44,7 @@ def scenes(
     with progress_bar("build") as progress:
         report = build(read_config(config), output, run=run, overwrite=force, progress=progress)
     show(as_json, report.statistics, table(report.statistics))
-    hint(f"{report.samples} objects in {report.views} views; next: amodal data review {output}")
+    hint(f"{report.samples} objects in {report.views} views; next: amodal data review {word(output)}")
     for note in report.notes:
         hint(f"note: {note}")
     if report.failures:
@@ -74,4 +75,4 @@ def piles(
     build = partial(build_piles, options=options, into=into, run=workers.runner())
     with progress_bar("build") as progress:
         made = build(objects, output, count, seed, overwrite=force, progress=progress)
-    hint(f"{made} objects in {count} pictures; next: amodal data check folder --root {output}")
+    hint(f"{made} objects in {count} pictures; next: amodal data check folder --root {word(output)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,11 +50,13 @@ __all__ = [
     "choice_of",
     "flat",
     "hint",
+    "new_file",
     "print_json",
     "progress_bar",
     "show",
     "split_settings",
     "tell_failures",
+    "word",
 ]
 
 MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
@@ -224,9 +227,29 @@ def show(as_json: bool, content: Any, text: str) -> None:
     print_json(content) if as_json else typer.echo(text)
 
 
+def word(path: object) -> str:
+    """A path as a word of a shell's command, in quotes where it needs them."""
+    return shlex.quote(str(path))
+
+
 def hint(text: str) -> None:
     """A remark on stderr: never mixes with data."""
     typer.echo(text, err=True)
+
+
+def new_file(path: Path | None, force: bool, *endings: str) -> None:
+    """To be asked before long work: whether a file of these endings can be written as `path` (None: none is asked for).
+
+    Raises:
+        UsageError: it has another ending than what is written.
+        ExistsError: it is there and may not be replaced.
+    """
+    from ..core.files import refuse_taken
+
+    if path is not None:
+        if path.suffix.lower() not in endings:
+            raise UsageError(f"{path} is to be written as {' or '.join(endings)}; give it a name that ends so")
+        refuse_taken([path], force)
 
 
 def tell_failures(failures: Sequence[str]) -> None:

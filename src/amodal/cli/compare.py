@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import AmodalError, UsageError
-from .common import AsJson, Force, hint, show
+from .common import AsJson, Force, hint, new_file, show, word
 
 
 def compare(
@@ -44,10 +44,12 @@ def compare(
     from ..core.files import write_json
     from ..evaluation.compare import compare as compare_runs
     from ..evaluation.compare import comparison_text
-    from ..evaluation.matrix import find_runs, matrix, matrix_rows, write_table
+    from ..evaluation.matrix import WRITERS, find_runs, matrix, matrix_rows, write_table
     from ..evaluation.predictions import batch_shards
     from ..evaluation.tables import table as as_text
 
+    for file, endings in ((output, [".json"]), (table, WRITERS), (html, [".html", ".htm"]), (png, [".png"])):
+        new_file(file, force, *endings)
     if any(map(batch_shards, runs)):
         if html or png or table is not None or not all(map(batch_shards, runs)):
             raise UsageError(
@@ -80,7 +82,9 @@ def _batches(folders: Sequence[Path], output: Path | None, force: bool, as_json:
     if output is not None:
         write_json(output, result, overwrite=force)
     show(as_json, result, agreement_text(result))
-    hint(f"next: amodal evaluate --predictions {folders[0]} --dataset NAME --root DIR  scores one against a truth")
+    hint(
+        f"next: amodal evaluate --predictions {word(folders[0])} --dataset NAME --root DIR  scores one against a truth"
+    )
 
 
 def _pictures(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.files import read_json
-from .common import AsJson, hint, print_json, progress_bar
+from .common import AsJson, hint, print_json, progress_bar, word
 
 __all__ = ["convert_weights"]
 
@@ -41,4 +41,4 @@ def convert_weights(
     else:
         for name, size in files.items():
             typer.echo(f"{made / name}  {size / 1e6:.1f} MB")
-    hint(f"next: amodal {USES[read_json(made / 'model_index.json')['_class_name']]} model={made}")
+    hint(f"next: amodal {USES[read_json(made / 'model_index.json')['_class_name']]} model={word(made)}")

@@ -24,8 +24,10 @@ from .common import (
     Split,
     flat,
     hint,
+    new_file,
     print_json,
     progress_bar,
+    word,
 )
 from .convert_weights import convert_weights
 from .data_review import review
@@ -72,7 +74,7 @@ class DataOptions:
 
     def next(self) -> str:
         """What names it for the command that comes next."""
-        return f"{self.name} --root {self.root}" + (f" --split {self.split}" if self.split else "")
+        return f"{self.name} --root {word(self.root)}" + (f" --split {self.split}" if self.split else "")
 
 
 def sample(
@@ -84,7 +86,7 @@ def sample(
     written = write_sample(folder)
     typer.echo(str(folder))
     hint(
-        f"{'written' if written else 'is there already'}; next: cd {folder} && amodal segment photo.jpg --point 350,70"
+        f"{'written' if written else 'is there already'}; next: cd {word(folder)} && amodal segment photo.jpg --point 350,70"
     )
 
 
@@ -142,15 +144,15 @@ def view(
     force: Force = False,
 ) -> None:
     """Write a contact sheet: photos with visible and amodal masks in one HTML file."""
-    from ..core.files import refuse_taken, write_text
+    from ..core.files import write_text
     from ..evaluation.sheet import contact_sheet
 
-    refuse_taken([output], force)
+    new_file(output, force, ".html", ".htm")
     data = source.open(skip_bad)
     write_text(output, contact_sheet(data, count, order, seed, source.limit))
     typer.echo(str(output))
     _tell_notes(data)
-    hint(f"next: open {output} in a browser")
+    hint(f"next: open {word(output)} in a browser")
 
 
 def convert(
@@ -165,6 +167,7 @@ def convert(
 ) -> None:
     """Convert a data set to the project's own format, which COCO tools open, to COCO-A's JSON or to mask pictures."""
     from ..data import convert as conversions
+    from ..data.sample import alike
 
     writers = {"folder": conversions.to_folder, "cocoa": conversions.to_cocoa, "masks": conversions.to_masks}
     if to not in writers:
@@ -173,10 +176,10 @@ def convert(
     with progress_bar("convert") as progress:
         counts = writers[to](data, output, limit=source.limit, overwrite=force, progress=progress)
     typer.echo(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items()))
-    for problem in dict.fromkeys(data.problems):
+    for problem in alike(data.problems):
         hint(f"skipped: {problem}")
     _tell_notes(data)
-    hint(f"next: amodal data check {to} --root {output}")
+    hint(f"next: amodal data check {to} --root {word(output)}")
     if data.problems:
         raise typer.Exit(3)
 

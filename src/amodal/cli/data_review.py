@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import hint, print_json
+from .common import hint, print_json, word
 
 if TYPE_CHECKING:
     from ..synthesis.review import Review
@@ -43,7 +43,7 @@ def review(
 
     if export is not None:
         count = reviews.export(folder, export, policy, overwrite=force)
-        hint(f"{count} accepted objects; next: amodal data check folder --root {export}")
+        hint(f"{count} accepted objects; next: amodal data check folder --root {word(export)}")
         return
     current = reviews.Review(folder, number, policy)
     if report:
@@ -56,7 +56,7 @@ def review(
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        hint(f"all answers are in {folder / 'review'}; next: amodal data review {folder} --report")
+        hint(f"all answers are in {folder / 'review'}; next: amodal data review {word(folder)} --report")
     finally:
         server.server_close()
 

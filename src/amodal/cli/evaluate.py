@@ -25,6 +25,7 @@ from .common import (
     hint,
     progress_bar,
     show,
+    word,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Asked:
         device: where it runs.
         own: options of single methods and data sets, by name.
         output: the folder.
+        force: whether what is there may be replaced.
         score: `amodal.evaluate` with everything else that is asked for.
     """
 
@@ -93,6 +95,7 @@ class Asked:
     device: str
     own: dict[str, dict[str, str]]
     output: Path
+    force: bool
     score: Callable[..., Report]
 
     def run(self, method: str | None, data: Dataset, folder: Path, variant: Variant | None = None) -> Report:
@@ -150,7 +153,7 @@ def evaluate(
         run=workers.runner() if workers.ray else None,
         overwrite=results.force,
     )
-    asked = Asked(choice_of(None, inpainter, segmenter, shared), device, own, results.output, score)
+    asked = Asked(choice_of(None, inpainter, segmenter, shared), device, own, results.output, results.force, score)
     if len(methods) * len(sets) > 1:
         if predictions or ablate:
             raise UsageError("--predictions and --ablate are for one data set and one method")
@@ -227,17 +230,19 @@ def _tell(report: Report, asked: Asked, as_json: bool) -> None:
     """Write and print a report; exit code 3 if something failed."""
     files = report.save(asked.output)
     show(as_json, report.content, str(report))
-    hint(f"next: look at {files['html']}, then: amodal compare {asked.output} OTHER_RUN")
+    hint(f"next: look at {word(files['html'])}, then: amodal compare {word(asked.output)} OTHER_RUN")
     if _faults(report):
         raise typer.Exit(3)
 
 
 def _faults(report: Report) -> bool:
     """Whether objects failed or entries were skipped, which is then told; notes on the data are told too."""
+    from ..data.sample import alike
+
     content = report.content
     for note in content["notes"]:
         hint(f"note: {note}")
-    for problem in content["skipped"]:
+    for problem in alike(report.data.problems if report.data is not None else ()):
         hint(f"skipped: {problem}")
     if content["failures"] or content["skipped"]:
         hint(f"{content['failures']} objects failed, {len(content['skipped'])} bad entries: see report.json")
@@ -247,11 +252,12 @@ def _faults(report: Report) -> bool:
 def _several(methods: Sequence[str | None], sets: Sequence[Dataset], asked: Asked, as_json: bool) -> None:
     """Each method on each data set, in `output/DATA-SPLIT/METHOD`, and one table of them. A run that fails is told; others go on."""
     from ..core.files import write_json
-    from ..evaluation.matrix import WRITERS, matrix, matrix_rows, write_table
+    from ..evaluation.matrix import WRITERS, check_place, matrix, matrix_rows, write_table
     from ..evaluation.tables import table
     from ..plugins.registry import DEFAULTS
 
     names = ["-".join(part for part in (data.name, data.split, data.label) if part) for data in sets]
+    check_place(asked.output, ["table.json", *(f"table{ending}" for ending in WRITERS)], asked.force)
     folders: list[Path] = []
     failed: list[AmodalError] = []
     faults = False
@@ -272,11 +278,11 @@ def _several(methods: Sequence[str | None], sets: Sequence[Dataset], asked: Aske
         raise failed[0]
     content = matrix(folders)
     rows = matrix_rows(content)
+    write_json(asked.output / "table.json", content)
     for ending in WRITERS:
         write_table(rows, asked.output / f"table{ending}")
-    write_json(asked.output / "table.json", content)
     show(as_json, content, table(rows))
-    hint(f"next: amodal compare {asked.output} --html page.html --root DIR ... shows them side by side")
+    hint(f"next: amodal compare {word(asked.output)} --html page.html --root DIR ... shows them side by side")
     if failed or faults:
         raise typer.Exit(3)
 
@@ -291,11 +297,13 @@ def _ablation(text: str, method: str | None, data: Dataset, asked: Asked) -> Non
     from ..evaluation.ablation import REPORTED, parts_of, variants
     from ..evaluation.compare import compare as compare_runs
     from ..evaluation.compare import comparison_text
+    from ..evaluation.matrix import check_place
     from ..plugins.registry import DEFAULTS, find
 
     names, inpainters = parts_of(text)
     runs = variants(names, find("methods", method or DEFAULTS["methods"]).Options, inpainters)
     output = asked.output
+    check_place(output, ["ablation.json"], asked.force)
     folders: list[Path] = []
     for name, variant in runs.items():
         hint(f"{len(folders) + 1} of {len(runs)}: {name}")
@@ -309,4 +317,4 @@ def _ablation(text: str, method: str | None, data: Dataset, asked: Asked) -> Non
     reported = ", ".join(f"without {part} {points:+.1f}" for part, points in content["reported"].items())
     if reported:
         typer.echo(f"\nthe paper, on COCO-A, in points of mIoU: {reported}")
-    hint(f"next: look at {folders[0] / 'report.html'}")
+    hint(f"next: look at {word(folders[0] / 'report.html')}")

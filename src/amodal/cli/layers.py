@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import ModelOptions, OutputOptions, Seed, hint, progress_bar, show
+from .common import ModelOptions, OutputOptions, Seed, hint, progress_bar, show, word
 from .prompts import Boxes, gather_prompts
 
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo.")]
@@ -47,4 +47,8 @@ def layers(
     record = {**done.to_dict(), "files": {what: str(path) for what, path in files.items()}}
     write_json(files["json"], record, overwrite=results.force)
     show(results.as_json, record, f"{files['layers']}  {len(done.objects)} objects, the farthest first")
-    hint(f"next: open {files['layers']} in a picture editor" if not zipped else f"next: unzip {files['layers']}")
+    hint(
+        f"next: open {word(files['layers'])} in a picture editor"
+        if not zipped
+        else f"next: unzip {word(files['layers'])}"
+    )

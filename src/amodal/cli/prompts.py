@@ -20,6 +20,7 @@ __all__ = ["Boxes", "Points", "PromptOptions", "gather_prompts", "numbers"]
 Picture = Annotated[Path | None, typer.Argument(metavar="[IMAGE]", help="The photo.")]
 Points = Annotated[list[str] | None, typer.Option(metavar="X,Y[,0|1]", help="A click; 0 marks what is not the object.")]
 Boxes = Annotated[list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box; repeat it for several objects.")]
+Box = Annotated[list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box around the object.")]
 MaskFile = Annotated[Path | None, typer.Option("--mask", metavar="FILE", help="Visible mask of the object.")]
 
 
@@ -46,7 +47,7 @@ class PromptOptions:
 
     image: Picture = None
     point: Points = None
-    box: Boxes = None
+    box: Box = None
     mask: MaskFile = None
 
     def read(self) -> tuple[Image, Prompt]:
@@ -59,7 +60,7 @@ class PromptOptions:
         if self.mask is not None:
             prompts = [Prompt.make(mask=read_mask(self.mask, frame_of(picture)))]
         if len(prompts) != 1:
-            raise UsageError("mark one object with --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
+            raise UsageError("mark one object with --point X,Y, one --box X0,Y0,X1,Y1 or --mask FILE")
         return picture, prompts[0]
 
 

@@ -12,12 +12,14 @@ import typer
 from ..core.errors import UsageError
 from .common import (
     AsJson,
+    Force,
     Limit,
     ModelOptions,
     Root,
     SampleOptions,
     Split,
     hint,
+    new_file,
     print_json,
     progress_bar,
     tell_failures,
@@ -42,8 +44,12 @@ Labels = Annotated[
     typer.Option(help="coco (80 names), a file with one label a line, or cat,dog,cup; default: all of ImageNet."),
 ]
 Views = Annotated[
-    str,
-    typer.Option("--view", help="photo, circle, visible, completed, visible-crop, completed-crop; several; or all."),
+    list[str] | None,
+    typer.Option(
+        "--view",
+        help="photo, circle, visible, completed, visible-crop, completed-crop [default]; several with commas or by "
+        "repeating it; or all.",
+    ),
 ]
 Judge = Annotated[
     ClassifierName | None,
@@ -62,7 +68,7 @@ def recognize(
     asked: PromptOptions = PromptOptions(),
     labels: Labels = None,
     classifier: Judge = None,
-    view: Views = "completed-crop",
+    view: Views = None,
     clip: Clip = "clip",
     template: Template = "a photo of a {}",
     top: Top = 3,
@@ -73,14 +79,17 @@ def recognize(
     split: Split = None,
     limit: Limit = None,
     output: Output = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Name an occluded object: complete it, then ask a classifier which label fits."""
+    from ..core.files import write_json
     from ..downstream.recognition.recognition import check_views
 
-    views = check_views(view)
+    views = check_views(",".join(view or ["completed-crop"]))
     if (asked.image is None) == (dataset is None):
         raise UsageError("give either a photo with a prompt, or --dataset NAME --root DIR")
+    new_file(output, force, ".json")
     recognizer = judge(classifier, labels, clip, template, model.device)
     chosen = model.load()
     if dataset is None:
@@ -93,9 +102,7 @@ def recognize(
         data = open_data(dataset, root, split, skip_bad=True)
         content, lines = on_data(recognizer, chosen, data, limit, views, sampling)
     if output is not None:
-        from ..core.files import write_json
-
-        write_json(output, content)
+        write_json(output, content, overwrite=force)
     print_json(content) if as_json else typer.echo("\n".join(lines))
     if dataset is None:
         hint(f"{content['occlusion_rate']:.0%} of the object is occluded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
@@ -16,7 +17,7 @@ from ..core.completion import Edge
 from ..core.errors import AmodalError, DataError, ImageError, UsageError
 from ..core.prompt import Prompt
 from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
-from .common import Force, ModelOptions, hint, print_json, progress_bar
+from .common import Force, ModelOptions, hint, print_json, progress_bar, word
 from .prompts import Boxes, Points, gather_prompts
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def segment(
 ) -> None:
     """Complete objects: photo and prompt in; amodal mask, cut-out, overlay and JSON out."""  # fmt: skip
     record = read_record(like) if like else Record()
-    images = images or ([Path(record.image.file)] if record.image.file else [])
+    images = images or photo_of(record, like)
     if not images:
         raise UsageError("no picture given; name one or more, or - for stdin")
     prompts = gather_prompts(point or [], box or [], text)
@@ -90,9 +91,20 @@ def segment(
         print_json(records)
     if records and folder is not None:
         photo = "PHOTO " if str(images[-1]) == "-" else ""  # what came from stdin has no name in the record
-        hint(f"next: amodal segment {photo}--like {records[-1]['files']['json']}  repeats the last result")
+        hint(f"next: amodal segment {photo}--like {word(records[-1]['files']['json'])}  repeats the last result")
     if failures:
         raise typer.Exit(3 if failures < len(images) else 1)
+
+
+def photo_of(record: Record, like: Path | None) -> list[Path]:
+    """The photo that a record names, as a list; empty if it names none. Raises UsageError: it is not there."""
+    file = record.image.file
+    if file and file != "-" and not os.path.isfile(file):  # noqa: PTH113  no text, however odd, raises
+        raise UsageError(
+            f"the photo of {like} is not there: {file}, seen from this folder; name it, as in "
+            f"amodal segment PHOTO --like {word(like)}"
+        )
+    return [Path(file)] if file else []
 
 
 def refuse_one_name(images: list[Path]) -> None:

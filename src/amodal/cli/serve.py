@@ -33,6 +33,8 @@ def serve(
     """Serve the web page and the HTTP API. Starts at once with the embedded default; Ctrl-C ends it."""
     from ..serve.config import Config, Limits
 
+    if media is not None and not media.is_dir():
+        raise UsageError(f"there is no folder {media}; --media names the folder that Label Studio's local files lie in")
     limits = Limits(queue=queue, keep_s=keep * 60, job_s=limit)
     config = Config(host, port, token, model.choice().named(), model.device, media, limits)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s")

@@ -94,13 +94,16 @@ def export(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the ONNX files go.")],
     settings: Settings = None,
+    force: Force = False,
 ) -> None:
     """Write a trained network as ONNX, checked against torch; prints each file's SHA-256 for weights.toml."""
     from ..core.errors import UsageError
     from ..core.extras import missing
+    from ..core.files import refuse_taken
     from ..training.recipe import read_recipe
     from ..weights.catalogue import sha256
 
+    refuse_taken(sorted(output.glob("[!.]*")), force)
     parsed = read_recipe(recipe, settings)
     try:
         from ..training.loop import read_weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,7 @@ __all__ = [
     "nearest",
     "reason_of",
     "reported",
+    "unwritten",
 ]
 
 MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
@@ -104,7 +106,7 @@ class Cancelled(AmodalError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error text: the nearest known name, if any is near, and all of them."""
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}All: {', '.join(names)}" if names else "there are none"
@@ -113,6 +115,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def reason_of(error: BaseException, length: int = 200) -> str:
     """The text of a library's error in one line of at most `length` characters; its class where it has no text."""
     return " ".join(str(error).split())[:length] or type(error).__name__
+
+
+def unwritten(error: OSError) -> str:
+    """Why a file could not be written, and what to do about it."""
+    number = error.errno
+    reason = error.strerror or str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space or choose another folder"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{reason}; choose a folder that you may write to"
+    if number in (errno.EEXIST, errno.ENOTDIR):
+        return "there is a file where a folder is needed; choose another folder"
+    if number == errno.EISDIR:
+        return "it is a folder; choose another name"
+    return f"{reason}; choose another folder"
 
 
 @contextmanager

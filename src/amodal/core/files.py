@@ -7,7 +7,6 @@ files here too): plain files only, of bounded size, and every fault is one of ou
 from __future__ import annotations
 
 import codecs
-import errno
 import hashlib
 import io
 import json
@@ -21,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from .errors import AmodalError, ExistsError, OutputError
+from .errors import AmodalError, ExistsError, OutputError, unwritten
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,8 +95,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     except OSError as error:
         if isinstance(error, AmodalError):
             raise
-        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-        raise OutputError(f"cannot write {target}: {reason}; free some space or choose another folder") from error
+        raise OutputError(f"cannot write {target}: {unwritten(error)}") from error
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)

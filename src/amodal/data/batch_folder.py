@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..core.options import Options
 from ..core.paths import own_path
+from ..engine.output import check_finished
 from .coco_like import CocoLike
 
 __all__ = ["BatchFolder", "BatchOptions"]
@@ -30,6 +31,8 @@ class BatchFolder(CocoLike):
     folders: ClassVar[tuple[str, ...]] = (".",)
 
     def files(self) -> list[Path]:
+        if not (self.root / "coco.json").exists():
+            check_finished(self.root)
         return [self.root / "coco.json"]
 
     def picture_root(self) -> Path:

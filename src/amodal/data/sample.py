@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from ..plugins import registry
 from .annotations import guarded
 from .photos import Photos
 
-__all__ = ["Dataset", "Entry", "Problem", "Sample", "dataset"]
+__all__ = ["Dataset", "Entry", "Problem", "Sample", "alike", "dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,17 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.source}: {self.id}: {self.text}"
+
+
+def alike(problems: Iterable[Problem]) -> list[str]:
+    """Problems as lines, one of each kind with the number of others: those are alike that differ in ids and numbers alone."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in dict.fromkeys(problems):
+        kind = problem.text
+        for name in (problem.id, problem.id.replace("/", "_")):
+            kind = kind.replace(name, "*") if name else kind
+        kinds.setdefault(re.sub(r"[\d*]+", "*", kind), []).append(problem)
+    return [f"{first}{f' (and {len(more)} more like it)' if more else ''}" for first, *more in kinds.values()]
 
 
 class BadEntry(DataError):

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from ..core.errors import MALFORMED, AmodalError, DataError, OutputError, reason_of
+from ..core.errors import MALFORMED, AmodalError, DataError, OutputError, reason_of, unwritten
 from ..core.files import open_regular, parse_json, read_json, write_bytes, write_json
 from ..core.paths import own_path
 
@@ -177,9 +177,7 @@ class Store:
             raise self._cannot_write(error) from error
 
     def _cannot_write(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot write to {self.folder}: {error.strerror}; free some space and repeat it, or choose another folder"
-        )
+        return OutputError(f"cannot write to {self.folder}: {unwritten(error)}")
 
     def _owned(self) -> list[Path]:
         return [path for path in (self.journal, *(self.folder / name for name in self._owns)) if path.exists()]

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError, UsageError
-from ..core.files import write_text
+from ..core.errors import DataError, OutputError, UsageError
+from ..core.files import read_json, refuse_taken, write_text
 from .metrics import BINS
 from .report import counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
 from .tables import data_name, markdown, method_name
 
-__all__ = ["Run", "find_runs", "matrix", "matrix_rows", "read_runs", "write_table"]
+__all__ = ["Run", "check_place", "find_runs", "matrix", "matrix_rows", "read_runs", "write_table"]
 
 METRICS = ("iou", "iou_pooled", "iou_occluded", "iou_occluded_pooled")
 BELOW = "<50"
@@ -43,6 +43,30 @@ class Run:
     def method(self) -> str:
         """The method's name."""
         return method_name(self.settings)
+
+
+def check_place(folder: Path, files: Sequence[str], overwrite: bool) -> None:
+    """To be asked before several runs go to `folder`, each in one of its own, and then `files`, of which the first is JSON.
+
+    Raises:
+        ExistsError: there are such files, which no earlier run of several wrote, and they may not be replaced.
+        OutputError: the folder holds other files and no run.
+    """
+    paths = [folder / name for name in files]
+    if _is_ours(paths[0]):
+        return
+    refuse_taken(paths, overwrite)
+    others = sorted(path.name for path in folder.glob("[!.]*") if path not in paths)
+    if others and not any(any(folder.glob(f"{inner}run.json")) for inner in ("*/", "*/*/")):
+        raise OutputError(f"{folder} holds other files ({others[0]}); choose an empty folder")
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        content = read_json(file, DataError)
+    except DataError:  # absent, or not JSON
+        return False
+    return isinstance(content, dict) and content.get("format") in ("amodal/table/1", "amodal/comparison/1")
 
 
 def find_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -180,7 +204,7 @@ def write_table(rows: Sequence[Sequence[str]], path: str | os.PathLike[str], *, 
         OutputError: the file exists and `overwrite` is False, or cannot be written.
     """
     file = Path(path)
-    if file.suffix not in WRITERS:
+    if file.suffix.lower() not in WRITERS:
         raise UsageError(f"a table is written as {', '.join(WRITERS)}, got {file.name!r}")
-    write_text(file, WRITERS[file.suffix](rows), overwrite=overwrite)
+    write_text(file, WRITERS[file.suffix.lower()](rows), overwrite=overwrite)
     return file

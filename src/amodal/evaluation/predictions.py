@@ -19,7 +19,7 @@ from ..core.mask import Mask
 from ..data import Dataset, Sample
 from ..data.annotations import number_of, read_shape, whole_number
 from ..data.masks import read_bits
-from ..engine.output import read_records
+from ..engine.output import check_finished, read_records
 from ..plugins.protocols import Progress, no_progress, progress_of
 from .answers import scene_order
 from .metrics import Counts
@@ -90,18 +90,18 @@ class Predictions:
         for number, entry in enumerate(entries):
             self._add(number, entry)
         if self.malformed and not (self.named or self.loose):
-            raise DataError(self.malformed[0])
+            raise DataError(f"{self.path}: {self.malformed[0]}")
 
     def _add(self, number: int, entry: Any) -> None:
         if not isinstance(entry, dict) or "segmentation" not in entry:
-            self.malformed.append(f"{self.path}: entry {number} has no segmentation")
+            self.malformed.append(f"entry {number} has no segmentation")
             return
         key = next((key for key in JOIN_KEYS if entry.get(key) is not None), None)
         if key is None and "image_id" not in entry and "id" in entry:
             key = "id"
         if key is None:
             if "image_id" not in entry:
-                self.malformed.append(f"{self.path}: entry {number} has neither image_id nor an object's id")
+                self.malformed.append(f"entry {number} has neither image_id nor an object's id")
                 return
             self.loose.setdefault(as_key(entry["image_id"]), []).append((number, entry))
             return
@@ -135,6 +135,23 @@ class Predictions:
             known |= {key for sample in data for key in keys_of(sample.id, sample.coco and sample.coco[0])}
         return sorted(str(name) for name in (self.files.keys() | self.named.keys()) - known)
 
+    def strange(self, data: Dataset) -> str | None:
+        """What to say where there is no entry, or those without an object's id are of no image of the data set."""
+        if not (self.files or self.named or self.loose or self.malformed):
+            return "it holds no prediction at all"
+        first: Sample | None = None
+        for scene in data.scenes() if self.loose else ():
+            first = first or scene[0]
+            if any(key in self.loose for key in image_keys(scene[0])):
+                return None
+        if first is None:
+            return None
+        told = first.coco[1] if first.coco else first.image_id
+        return (
+            f"none of the {sum(map(len, self.loose.values()))} entries without an object's id is of an image of {data.name}: "
+            f"the first has the image_id {next(iter(self.loose))!r}, the first image here {told!r}"
+        )
+
     def of(self, scene: Sequence[Sample], bad: Callable[[str], None]) -> tuple[dict[str, Found | str], list[Found]]:
         """The predictions for a picture's objects by id (a text where one is malformed), and those that fit no object.
 
@@ -148,9 +165,8 @@ class Predictions:
             elif entry := next((self.named[name] for name in names if name in self.named), None):
                 found[sample.id] = elsewhere(*entry, sample) or self._decode(*entry, sample)
         first = scene[0]
-        keys = [*keys_of(first.image_id, first.coco and first.coco[1]), *names_of(first)]
         loose: list[tuple[int, Mapping[str, Any]]] = []
-        for number, each in next((self.loose[key] for key in keys if key in self.loose), []):
+        for number, each in next((self.loose[key] for key in image_keys(first) if key in self.loose), []):
             if each.get("amodal_id") in {sample.id for sample in scene} - set(
                 found
             ):  # the prompts had the objects' ids
@@ -168,13 +184,13 @@ class Predictions:
         try:
             mask, size = read_bits(file)
         except AmodalError as error:
-            return str(error)
+            return str(error).replace(str(file), file.name)
         if size != tuple(sample.size):
-            return f"{file} is {size[1]} x {size[0]} pixels, the image {sample.size[1]} x {sample.size[0]}"
+            return f"{file.name} is {size[1]} x {size[0]} pixels, the image {sample.size[1]} x {sample.size[0]}"
         return Found(mask, None, str(file))
 
     def _decode(self, number: int, entry: Mapping[str, Any], sample: Sample) -> Found | str:
-        where = f"{self.path}: entry {number}"
+        where = f"entry {number}"
         try:
             mask = read_shape(entry["segmentation"], sample.size)
             score = None if entry.get("score") is None else float(entry["score"])
@@ -186,9 +202,10 @@ class Predictions:
 
 
 def batch_shards(path: Path) -> list[Path]:
-    """The shards of a batch folder, or the one that is named; empty for anything else."""
+    """The shards of a batch folder, or the one that is named; empty for anything else. Raises DataError: the batch was stopped."""
     if path.suffix == ".jsonl":
         return [path]
+    check_finished(path)
     return sorted((path / "shards").glob("*.jsonl")) if (path / "plan.json").is_file() else []
 
 
@@ -208,6 +225,11 @@ def names_of(sample: Sample) -> list[Key]:
     """How a batch may call the sample's photo: its path from any folder above it, longest first."""
     parts = sample.picture.parts if isinstance(sample.picture, Path) else ()
     return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def image_keys(sample: Sample) -> list[Key]:
+    """How predictions may call the sample's image."""
+    return [*keys_of(sample.image_id, sample.coco and sample.coco[1]), *names_of(sample)]
 
 
 def elsewhere(number: int, entry: Mapping[str, Any], sample: Sample) -> str | None:
@@ -279,6 +301,8 @@ def evaluate_predictions(
     if unknown:
         text = f"{len(unknown)} of the predictions name no object of {data.name}, the first is {unknown[0]!r}"
         data.bad(predictions.path, unknown[0], text)
+    if strange := predictions.strange(data):
+        data.bad(predictions.path, predictions.path.name, strange)
     settings = {
         "format": "amodal/run/1",
         "method": predictions.fingerprint(),

@@ -212,7 +212,7 @@ class RowFile:
         overwrite: replace an earlier run.
 
     Raises:
-        OutputError: the folder holds a run with other settings, or another process works there.
+        OutputError: the folder holds a run with other settings or no run but other files, or another process works there.
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
@@ -223,7 +223,14 @@ class RowFile:
         self._store: Store | None = None
         if folder is not None:
             self._store = Store(
-                folder, settings, head="run.json", journal="rows.jsonl", free=("versions",), overwrite=overwrite
+                folder,
+                settings,
+                head="run.json",
+                journal="rows.jsonl",
+                owns=("report.json", "report.html"),
+                free=("versions",),
+                overwrite=overwrite,
+                alone=True,
             )
 
     def add(self, row: ScoredObject) -> None:

@@ -30,7 +30,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
     except (OSError, RuntimeError) as e:
         raise CheckpointError(
-            f"no checkpoint could be written in {folder} ({reason_of(e)}). The last good one is kept; free some space and "
+            f"no checkpoint could be written in {folder} ({reason_of(e)}). The last good one is kept; mend that and "
             "repeat the run, which goes on"
         ) from None
 

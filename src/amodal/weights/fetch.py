@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from ..core.errors import AmodalError, OutputError, WeightsError
+from ..core.errors import AmodalError, OutputError, WeightsError, unwritten
 from ..core.extras import missing
 from ..core.files import read_text, write_json
 from ..plugins.protocols import Progress, no_progress
@@ -116,9 +116,7 @@ def fetch_file(entry: Weights, source: str, progress: Progress) -> Path:
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise WeightsError(f"{getattr(error, 'reason', None) or error}") from error
     except OSError as error:
-        raise OutputError(
-            f"cannot write {part}: {error.strerror or error}; free some space, or set AMODAL_HOME"
-        ) from error
+        raise OutputError(f"cannot write {part}: {unwritten(error)} (set AMODAL_HOME)") from error
     digest = sha256(part)
     expected = entry.sha256 or record_of(entry).get("sha256", "")
     if expected and digest != expected:

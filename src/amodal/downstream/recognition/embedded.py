@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import UsageError, nearest
+from ...core.errors import UsageError
 from ...core.image import Image
 from ...networks.image_encoder import class_names, classify
 from .ranking import Ranking, rankings
@@ -33,10 +34,7 @@ class EmbeddedClassifier:
         known = {name.lower(): name for name in names}
         for label in labels or ():
             if label.lower() not in known:
-                raise UsageError(
-                    f"the embedded classifier knows ImageNet's {len(known)} names, and {label!r} is none of them "
-                    f"({nearest(label, known.values())}); other labels need CLIP"
-                )
+                raise UsageError(_unknown(label, known))
         self.labels = tuple(known[label.lower()] for label in labels) if labels else tuple(dict.fromkeys(names))
         self.classes = [[k for k, name in enumerate(names) if name == label] for label in self.labels]
 
@@ -51,3 +49,15 @@ class EmbeddedClassifier:
     def provenance(self) -> dict[str, Any]:
         """JSON-ready."""
         return {"name": "embedded", "labels": len(self.labels)}
+
+
+def _unknown(label: str, known: Mapping[str, str]) -> str:
+    """What to say of a label that none of the names is, with those that are near or contain it."""
+    word = label.lower()
+    inside = [name for name in known if word in name.split() or word in name.replace("-", " ").split()]
+    near = [known[name] for name in dict.fromkeys([*inside, *difflib.get_close_matches(word, known, n=3)])][:5]
+    meant = f"near it are {', '.join(near)}" if near else "none is near it"
+    return (
+        f"{label!r} is none of ImageNet's {len(known)} names, which are all that the embedded classifier knows; {meant}. "
+        "Leave out --labels for all of them, or --classifier embedded for CLIP, which takes any label"
+    )

@@ -98,8 +98,9 @@ def view(name: str, image: Image, visible: Mask, completion: Completion | None) 
 
 
 def check_views(text: str) -> list[str]:
-    """Names of `VIEWS` from "all" or a list with commas. Raises UsageError."""
-    chosen = list(VIEWS) if text == "all" else [part.strip() for part in text.split(",")]
+    """Names of `VIEWS` from a list with commas, of which "all" is all. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",")]
+    chosen = [name for part in parts for name in (VIEWS if part == "all" else [part])]
     for name in chosen:
         if name not in VIEWS:
             raise UsageError(f"there is no view {name!r}; {nearest(name, VIEWS)}")

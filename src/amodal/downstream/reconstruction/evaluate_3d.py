@@ -175,7 +175,7 @@ def evaluate_reconstruction(
     tasks = [(f"{file.stem}/{number}", file, number) for file in chosen for number in range(views)]
     plan = {**evaluation.plan(), "occluders": len(files), "lpips": evaluation.with_lpips}
     plan |= {"objects": [file.stem for file in chosen], "views_each": views}
-    with Store(folder, plan) as store:
+    with Store(folder, plan, owns=["reconstruction.json"]) as store:
         rows = {entry["id"]: entry for entry in store.entries}
         for done, (name, file, number) in enumerate(tasks, 1):
             if name not in rows:
