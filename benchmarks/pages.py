@@ -1,4 +1,4 @@
-"""The made parts of the pages choose, install, batch, scenes, recognize and datasets/compared: from the registry, weights.toml and JSON."""
+"""The made parts of pages (choose, install, batch, scenes, recognize, datasets/compared): from the registry, weights.toml and JSON."""
 
 from __future__ import annotations
 
