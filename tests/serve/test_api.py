@@ -13,7 +13,7 @@ import pytest
 import amodal
 import amodal.plugins.protocols
 from amodal.core.errors import Cancelled, PromptError
-from amodal.core.image import encode_png, read_rgba
+from amodal.core.image import encode_png
 from amodal.core.mask import Mask
 from amodal.pipeline.choice import ModelChoice
 from amodal.serve.client import Client, ServiceError
@@ -260,51 +260,6 @@ def test_health_and_metrics(browser):
     assert int(values['amodal_jobs_total{end="done"}']) >= 0 and 'amodal_requests_total{status="2xx"}' in values
 
 
-def test_one_call(service):
-    """A form, or JSON; the answer is the file that is asked for; nothing is kept."""
-    import base64
-
-    import httpx
-
-    photo = quarter_photo()
-    local = amodal.load(**PARTS)(amodal.read(photo), box=SMALL_BOX, seed=3)
-    kept = len(service.engine.photos), len(service.engine.jobs)
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as line:
-        form = {"box": "38,18,122,90", "seed": "3"}
-        done = line.post("/api/complete", files={"image": ("cup.png", photo)}, data=form)
-        assert done.status_code == 200 and Mask.from_rle(done.json()["amodal"]) == local.amodal
-        assert done.json()["image"]["file"] == "cup.png"
-        body = {"image": base64.b64encode(photo).decode(), "box": SMALL_BOX, "seed": 3}
-        done = line.post("/api/complete?file=amodal.png", json=body)
-        assert done.headers["content-type"] == "image/png" and amodal.read_mask(done.content) == local.amodal
-        done = line.post("/api/complete", json=body, headers={"Accept": "image/png"})
-        assert (read_rgba(done.content)[..., 3] > 0).sum() == local.amodal.area
-        for wrong, text in (
-            ({"box": SMALL_BOX}, "no text 'image'"),
-            ({**body, "image": "@"}, "not base64"),
-            ({**body, "samples": 200}, "samples: "),
-            ({**body, "box": [9, 9, 1, 1]}, "box"),
-        ):
-            answer = line.post("/api/complete", json=wrong)
-            assert answer.status_code == 422 and text in answer.json()["error"]
-        assert line.post("/api/complete?file=../etc/passwd", json=body).status_code == 404
-        assert line.post("/api/complete", data=form).status_code == 422
-        files = {"image": ("cup.png", photo), "mask": ("visible.png", encode_png(local.visible.to_array(local.size)))}
-        marked = line.post("/api/complete", files=files, data={"seed": "3"})
-        assert Mask.from_rle(marked.json()["visible"]) == local.visible, "a mask may be a picture"
-        for wrong, text in (
-            (
-                [("image", photo), ("point", (None, "9,9")), ("point", (None, "5,5"))],
-                "'point' 2 times; several clicks are",
-            ),
-            ([("image", photo), ("masks", photo)], "has a file 'masks'; files are the photo"),
-            ([("image", photo), ("image", photo)], "'image' 2 times"),
-        ):
-            answer = line.post("/api/complete", files=wrong)
-            assert answer.status_code == 422 and text in answer.json()["error"]
-    assert len(service.engine.photos) <= kept[0] and len(service.engine.jobs) <= kept[1]
-
-
 def test_watchers_hear_of_a_shutdown(monkeypatch, photo):
     """Those who watch a job, and the client, are told why before the lines close."""
     with running() as service:
@@ -324,17 +279,6 @@ def test_watchers_hear_of_a_shutdown(monkeypatch, photo):
     assert told == ["the service is shutting down"]
     with pytest.raises(ServiceError, match="no service answers"):
         scene.complete(point=(50, 48))
-
-
-def test_the_document_of_the_one_call_knows_its_fields_and_limits(browser):
-    _, document, _ = browser("GET", "/openapi.json")
-    content = document["paths"]["/api/complete"]["post"]["requestBody"]["content"]
-    form, fields = (content[kind]["schema"]["properties"] for kind in ("multipart/form-data", "application/json"))
-    known = document["components"]["schemas"]["CompleteRequest"]["properties"]
-    assert set(fields) == {"image", *known} and all(fields[name]["$ref"].endswith(f"/{name}") for name in known)
-    for name in ("samples", "seed"):
-        bounds = [(each[name]["minimum"], each[name]["maximum"]) for each in (form, known)]
-        assert bounds[0] == bounds[1]
 
 
 def test_a_click_may_mean_several_things(browser, service, monkeypatch):
