@@ -49,7 +49,7 @@ def prompts() -> Image:
     scene = amodal.load().open(image)
     asked = {
         "a click": Prompt.make(point=(350, 70)),
-        "clicks, one of them not on it": Prompt.make(points=[(350, 70), (400, 300)], labels=[1, 0]),
+        "clicks, one of them not on it": Prompt.make(points=[(350, 70), (370, 285)], labels=[1, 0]),
         "a box": Prompt.make(box=(170, 15, 415, 310)),
         "a visible mask": Prompt.make(mask="visible.png"),
     }
