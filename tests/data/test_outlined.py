@@ -50,6 +50,7 @@ def test_objects_are_outlined(photos, network, tmp_path):
         assert found.iou(read_mask(photos / "things" / "masks" / f"{row['name']}.png")) > 0.9
         copy = tmp_path / "made" / row["set"] / "images" / f"{row['name']}.jpg"
         assert np.array_equal(read(copy), read(folder / copy.name))
+    (tmp_path / "made" / "outlined" / "images" / "0.jpg").rename(tmp_path / "made" / "outlined" / "images" / "0.JPG")
     both = open_library(LibraryConfig(photos=(str(photos), str(tmp_path / "made")), invented=0))
     assert [len(both.wholes["thing"]), len(both.photos)] == [8, 8]
 
@@ -95,7 +96,7 @@ def test_wrong_input(photos, network, tmp_path, capsys):
     folder.mkdir()
     for name in ("a.jpg", "a.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(DataError, match="two pictures of the name a"):
+    with pytest.raises(DataError, match="2 pictures of the name a"):
         build_photos(folder, tmp_path / "made", network)
     with pytest.raises(WeightsError, match="no saliency network"):
         build_photos(photos / "things" / "images", tmp_path / "made", write_network(tmp_path / "wide.onnx", side=64))

@@ -42,7 +42,7 @@ def test_scaled_copies_are_scaled_back(name: str, size: tuple[int, int], tmp_pat
     report = amodal.evaluate(amodal.load("visible"), data)
     assert report.content["failures"] == 0 and report["iou"] is not None and report["iou"] > 0.5
     (note,) = [text for text in report.content["notes"] if "another size than their annotation" in text]
-    assert note.startswith(f"{count} photos") and f"{size[1]} x {size[0]} for {SIZE[1]} x {SIZE[0]}" in note
+    assert note.startswith(f"{count} of the photos") and f"{size[1]} x {size[0]} for {SIZE[1]} x {SIZE[0]}" in note
     found = check(amodal.dataset(name, tmp_path, skip_bad=True), images=True)
     assert not any(finding.serious for finding in found) and note in [finding.text for finding in found]
 
@@ -76,7 +76,10 @@ def test_conversions_write_the_scaled_photo(tmp_path: Path, capsys: pytest.Captu
         sample = amodal.dataset(name, tmp_path / name)[0]
         assert (sample.image.shape, sample.scaled) == ((*SIZE, 3), False)
     assert run(["data", "stats", "cocoa", "--root", str(tmp_path / "from")]) == 0
-    assert "note: 2 photos have another size than their annotation and are scaled to it" in capsys.readouterr().err
+    assert (
+        "note: 2 of the photos read have another size than their annotation and are scaled to it"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_masks_of_mp3d_know_the_frame(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def run(arguments: list[str] | None = None) -> int:
 def _stopped(words: list[str]) -> str:
     """What to say after Ctrl-C."""
     goes_on = words[:1] in (["batch"], ["evaluate"], ["train"], ["fetch"]) or words[:2] == ["data", "build"]
-    return "stopped; the same command goes on" if goes_on else "stopped"
+    if not goes_on:
+        return "stopped"
+    return f"stopped; the same command{' without --force' if '--force' in words else ''} goes on"
 
 
 def _flags(error: Exception) -> str:

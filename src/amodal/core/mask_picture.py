@@ -59,11 +59,12 @@ def soft_of(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArra
             return np.asarray(alpha / np.float32(255), np.float32)
     if (labels := _palette_labels(picture, name)) is not None:
         return _labelled(labels, name)
-    if (
-        picture.mode not in (*WIDE, "1", "L")
-        and np.ptp(rgb := np.asarray(picture.convert("RGB")), axis=2).max() > COLOURED
-    ):
-        return _coloured(rgb, name, lossless)
+    if picture.mode not in (*WIDE, "1", "L"):
+        rgb = np.asarray(picture.convert("RGB"))
+        red, green, blue = (rgb[..., channel] for channel in range(3))
+        apart = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+        if apart.max() > COLOURED:
+            return _coloured(rgb, name, lossless)
     values = np.asarray(picture if picture.mode in WIDE else picture.convert("L"))
     if values.dtype.kind == "f":
         if not np.isfinite(values).all():

@@ -82,7 +82,10 @@ class Cocoa(Dataset):
 
 
 def note_places(data: Dataset, path: Path, content: Mapping[str, Any]) -> None:
-    """Note once for a file how many annotations another image, or none, stands beside in the list of images."""
+    """Note once for a file how many annotations another image, or none, stands beside in the list of images; nothing where bad
+    entries were left out, after which places say nothing."""
+    if data.problems:
+        return
     images, annotations = content["images"], content["annotations"]
     there = sum(record.get("image_id") == image.get("id") for record, image in zip(annotations, images, strict=False))
     apart = len(annotations) - there

@@ -41,7 +41,7 @@ class Photos:
         """How many of the photos seen so far are scaled; None if none is."""
         count = sum(self._asked.values())
         return (
-            f"{count} photos have another size than their annotation and are scaled to it ({self._first})"
+            f"{count} of the photos read have another size than their annotation and are scaled to it ({self._first})"
             if count
             else None
         )

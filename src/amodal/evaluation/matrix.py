@@ -50,12 +50,14 @@ def check_place(folder: Path, files: Sequence[str], overwrite: bool) -> None:
 
     Raises:
         ExistsError: there are such files, which no earlier run of several wrote, and they may not be replaced.
-        OutputError: the folder holds other files and no run.
+        OutputError: the folder holds a run of one method, or other files and no run.
     """
     paths = [folder / name for name in files]
     if _is_ours(paths[0]):
         return
     refuse_taken(paths, overwrite)
+    if (folder / "run.json").is_file():
+        raise OutputError(f"{folder} holds a run of one method; choose another folder for several")
     others = sorted(path.name for path in folder.glob("[!.]*") if path not in paths)
     if others and not any(any(folder.glob(f"{inner}run.json")) for inner in ("*/", "*/*/")):
         raise OutputError(f"{folder} holds other files ({others[0]}); choose an empty folder")

@@ -59,5 +59,5 @@ def _unknown(label: str, known: Mapping[str, str]) -> str:
     meant = f"near it are {', '.join(near)}" if near else "none is near it"
     return (
         f"{label!r} is none of ImageNet's {len(known)} names, which are all that the embedded classifier knows; {meant}. "
-        "Leave out --labels for all of them, or --classifier embedded for CLIP, which takes any label"
+        "Give no labels to choose among all of them, or take the classifier clip, which knows any label"
     )

@@ -158,10 +158,7 @@ def seen(path: Path, poses: dict[str, list[dict[str, Any]]], camera: Camera) -> 
                 f"view {camera.name}: {folder.name}/{file.name}: {error}; mend it, or remove the file; the view is left out"
             ) from error
     absent = len(rows) - len(masks)
-    told = (
-        f"view {camera.name}: {absent} of {len(rows)} objects have no picture in {folder.name}/; what is seen of them is taken "
-        "from the placed models alone"
-    )
+    told = f"objects have no picture in {folder.name}/; what is seen of them is taken from the placed models alone"
     return Seen(masks, (told,) if absent else ())
 
 

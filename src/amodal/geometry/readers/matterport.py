@@ -104,7 +104,9 @@ def from_categories(
         )
         return {}
     names = numbered_labels(table, remarks)
-    votes, counts = np.unique(np.stack([owner[known], rows[known]]), axis=1, return_counts=True)
+    width = int(rows[known].max()) + 1
+    packed, counts = np.unique(owner[known].astype(np.int64) * width + rows[known], return_counts=True)
+    votes = np.stack(np.divmod(packed, width))  # (2, votes): object, row
     found, chosen = dict[int, str](), dict[int, int]()
     for place in np.argsort(-counts, kind="stable"):
         identity, row = (int(value) for value in votes[:, place])

@@ -112,7 +112,8 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
 def look(builder: Builder, faces: Ints, material: NDArray[np.int32], places: Ints) -> Surface:
     """The surface of triangles (F, 3), of their materials (F,) and their corners' places among those of all polygons (F, 3).
 
-    Colours of vertices stand for what has no material, and tint what has one, but not textures, which are shown as they are.
+    Colours of vertices stand for what has no material, and tint what has one, but not textures, which are shown as they are: a
+    vertex that faces with and without a texture share is white.
     """
     paints = builder.paints
     uv = np.array(builder.uv, np.float32).reshape(-1, 2)[np.array(builder.textures, np.int64)[places]]

@@ -133,7 +133,9 @@ def colours_of(path: Path, rows: Columns, what: str, remarks: list[str]) -> NDAr
 
 def mosaic(colours: NDArray[np.uint8]) -> Surface:
     """The look of faces of one colour each (F, 3): a picture of all colours, a pixel each, in whose middle the faces lie."""
-    known, which = np.unique(colours, axis=0, return_inverse=True)
+    packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)  # (F,), a number a colour
+    _, first, which = np.unique(packed, return_index=True, return_inverse=True)
+    known = colours[first]
     side = int(np.ceil(np.sqrt(len(known))))
     picture: Image = np.zeros((side, side, 3), np.uint8)
     picture.reshape(-1, 3)[: len(known)] = known

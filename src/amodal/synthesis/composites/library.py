@@ -53,7 +53,7 @@ def checked(rows: Any, fields: dict[str, type], where: object) -> list[dict[str,
 
 def picture_file(root: Path, folder: str, stem: str) -> Path:
     """The picture of that name in a folder below `root`, whatever its suffix. Raises DataError: none, or it lies elsewhere."""
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)):
         if (path := inside(root, f"{stem}{suffix}", folder)).is_file():
             return path
     raise DataError(f"there is no picture {stem} ({', '.join(SUFFIXES)}) in {root / folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def build_photos(
     """Outline the object of every photograph in `folder`; those in one piece, told surely, make a library of composites.
 
     A build that was stopped goes on. All masks are kept; `index.json` lists those that count, so that another `sure` or `share`
-    costs nothing. A photograph that cannot be read is left out, and counted.
+    costs nothing. A photograph that cannot be read is left out, counted, and tried again by the next build.
 
     Args:
         sure: The least sureness; see `outline`.
@@ -136,15 +137,15 @@ def build_photos(
     photos = sorted(path for path in folder.iterdir() if is_picture(path)) if folder.is_dir() else []
     if not photos:
         raise DataError(f"there are no pictures in {folder}; give a folder of photographs")
-    stems = [path.stem for path in photos]
-    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
-        raise DataError(f"{folder} has two pictures of the name {twice}; give each its own")
+    stem, count = Counter(path.stem for path in photos).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{folder} has {count} pictures of the name {stem}; give each its own")
     settings = {"network": str(network), "digest": file_sha256(network, WeightsError)}
     plan = {"photos": str(folder), "digest": settings["digest"]}
     facts: dict[str, dict[str, Any] | None] = {}
     with Store(output, plan, owns=[SET, "index.json"], overwrite=overwrite) as store:
         facts = {entry["id"]: entry["facts"] for entry in store.entries}
-        rows = [Row(path.name, {"photo": str(path)}) for path in photos if path.name not in facts]
+        rows = [Row(path.name, {"photo": str(path)}) for path in photos if facts.get(path.name) is None]
         ready = len(photos) - len(rows)
         for number, (row, results) in enumerate(run(Spec(Outline, settings), rows) if rows else (), ready + 1):
             for name, content in results[0].files.items():
