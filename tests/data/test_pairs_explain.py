@@ -53,7 +53,7 @@ def test_masks_beside_the_photos(tmp_path, monkeypatch):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
     wanted = [mask for number, x in enumerate((10, 25)) for mask in sa1b(photos, number, x)]
-    assert [mask for _, mask in read_json_masks(photos / "sa_0.json", SIZE)] == wanted[:2]
+    assert [mask for _, mask, _ in read_json_masks(photos / "sa_0.json", SIZE)] == wanted[:2]
     near = np.zeros(SIZE, np.float32)
     near[18:46, 8:50] = 1
     monkeypatch.setattr(at_scale, "DepthEstimator", lambda depth, device: lambda image: near)

@@ -85,7 +85,12 @@ def _by_brightness(values: NDArray[Any], name: str, lossless: bool) -> NDArray[n
         raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")
     lit = np.count_nonzero(values)
     among = lit - np.count_nonzero(values == high)
-    if lossless and among > BETWEEN * lit and (levels := len(np.unique(values))) <= LEVELS:
+    if (
+        lossless
+        and high not in (1, 255, 65535)
+        and among > BETWEEN * lit
+        and (levels := len(np.unique(values))) <= LEVELS
+    ):
         text = f"mask {name} holds {levels} values up to {high:g}, labels perhaps"
         _told(f"{text}; what is above half of {top} is taken for the object")
     return np.asarray(values / np.float32(top), np.float32)
