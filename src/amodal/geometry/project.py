@@ -83,6 +83,8 @@ class Projection:
         Args:
             masks: instance id to visible mask; what lies outside of the object's amodal mask does not count.
         """
+        if not masks:
+            return self
         size = (self.labels.shape[0], self.labels.shape[1])
         known = {key: mask & self.amodal[key] for key, mask in sorted(masks.items()) if key in self.amodal}
         labels = np.where(np.isin(self.labels, list(known)), 0, self.labels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import Field
+
 from ..core.errors import OptionError, WeightsError
 from ..core.files import atomic_write
 from ..core.options import Options, build_options
@@ -14,7 +16,7 @@ from ..weights.tensors import read_header
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["at_trained_size", "converted", "facts_of", "read_checkpoint"]
+__all__ = ["at_trained_size", "converted", "crop_side", "facts_of", "read_checkpoint"]
 
 T = TypeVar("T", bound=Options)
 
@@ -55,6 +57,23 @@ def facts_of(path: Path) -> dict[str, str]:
         return {}
     facts = read_header(path).get("__metadata__")
     return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+def crop_side(step: int, otherwise: str) -> Any:
+    """The option `input_size` of a method whose crops `at_trained_size` sets.
+
+    Args:
+        step: what the side must be a multiple of, in pixels.
+        otherwise: what it is where the weights do not tell, in words.
+    """
+    told = "that of the crops which the weights were trained on, where they tell it (amodal train writes it)"
+    return Field(
+        None,
+        ge=step,
+        le=2048,
+        multiple_of=step,
+        description=f"side of the crop, in pixels; none: {told}, else {otherwise}",
+    )
 
 
 def at_trained_size(options: T, otherwise: int) -> T:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ...core.options import Options
+from ...networks.checkpoints import crop_side
 
 __all__ = ["AsbuOptions", "CropOptions", "DeocclusionOptions", "SingleStageOptions"]
 
@@ -17,14 +18,7 @@ class CropOptions(Options):
     weights: str = Field(
         "", description="the network: a file of the authors' release or your own (.pth.tar, .safetensors)"
     )
-    input_size: int | None = Field(
-        None,
-        ge=16,
-        le=2048,
-        multiple_of=16,
-        description="side of the crop, in pixels; none: that of the crops which the weights were trained on, where they tell it "
-        "(amodal train writes it), else the authors' 256",
-    )
+    input_size: int | None = crop_side(16, "the authors' 256")
     enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
     margin: float = Field(
         1.1,

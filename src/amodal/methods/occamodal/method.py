@@ -14,6 +14,7 @@ from ...core.errors import MissingOptionError, WeightsError
 from ...core.image import Image
 from ...core.mask import Mask
 from ...core.options import Options
+from ...networks.checkpoints import at_trained_size, crop_side
 from ...plugins.protocols import Context, Method, Prediction, Request, frame_of
 from ...runtime.devices import pick_device
 
@@ -29,14 +30,7 @@ class OccAmodalOptions(Options):
     weights: str = Field(
         "", description="the network: weights.safetensors of a run, or a checkpoint of the same layout"
     )
-    input_size: int | None = Field(
-        None,
-        ge=32,
-        le=2048,
-        multiple_of=32,
-        description="side of the crop, in pixels; none: that of the crops which the weights were trained on, where they tell it "
-        "(amodal train writes it), else the paper's 512",
-    )
+    input_size: int | None = crop_side(32, "the paper's 512")
     enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
     margin: float = Field(1.1, ge=1.0, le=5.0, description="least side of the crop over those of the visible box")
     threshold: float = Field(0.5, gt=0, lt=1, description="on mu, the mean of the amodal predictor")
@@ -67,7 +61,7 @@ class OccAmodal(Method):
                 "ships is embedded",
                 "weights=RUN/weights.safetensors",
             )
-        from ...networks.checkpoints import at_trained_size, read_checkpoint
+        from ...networks.checkpoints import read_checkpoint
         from ...weights import fit_state
         from .network import TwoStageOccAmodal, layout_of
 

@@ -15,7 +15,7 @@ from ...core.mask import Box
 from ...core.options import Options
 from ...core.paths import own_path
 from ...core.soft_mask import SoftMask
-from ...networks.checkpoints import at_trained_size
+from ...networks.checkpoints import at_trained_size, crop_side
 from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of
 from ...runtime.devices import pick_device
 from ...weights.catalogue import cache_folder
@@ -53,14 +53,7 @@ class SDAmodalOptions(Options):
         multiple_of=64,
         description="the picture's side for the features, in pixels; 512 suits SD 1.x",
     )
-    input_size: int | None = Field(
-        None,
-        ge=32,
-        le=2048,
-        multiple_of=32,
-        description="side of the mask crop, in pixels; none: that of the crops which the weights were trained on, where they tell it "
-        "(amodal train writes it), else the paper's 512",
-    )
+    input_size: int | None = crop_side(32, "the paper's 512")
     enlarge: float = Field(3.0, ge=1.0, le=20.0, description="area of the crop over that of the visible box")
     margin: float = Field(1.1, ge=1.0, le=5.0, description="least side of the crop over those of the visible box")
     beyond_frame: bool = Field(

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from ...core.errors import DataError, WeightsError, reason_of
 from ...core.files import file_sha256, read_bytes, write_json
 from ...core.image import Image, encode_png, is_picture, read
-from ...core.mask import Bits
+from ...core.mask import Bits, Mask
+from ...core.regions import connected
 from ...engine.local import run_local
 from ...engine.store import Store
 from ...engine.worker import Result, Row, Runner, Spec, done
 from ...networks.onnx_session import open_session
 from ...plugins.protocols import Progress, no_progress
+from ...segmenters.grabcut import clean
 
 __all__ = ["SET", "Outline", "Saliency", "build_photos", "outline"]
 
@@ -69,15 +71,8 @@ def outline(saliency: NDArray[np.float32]) -> tuple[Bits, int, float]:
         0.85 as a share of those above 0.15, so that a soft or scattered answer is told from a crisp one.
     """
     sureness = float((saliency > CERTAIN).sum() / max(int((saliency > DOUBTFUL).sum()), 1))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((saliency > 0.5).astype(np.uint8), connectivity=8)
-    if count < 2:
-        return np.zeros(saliency.shape, bool), 0, sureness
-    areas = stats[:, cv2.CC_STAT_AREA]
-    kept = [part for part in range(1, count) if areas[part] >= PIECE * areas[1:].max()]
-    mask = np.isin(labels, kept)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    small = [part for part in range(1, count) if stats[part, cv2.CC_STAT_AREA] < HOLE * mask.sum()]
-    return mask | np.isin(labels, small), len(kept), sureness
+    mask = clean(Mask.from_array(saliency > 0.5), [], speck=PIECE, hole=HOLE)
+    return mask.to_array((saliency.shape[0], saliency.shape[1])), len(connected(mask)) if mask else 0, sureness
 
 
 class Outline:
