@@ -149,6 +149,11 @@ BAD = {
     "point": (["photo.png", "--point", "1;2"], 2, "is not --point X,Y"),
     "label": (["photo.png", "--point", "1,2,7"], 2, "labels are 1"),
     "xywh": (["photo.png", "--box", "30,40,20,20"], 2, r"pass (30, 40, 50, 60)"),
+    "a mask and a point": (
+        ["photo.png", "--mask", "mask.png", "--point", "1,1"],
+        2,
+        "takes no --point, --box or --text",
+    ),
     "boxes and points": (["photo.png", "--box", "1,1,5,5", "--box", "1,1,9,9", "--point", "1,1"], 2, "several boxes"),
     "method": (["photo.png", "--point", "1,1", "--method", "hul"], 2, "did you mean 'hull'"),
     "inpainter": (["photo.png", "--point", "1,1", "--inpainter", "clasical"], 2, "did you mean 'classical'"),

@@ -73,7 +73,8 @@ class Prompt:
             prompt: a prompt that is made already, in place of all these.
 
         Raises:
-            PromptError: nothing or too much given, unequal numbers of points and labels, or a malformed point, label, box or text.
+            PromptError: nothing or too much given (a mask takes nothing beside it), unequal numbers of points and labels, or a
+                malformed point, label, box or text.
             MaskError: a malformed mask.
         """
         if prompt is not None:
@@ -94,7 +95,11 @@ class Prompt:
         prompt = cls(clicks, marks, _box(box), shape, _words(text), frame)
         if not clicks and box is None and mask is None and text is None:
             raise PromptError("no prompt: mark the object with a point, a box, a mask or text")
-        if clicks and 1 not in marks and box is None and mask is None and text is None:
+        if mask is not None and (clicks or box is not None or text is not None):
+            raise PromptError(
+                "a mask says what is visible, and points, a box or words beside it change nothing; give one or the other"
+            )
+        if clicks and 1 not in marks and box is None and text is None:
             raise PromptError("all points are negative; give at least one point on the object")
         return prompt
 
