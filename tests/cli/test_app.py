@@ -87,6 +87,38 @@ def test_layers(photo, disc_visible, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["files"]["layers"].endswith("photo.layers.zip")
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("segment a.png --point 1,1 --invert-mask", "--invert-mask changes nothing without --mask"),
+        ("views --cutout a.png --point 1,1", "--point changes nothing with --cutout"),
+        ("views --cutout a.png --method hull", "--method changes nothing with --cutout"),
+        ("reconstruct a.png --point 1,1 --rows all", "--rows changes nothing without --evaluate"),
+        ("reconstruct --evaluate --objects . --views 3", "--views changes nothing with --evaluate"),
+        ("recognize a.png --point 1,1 --clip clip", "--clip changes nothing with the embedded classifier"),
+        ("recognize a.png --point 1,1 --limit 3", "--limit changes nothing without --dataset"),
+        ("recognize --dataset cocoa --root . --point 1,1", "--point changes nothing with --dataset"),
+        (
+            "evaluate --dataset cocoa --root . --predictions . --samples 1",
+            "--samples changes nothing with --predictions",
+        ),
+        ("batch . -o out --images .", "--images changes nothing with a folder of photos"),
+        ("batch a.jsonl -o out --largest 3", "--largest changes nothing with a.jsonl"),
+        ("compare a b --cases 2", "--cases changes nothing without --html or --png"),
+        ("data review . --report --port 1", "--port changes nothing with --report"),
+        ("data build pairs . --split val", "--split changes nothing without --dataset"),
+        ("data build pairs a.toml --seed 1", "--seed changes nothing with a.toml"),
+        ("data build pairs --dataset cocoa --root . --depth none", "--depth changes nothing with --dataset"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(words, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", np.zeros((9, 9, 4), np.uint8))
+    assert run(words.split()) == 2
+    assert f"{text}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_export_writes_over_nothing(tmp_path, capsys):
     (tmp_path / "encoder.onnx").write_text("mine")
     assert run(["export", "recipe.toml", "weights.safetensors", "-o", str(tmp_path)]) == 1

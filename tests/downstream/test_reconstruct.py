@@ -256,6 +256,8 @@ def test_evaluation_and_command(objects, tmp_path, capsys):
     assert run([*command, *out, "--rows", "visible,whole"]) == 0  # all is there: nothing is done again
     assert json.loads(capsys.readouterr().out) == content
     assert run([*command, *out, "--rows", "visible"]) == 1  # another evaluation
+    assert run([*command, *out, "--rows", "visible", "--force"]) == 0  # begun anew
+    assert set(json.loads(capsys.readouterr().out)["table"]) == {"visible"}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "reconstruction.json").write_text("mine")
     assert run([*command, "-o", str(tmp_path / "mine")]) == 1

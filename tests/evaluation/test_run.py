@@ -307,7 +307,8 @@ def test_ablation_runs(data: amodal.Dataset, tmp_path: Path, capsys: pytest.Capt
     parts = ["--method", "tuning-free", "--inpainter", "classical", "--set", "steps=1", "--limit", "1"]
     where = ["--dataset", "folder", "--root", str(data.root), "-o", str(tmp_path / "table2")]
     assert command(["evaluate", *parts, *where, "--ablate", "leak"]) == 0
-    assert "without leak -37.6" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "without leak -37.6" in told and "#2  leak-0-1 (tuning-free)" in told and "#2 - #1" in told
     content = json.loads((tmp_path / "table2" / "ablation.json").read_text())
     names = [run["folder"] for run in content["runs"]]
     assert names == ["full", "leak-0-1", "leak-0-0"]
@@ -317,4 +318,5 @@ def test_ablation_runs(data: amodal.Dataset, tmp_path: Path, capsys: pytest.Capt
     assert leaks == [[0.3, 0.0], [0.0, 1.0], [0.0, 0.0]]
     assert all((tmp_path / "table2" / name / "report.html").is_file() for name in names)
     assert len(content["metrics"]["iou"]["differences"]) == 2
-    assert command(["evaluate", *parts, *where, "--ablate", "leak"]) == 0, "it goes on by itself"
+    assert command(["evaluate", *parts, *where, "--ablate", "leak", "--json"]) == 0, "it goes on by itself"
+    assert json.loads(capsys.readouterr().out) == content

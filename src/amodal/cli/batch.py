@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import __version__
-from .common import ModelOptions, RunOptions, Samples, hint, print_json, progress_bar, word
+from .common import ModelOptions, RunOptions, Samples, hint, print_json, progress_bar, useless, word
 
 if TYPE_CHECKING:
     from ..engine.output import Output
@@ -52,6 +52,11 @@ def batch(
     from ..engine.output import Output
     from ..engine.worker import Spec
 
+    if source.is_dir():
+        useless("with a folder of photos", "images", "boxes")
+    else:
+        prompted = f"with {source.name}, which says what to complete"
+        useless(prompted, "largest", *(["boxes"] if source.suffix != ".json" else []))
     plan = read_plan(source, images, boxes, limit)
     if plan.passed:
         hint(f"{len(plan)} photos{told(plan.passed)}")

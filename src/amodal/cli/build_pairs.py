@@ -22,6 +22,7 @@ from .common import (
     hint,
     progress_bar,
     show,
+    useless,
     word,
 )
 from .prompts import numbers
@@ -120,6 +121,13 @@ def check_use(photos: Path | None, dataset: str | None, root: Path | None, expla
         raise UsageError("give one of: a folder of photographs, a composites' CONFIG.toml, --dataset NAME --root DIR")
     if dataset is not None and root is None:
         raise UsageError(f"--dataset {dataset} needs its folder: --root DIR")
+    if photos is None:
+        useless("with --dataset, whose masks are given", "segmenter", "depth", "device")
+    elif photos.suffix == ".toml":
+        told = ("root", "split", "backgrounds", "segmenter", "depth", "occluded", "per_object", "seed", "device")
+        useless(f"with {photos.name}, which says what to make", *told)
+    else:
+        useless("without --dataset", "root", "split")
     if explain is not None and (photos is None or photos.suffix == ".toml" or depth == "none"):
         raise UsageError("--explain shows what --depth says of a folder of photographs; give both")
 

@@ -8,11 +8,13 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -56,8 +58,12 @@ __all__ = [
     "show",
     "split_settings",
     "tell_failures",
+    "useless",
     "word",
 ]
+
+GIVEN: ContextVar[Mapping[str, str]] = ContextVar("given", default=MappingProxyType({}))
+"""The options that the running command was given: a parameter's name to its flag."""
 
 MethodName = Annotated[str | None, typer.Option(help="See: amodal list methods.")]
 InpainterName = Annotated[str | None, typer.Option(help="See: amodal list inpainters; or a hub name or folder.")]
@@ -147,7 +153,8 @@ class RunOptions:
 def flat(command: Callable[..., None]) -> Callable[..., None]:
     """A command for typer: each parameter that is a dataclass becomes options, one a field, with the defaults of its default.
 
-    In every path that is given, `~` is the home folder: a shell leaves it as it is in `--output=~/runs`.
+    In every path that is given, `~` is the home folder: a shell leaves it as it is in `--output=~/runs`. What was given is remembered,
+    see `useless`.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -168,10 +175,12 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
                 )
         else:
             parameters.append(parameter.replace(annotation=kind))
+    parameters.append(inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
 
     @functools.wraps(command)
-    def run(**given: object) -> None:
+    def run(context: typer.Context, **given: object) -> None:
+        GIVEN.set(_flags(context))
         given = {name: _at_home(value) for name, value in given.items()}
         for name, kind in groups.items():
             given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
@@ -180,6 +189,31 @@ def flat(command: Callable[..., None]) -> Callable[..., None]:
     run.__dict__["__signature__"] = inspect.Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _flags(context: typer.Context) -> dict[str, str]:
+    """The parameters that stand on the command line, by name: the long form of their flag."""
+    flags = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name and source is not None and source.name == "COMMANDLINE":
+            flags[parameter.name] = max(parameter.opts, key=len)
+    return flags
+
+
+def useless(where: str, *names: str) -> None:
+    """To be asked where a command would not look at some of its options.
+
+    Args:
+        where: "without --evaluate", to end "--rows changes nothing ...".
+        names: of parameters.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for name in names:
+        if name in GIVEN.get():
+            raise UsageError(f"{GIVEN.get()[name]} changes nothing {where}; leave it out")
 
 
 def _at_home(value: object) -> object:

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import AmodalError, UsageError
-from .common import AsJson, Force, hint, new_file, show, word
+from .common import AsJson, Force, hint, new_file, show, useless, word
+
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Also write it here.")]
 
 
 def compare(
@@ -17,9 +19,7 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN RUN...", help="Folders of amodal evaluate, or that hold some; or of amodal batch."),
     ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Also write it here.")
-    ] = None,
+    output: Output = None,
     metric: Annotated[
         str, typer.Option(help="Of the table: iou, iou_pooled, iou_occluded, iou_occluded_pooled.")
     ] = "iou",
@@ -55,8 +55,11 @@ def compare(
             raise UsageError(
                 "batches are compared with each other, in one table; to score one, evaluate it with --predictions"
             )
+        useless("for batches", "metric", "root", "cases")
         _batches(runs, output, force, as_json)
         return
+    if not (html or png):
+        useless("without --html or --png", "root", "cases")
     folders = find_runs(runs)
     content = matrix(folders)
     rows = matrix_rows(content, metric)

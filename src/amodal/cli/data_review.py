@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import hint, print_json, word
+from .common import hint, print_json, useless, word
 
 if TYPE_CHECKING:
     from ..synthesis.review import Review
@@ -42,9 +42,13 @@ def review(
     from ..synthesis import review as reviews
 
     if export is not None:
+        useless("with --export", "number", "reviewer", "host", "port", "report")
         count = reviews.export(folder, export, policy, overwrite=force)
         hint(f"{count} accepted objects; next: amodal data check folder --root {word(export)}")
         return
+    useless("without --export", "force")
+    if report:
+        useless("with --report", "reviewer", "host", "port")
     current = reviews.Review(folder, number, policy)
     if report:
         summary(current, policy)

@@ -25,6 +25,7 @@ from .common import (
     hint,
     progress_bar,
     show,
+    useless,
     word,
 )
 
@@ -135,10 +136,13 @@ def evaluate(
     from ..evaluation import Predictions, evaluate_predictions
     from ..evaluation import evaluate as evaluate_model
 
-    if predictions is not None and (method or ablate or raw or occluders != "none"):
-        raise UsageError("--predictions scores masks that are there; leave out --method, --ablate, --raw, --occluders")
+    if predictions is not None:
+        made = ("method", "inpainter", "segmenter", "samples", "seed", "prompt", "occluders", "raw", "batch", "ablate")
+        useless("with --predictions, which scores masks that are there", *made)
     methods: list[str | None] = [*dict.fromkeys(method or [])] or [None]
     shared, own = _settings(settings or [], [*filter(None, methods), *dataset])
+    if predictions is not None and shared:
+        raise UsageError(f"--set {shared[0]} is of a method; with --predictions only data.KEY=VALUE is read")
     sets = _open(dataset, root, split or [], own, skip_bad)
     score = partial(
         evaluate_model,
@@ -159,7 +163,7 @@ def evaluate(
             raise UsageError("--predictions and --ablate are for one data set and one method")
         _several(methods, sets, asked, results.as_json)
     elif ablate:
-        _ablation(ablate, methods[0], sets[0], asked)
+        _ablation(ablate, methods[0], sets[0], asked, results.as_json)
     elif predictions:
         score = partial(evaluate_predictions, Predictions(predictions), limit=limit, overwrite=results.force)
         with progress_bar("scoring") as progress:
@@ -287,8 +291,8 @@ def _several(methods: Sequence[str | None], sets: Sequence[Dataset], asked: Aske
         raise typer.Exit(3)
 
 
-def _ablation(text: str, method: str | None, data: Dataset, asked: Asked) -> None:
-    """One run a variant in subfolders of `output`, and their comparison.
+def _ablation(text: str, method: str | None, data: Dataset, asked: Asked, as_json: bool) -> None:
+    """One run a variant in subfolders of `output`, and their comparison; exit code 3 if something failed.
 
     Args:
         text: parts with commas between; the last may be `inpainter=NAME,NAME...`.
@@ -305,16 +309,20 @@ def _ablation(text: str, method: str | None, data: Dataset, asked: Asked) -> Non
     output = asked.output
     check_place(output, ["ablation.json"], asked.force)
     folders: list[Path] = []
+    faults = False
     for name, variant in runs.items():
         hint(f"{len(folders) + 1} of {len(runs)}: {name}")
         folder = output / name.replace("=", "-").replace(",", "-")
-        asked.run(method, data, folder, variant).save(folder)
+        report = asked.run(method, data, folder, variant)
+        report.save(folder)
+        faults |= _faults(report)
         folders.append(folder)
     content = compare_runs(folders)
     content["reported"] = {part: REPORTED[part] for part in names if part in REPORTED}
     write_json(output / "ablation.json", content)
-    typer.echo(comparison_text(content))
     reported = ", ".join(f"without {part} {points:+.1f}" for part, points in content["reported"].items())
-    if reported:
-        typer.echo(f"\nthe paper, on COCO-A, in points of mIoU: {reported}")
+    told = f"\n\nthe paper, on COCO-A, in points of mIoU: {reported}" if reported else ""
+    show(as_json, content, comparison_text(content) + told)
     hint(f"next: look at {word(folders[0] / 'report.html')}")
+    if faults:
+        raise typer.Exit(3)

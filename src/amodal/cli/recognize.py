@@ -23,6 +23,7 @@ from .common import (
     print_json,
     progress_bar,
     tell_failures,
+    useless,
 )
 from .prompts import PromptOptions
 
@@ -89,6 +90,10 @@ def recognize(
     views = check_views(",".join(view or ["completed-crop"]))
     if (asked.image is None) == (dataset is None):
         raise UsageError("give either a photo with a prompt, or --dataset NAME --root DIR")
+    if dataset is None:
+        useless("without --dataset", "root", "split", "limit")
+    else:
+        useless("with --dataset, whose masks are given", "point", "box", "mask", "top")
     new_file(output, force, ".json")
     recognizer = judge(classifier, labels, clip, template, model.device)
     chosen = model.load()
@@ -118,6 +123,7 @@ def judge(name: ClassifierName | None, labels: str | None, clip: str, template: 
 
     chosen = read_labels(labels) if labels is not None else None
     if name is ClassifierName.embedded or (name is None and chosen is None):
+        useless("with the embedded classifier; --classifier clip reads it", "clip", "template")
         return EmbeddedClassifier(chosen)
     from ..downstream.recognition.clip import Recognizer
 

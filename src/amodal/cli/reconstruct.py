@@ -9,7 +9,17 @@ import typer
 
 from ..core.errors import UsageError, nearest
 from ..core.options import parse_settings
-from .common import ModelOptions, OutputOptions, SampleOptions, hint, print_json, progress_bar, show, tell_failures
+from .common import (
+    ModelOptions,
+    OutputOptions,
+    SampleOptions,
+    hint,
+    print_json,
+    progress_bar,
+    show,
+    tell_failures,
+    useless,
+)
 from .prompts import PromptOptions
 
 if TYPE_CHECKING:
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
     from ..downstream.reconstruction.evaluate_3d import Evaluation
 
 __all__ = ["Cutout", "object_of", "reconstruct"]
+
+MODEL = ("method", "inpainter", "segmenter", "settings")
 
 Cutout = Annotated[Path | None, typer.Option("--cutout", metavar="FILE.png", help="Lift this cut-out (RGBA) as it is.")]
 LifterName = Annotated[str, typer.Option("--lifter", help="See: amodal list lifters.")]
@@ -62,6 +74,10 @@ def reconstruct(
 
     if sum(source is not None for source in (asked.image, cutout, objects)) != 1 or evaluate != (objects is not None):
         raise UsageError("give one of: a photo with a prompt, --cutout FILE.png, --evaluate --objects DIR")
+    if objects is None:
+        useless("without --evaluate", "count", "rows", "novel_views", "view", "lpips")
+    else:
+        useless("with --evaluate, which draws views of its own", "point", "box", "mask", "views")
     maker = create_lifter(lifter, parse_settings(lift or []), model.device)
     if objects is not None:
         drawer = create_novel_view(novel_views, parse_settings(view or []), model.device) if novel_views else None
@@ -93,6 +109,7 @@ def object_of(
 ) -> tuple[Picture, dict[str, Any]]:
     """The cut-out (h, w, 4) of a file, or of the completed object of a photo; and its provenance."""
     if cutout is not None:
+        useless("with --cutout, which is the whole object already", "point", "box", "mask", *MODEL, "samples")
         return read_cutout(cutout), {"cutout": str(cutout)}
     picture, prompt = asked.read()
     with progress_bar(str(asked.image)) as progress:
@@ -128,7 +145,9 @@ def measure(folder: Path, evaluation: Evaluation, count: int, results: OutputOpt
     from ..downstream.reconstruction.evaluate_3d import PUBLISHED, evaluate_reconstruction
 
     with progress_bar(folder.name) as progress:
-        content = evaluate_reconstruction(folder, evaluation, results.output, count=count, progress=progress)
+        content = evaluate_reconstruction(
+            folder, evaluation, results.output, count=count, overwrite=results.force, progress=progress
+        )
     file = results.output / "reconstruction.json"
     write_json(file, content)
     if results.as_json:

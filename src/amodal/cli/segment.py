@@ -17,7 +17,7 @@ from ..core.completion import Edge, planned_files
 from ..core.errors import AmodalError, DataError, ImageError, UsageError
 from ..core.prompt import Prompt
 from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
-from .common import Force, ModelOptions, hint, print_json, progress_bar, word
+from .common import Force, ModelOptions, hint, print_json, progress_bar, useless, word
 from .prompts import Boxes, Points, gather_prompts
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def segment(
     if not images:
         raise UsageError("no picture given; name one or more, or - for stdin")
     prompts = gather_prompts(point or [], box or [], text)
+    if not mask:
+        useless("without --mask", "invert_mask")
     if prompts and mask:
         raise UsageError("--mask says what is visible and takes no --point, --box or --text beside it; leave one out")
     if not prompts and not mask and record.prompt is not None:

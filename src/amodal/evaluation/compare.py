@@ -90,8 +90,11 @@ def _compared(ratios: Sequence[Ratio], first: Numbers) -> dict[str, Any]:
 
 
 def comparison_text(content: Mapping[str, Any]) -> str:
-    """The comparison as a table: values in per cent, differences to the first run in points."""
-    names = [f"{run['folder']} ({run['method']})" for run in content["runs"]]
+    """The runs with their numbers, and the comparison as a table: values in per cent, differences to the first run in points."""
+    names = [f"#{number}" for number in range(1, len(content["runs"]) + 1)]
+    runs = "\n".join(
+        f"{name}  {run['folder']} ({run['method']})" for name, run in zip(names, content["runs"], strict=True)
+    )
     head = ["per cent", *names, *(f"{name} - {names[0]}" for name in names[1:])]
     lines = [head]
     bins = {f"iou, {label} % occluded ({entry['objects']})": entry for label, entry in content["bins"].items()}
@@ -103,4 +106,4 @@ def comparison_text(content: Mapping[str, Any]) -> str:
         ]
         lines.append([metric, *values, *points])
     note = f"{content['objects']} objects in {content['images']} images; paired, 95 % bootstrap intervals over images"
-    return f"{note}\n\n{table(lines)}"
+    return f"{note}\n{runs}\n\n{table(lines)}"

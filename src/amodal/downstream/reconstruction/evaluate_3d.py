@@ -150,6 +150,7 @@ def evaluate_reconstruction(
     *,
     count: int = 30,
     views: int = 2,
+    overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Lift each input of random occluded views and compare with the scans; goes on where it was stopped.
@@ -160,6 +161,7 @@ def evaluate_reconstruction(
         folder: keeps the rows (see `engine.Store`).
         count: objects.
         views: occluded views of each.
+        overwrite: begin anew: delete the evaluation that is in the folder.
         progress: called once per view.
 
     Returns:
@@ -175,7 +177,7 @@ def evaluate_reconstruction(
     tasks = [(f"{file.stem}/{number}", file, number) for file in chosen for number in range(views)]
     plan = {**evaluation.plan(), "occluders": len(files), "lpips": evaluation.with_lpips}
     plan |= {"objects": [file.stem for file in chosen], "views_each": views}
-    with Store(folder, plan, owns=["reconstruction.json"]) as store:
+    with Store(folder, plan, owns=["reconstruction.json"], overwrite=overwrite) as store:
         rows = {entry["id"]: entry for entry in store.entries}
         for done, (name, file, number) in enumerate(tasks, 1):
             if name not in rows:
