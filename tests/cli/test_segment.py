@@ -161,6 +161,7 @@ BAD = {
     "setting form": (["photo.png", "--point", "1,1", "--set", "leak"], 2, "a setting has the form name=value"),
     "mask size": (["photo.png", "--mask", "small.png"], 1, "is 5 x 4 pixels, the image 128 x 96"),
     "mask empty": (["photo.png", "--mask", "empty.png"], 1, "marks no pixel"),
+    "mask and a click": (["photo.png", "--mask", "small.png", "--point", "1,1"], 2, "give --mask without --point"),
     "text": (["photo.png", "--text", "disc", "--segmenter", "grabcut"], 2, "does not understand words"),
     "like": (["--like", "photo.png"], 1, "is not a text file"),
     "like foreign": (["--like", "foreign.json"], 1, "is not a result of amodal segment"),

@@ -68,6 +68,8 @@ def segment(
     if not images:
         raise UsageError("no picture given; name one or more, or - for stdin")
     prompts = gather_prompts(point or [], box or [], text)
+    if prompts and mask:
+        raise UsageError("a mask is the visible object itself; give --mask without --point, --box and --text")
     if not prompts and not mask and record.prompt is not None:
         prompts = [Prompt.from_dict(record.prompt)]
     if not prompts and not mask:
@@ -175,8 +177,6 @@ def complete_image(model: Model, path: Path, wanted: Wanted) -> list[Completion]
     if record.image.sha256_pixels not in (None, scene.digest):
         warnings.warn(f"{path} is not the picture of the record; the result will differ", stacklevel=2)
     drawn = [read_mask(file, scene.size, invert=wanted.invert) for file in wanted.masks]
-    if wanted.prompts and len(drawn) > 1:
-        raise UsageError("several masks are several objects and take no points, box or text")
     prompts = [Prompt.make(mask=mask) for mask in drawn] or wanted.prompts
     hides: Mask | None = None
     if wanted.occluder is not None:

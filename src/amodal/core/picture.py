@@ -235,11 +235,13 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
             warnings.warn(
                 f"{name} has {broken} values that are no finite numbers; they are read as black", stacklevel=5
             )
-        top = next((top for top in (1, 255, 65535) if high <= top), None)
-        if top is None or low < 0:
+        top = scale_of(low, high)
+        if top is None:
             raise ImageError(
                 f"{name} holds values from {low:g} to {high:g}; float pictures must be in 0..1, 0..255 or 0..65535"
             )
+        if 0 < high < top / 10 and top > 1:
+            warnings.warn(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
@@ -251,6 +253,13 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
         return PILImage.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
 
     return narrow
+
+
+def scale_of(low: float, high: float) -> int | None:
+    """The full scale of float values from `low` to `high`: 1, 255 or 65535, which they may leave by a tenth, as rounding and
+    interpolation do. None where they are on no such scale."""
+    top = next((top for top in (1, 255, 65535) if high <= 1.1 * top), None)
+    return None if top is None or low < -0.1 * top else top
 
 
 SPACES = {

@@ -107,8 +107,8 @@ class Prompt:
         """Check the prompt against a frame of `size` (H, W).
 
         Raises:
-            PromptError: a point or box outside of the frame, a box less than a pixel wide or high in it, or a mask without a
-                pixel inside it.
+            PromptError: a point or box outside of the frame, a box less than a pixel wide or high in it, a mask without a
+                pixel inside it, or one with points, a box or text beside it, which it leaves nothing to say.
             MaskError: a mask that was drawn on a picture of another size, or lies too far beyond the frame.
         """
         height, width = size = size_of(size)
@@ -128,6 +128,8 @@ class Prompt:
                     f"box {_text(self.box)} holds less than one pixel in width or height; boxes are in pixels, not in shares"
                 )
         if self.mask is not None:
+            if self.points or self.box is not None or self.text is not None:
+                raise PromptError("a mask is the visible object itself; give it without points, box and text")
             if self.frame is not None:
                 check_frame(self.frame, size)
             check_reach(self.mask, size)
