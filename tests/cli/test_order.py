@@ -161,3 +161,23 @@ def test_objects_that_the_segmenter_finds(one: OnePicture, tmp_path: Path, capsy
     assert "grabcut finds no object in this photo; give their masks" in capsys.readouterr().err
     assert run([*found, "--masks", str(tmp_path / "found")]) == 2
     assert "leave out --segmenter" in capsys.readouterr().err
+
+
+def test_of_photos_of_one_name_in_a_batch_the_path_tells_which(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for place, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes(encode_png(np.zeros((20, 40, 3), np.uint8)))
+        shape = Mask.from_box((4 + 20 * place, 2, 10 + 20 * place, 12)).to_rle((20, 40))
+        lines.append(json.dumps({"image": f"{folder}/0.png", "mask": shape, "category": folder}))
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    (tmp_path / "0.png").write_bytes((tmp_path / "one" / "0.png").read_bytes())
+    assert run(["batch", "list.jsonl", "-o", "out", "--method", "visible"]) == 0
+    for masks in ("out", "out/shards/00000.jsonl", "out/coco.json"):
+        for folder, left in (("one", 4), ("two", 24)):
+            capsys.readouterr()
+            assert run(["order", f"{folder}/0.png", "--masks", masks, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["boxes"] == [[left, 2, left + 6, 12]]
+        assert run(["order", "0.png", "--masks", masks]) == 1
+        assert "2 of them named '0.png'; for the picture that is meant give its path" in capsys.readouterr().err

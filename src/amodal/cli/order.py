@@ -61,7 +61,7 @@ def order(
 
     picture = read(image)
     if masks:
-        names, visible, categories = read_scene(masks, picture.shape[:2], image.name)
+        names, visible, categories = read_scene(masks, picture.shape[:2], str(image))
     else:
         names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
         categories = [None] * len(visible)
