@@ -249,6 +249,8 @@ def test_labels_and_scores_are_not_made_up(backend):
         ({**rectangle(1, 1, 10, 10), "image_rotation": 90}, "turn it back"),
         ({**rectangle(1, 1, 10, 10), "original_width": 300, "original_height": 451}, "drawn on 300 x 451"),
         ({"type": "keypointlabels", "value": {"x": "left", "y": 5}}, "malformed"),
+        ({**rectangle(1, 1, 10, 10), "original_width": "0", "original_height": "0"}, "malformed"),
+        ({"type": "bitmasklabels", "value": {"imageDataURL": "data:"}}, "a bitmask of the drawing cannot be read"),
         ({"type": "choices", "value": {"choices": ["cat"]}}, "nothing is drawn"),
     ],
 )

@@ -93,7 +93,7 @@ def _by_brightness(values: NDArray[Any], name: str, lossless: bool) -> NDArray[n
     if lossless and high < top and among > BETWEEN * lit and (levels := len(np.unique(values))) <= LEVELS:
         text = f"mask {name} holds {levels} values up to {high:g}, labels perhaps"
         _told(f"{text}; what is above half of {top} is taken for the object")
-    return np.clip(values / np.float32(top), 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(values / np.float32(top), 0, 1), np.float32)
 
 
 def _coloured(rgb: NDArray[np.uint8], name: str, lossless: bool) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from ..core.files import read_json
 from ..core.image import is_picture, read_mask
 from ..core.mask import Mask, Size
 from ..core.paths import own_path
+from ..engine.output import is_batch, read_records
 from .annotations import decode, guarded
 from .coco import VISIBLE_FIELDS, category_names, channel_value, check_stated, framed, is_crowd, picture_names
 
@@ -165,15 +166,8 @@ def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any, in
             yield f"object-{number}", row, None
 
 
-def is_batch(path: Path) -> bool:
-    """Whether a path is a folder that `amodal batch` wrote."""
-    return (path / "plan.json").is_file()
-
-
 def batch_objects(path: Path, picture: str) -> list[dict[str, Any]]:
     """The records of the picture in a batch, or in a shard of one, that are completed objects."""
-    from ..engine.output import read_records
-
     name = Path(picture).name
     shards = sorted((path / "shards").glob("*.jsonl")) if path.is_dir() else [path]
     alike: dict[str, list[dict[str, Any]]] = {}
