@@ -282,6 +282,17 @@ def test_floats_may_leave_their_scale_by_rounding(top):
         image.read(encoded(PILImage.fromarray(np.array([[0, 1.5]], np.float32)), "TIFF"))
 
 
+def test_photos_of_which_little_is_seen_are_told():
+    twelve = PILImage.fromarray(np.full((2, 3), 4000, np.uint16))
+    with pytest.warns(UserWarning, match="values up to 4000, which are taken in 0..65535; it is dark"):
+        assert image.read(encoded(twelve)).max() == 16
+    clear = PILImage.fromarray(np.zeros((2, 3, 4), np.uint8))
+    with pytest.warns(UserWarning, match="transparent everywhere, so that it is all white"):
+        assert image.read(encoded(clear)).min() == 255
+    keyed = PILImage.fromarray(np.array([[60_000, 30_000]], np.uint16))
+    assert image.read(encoded(keyed, transparency=30_000))[0, :, 0].tolist() == [233, 255]
+
+
 def test_arrays_that_hold_more_than_yes_and_no_are_told():
     blurred = BITS * np.uint8(255)
     blurred[4, 6:20] = 9

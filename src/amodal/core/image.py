@@ -69,7 +69,7 @@ def as_image(value: Any) -> Image:
     if isinstance(value, str | os.PathLike | bytes):
         return read(value)
     if _is_pil(value):
-        return _on_white(*split_colours(load_upright(value, "the image"), "the image"))
+        return _on_white(*split_colours(load_upright(value, "the image"), "the image"), "the image")
     array = to_numpy(value, ImageError, "image")
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         if array.shape[0] * array.shape[1] > MAX_PIXELS:
@@ -130,7 +130,7 @@ def read(source: Source) -> Image:
     """
     name = name_of(source)
     with open_picture(source) as picture:
-        return _on_white(*split_colours(load_upright(picture, name), name))
+        return _on_white(*split_colours(load_upright(picture, name), name), name)
 
 
 def read_rgba(source: Source) -> Image:
@@ -162,8 +162,10 @@ def size_and_turn(source: Source) -> tuple[Size, int]:
     return ((width, height) if turn in (5, 6, 7, 8) else (height, width)), turn
 
 
-def _on_white(rgb: Image, alpha: Image | None) -> Image:
+def _on_white(rgb: Image, alpha: Image | None, name: str) -> Image:
     if alpha is not None:
+        if not alpha.any():
+            warnings.warn(f"{name} is transparent everywhere, so that it is all white", stacklevel=3)
         rows = max(1, (1 << 22) // rgb.shape[1])
         for top in range(0, len(rgb), rows):
             part = alpha[top : top + rows, :, None].astype(np.uint16)

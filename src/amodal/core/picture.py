@@ -209,6 +209,9 @@ def split_colours(picture: PILImage.Image, name: str) -> tuple[NDArray[np.uint8]
         for top in range(0, height, rows):
             strip = picture.crop((0, top, width, min(top + rows, height)))
             if narrow is not None:
+                if isinstance(clear := strip.info.get("transparency"), int):
+                    alpha = np.full((height, width), 255, np.uint8) if alpha is None else alpha
+                    alpha[top : top + rows][np.asarray(strip) == clear] = 0
                 strip = narrow(strip)
             elif strip.mode in ("La", "RGBa"):
                 strip = strip.convert({"La": "LA", "RGBa": "RGBA"}[strip.mode])
@@ -240,13 +243,13 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
             raise ImageError(
                 f"{name} holds values from {low:g} to {high:g}; float pictures must be in 0..1, 0..255 or 0..65535"
             )
-        if 0 < high < top / 10 and top > 1:
-            warnings.warn(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
     else:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
             raise ImageError(f"{name} holds values from {low} to {high}; grey pictures must be 8 or 16 bit")
         top = 65535 if values.dtype.itemsize == 2 or high > 255 or picture.format == "PPM" else 255
+    if top > 1 and 0 < high < top / 10:
+        warnings.warn(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
 
     def narrow(strip: PILImage.Image) -> PILImage.Image:
         grey = np.nan_to_num(np.asarray(strip, np.float32), posinf=0, neginf=0) * np.float32(255 / top)
