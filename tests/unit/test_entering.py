@@ -123,6 +123,15 @@ def test_two_values_are_a_mask_whatever_they_are(top):
         image.read_mask(encoded(PILImage.fromarray(BITS * np.float32(0.3)), "TIFF"))
 
 
+def test_label_maps_with_white_are_told_and_shades_are_not():
+    ignored = np.where(np.indices((24, 32))[1] > 28, 255, np.where(BITS, 11, 0)).astype(np.uint8)  # 255: no label
+    with pytest.warns(UserWarning, match="3 values up to 255, labels perhaps; what is above half of 255"):
+        image.read_soft(encoded(PILImage.fromarray(ignored)))
+    rows, columns = np.indices((24, 32))
+    for shades in (rows * 5 + columns * 3, np.where(BITS, 255, 0) // (1 + columns % 3)):
+        assert image.read_soft(encoded(PILImage.fromarray(shades.astype(np.uint8)))).max() > 0.5
+
+
 def test_alpha_that_says_nothing_is_passed_over():
     grey = BITS.astype(np.uint8) * 255
     opaque = np.dstack([grey, grey, grey, np.full_like(grey, 255)])

@@ -88,12 +88,21 @@ def _by_brightness(values: NDArray[Any], name: str, lossless: bool) -> NDArray[n
     top = scale_of(low, high) if values.dtype.kind == "f" else next((top for top in (255, 65535) if high <= top), None)
     if top is None or (low < 0 and values.dtype.kind != "f"):
         raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")
-    lit = np.count_nonzero(values)
-    among = lit - np.count_nonzero(values == high)
-    if lossless and high < top and among > BETWEEN * lit and (levels := len(np.unique(values))) <= LEVELS:
+    if lossless and (levels := _labels_perhaps(values, high, top)):
         text = f"mask {name} holds {levels} values up to {high:g}, labels perhaps"
         _told(f"{text}; what is above half of {top} is taken for the object")
     return np.asarray(np.clip(values / np.float32(top), 0, 1), np.float32)
+
+
+def _labels_perhaps(values: NDArray[Any], high: float, top: int) -> int:
+    """How many values a picture holds, if it may be a map of labels: few, and none white, or even areas of them. 0 for shades."""
+    between = (values > 0) & (values < high)
+    enough = BETWEEN * np.count_nonzero(values)
+    if np.count_nonzero(between) <= enough or (levels := len(np.unique(values))) > LEVELS:
+        return 0
+    inner = values[1:, 1:]
+    even = between[1:, 1:] & (inner == values[:-1, 1:]) & (inner == values[1:, :-1]) & (inner < 0.9 * high)
+    return levels if high < top or (top > 1 and np.count_nonzero(even) > enough) else 0
 
 
 def _coloured(rgb: NDArray[np.uint8], name: str, lossless: bool) -> NDArray[np.float32]:
