@@ -219,7 +219,7 @@ def _control(config: str) -> Control:
             name, target = control.get("name"), control.get("toName")
             picture = next((tag for tag in root.iter("Image") if tag.get("name") == target), None)
             if name and target and picture is not None:
-                labels = tuple(str(tag.get("value")) for tag in control.iter("Label"))
+                labels = tuple(str(tag.get("alias") or tag.get("value")) for tag in control.iter("Label"))
                 field = (picture.get("value") or "$image").lstrip("$")
                 return Control(name, target, field, kind.lower(), labels or ("object",))
     raise DataError("the labelling interface has no BrushLabels (or PolygonLabels) for its Image; add one")
