@@ -10,6 +10,7 @@ import pytest
 
 import amodal
 from amodal.cli import run
+from amodal.core.errors import MaskError
 from amodal.core.image import encode_png, read_mask
 from amodal.core.mask import Mask
 from amodal.data.convert import to_cocoa, to_folder
@@ -181,3 +182,19 @@ def test_of_photos_of_one_name_in_a_batch_the_path_tells_which(tmp_path, monkeyp
             assert json.loads(capsys.readouterr().out)["boxes"] == [[left, 2, left + 6, 12]]
         assert run(["order", "0.png", "--masks", masks]) == 1
         assert "2 of them named '0.png'; for the picture that is meant give its path" in capsys.readouterr().err
+
+
+def test_masks_of_other_pictures_are_not_taken(tmp_path: Path) -> None:
+    first, second = (Mask.from_box((x, 2, x + 6, 12)) for x in (4, 24))
+    entries = [{"image_id": n, "segmentation": mask.to_rle((20, 40))} for n, mask in ((7, first), (8, second))]
+    path = tmp_path / "masks.json"
+    path.write_text(json.dumps(entries))
+    assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "8.png")] == [second]
+    with pytest.raises(MaskError, match=r"has 2 pictures, none of them named 'photo\.png'"):
+        read_json_masks(path, (20, 40), "photo.png")
+    path.write_text(json.dumps([{**entry, "file_name": f"in/{entry['image_id']}9.png"} for entry in entries]))
+    assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "79.png")] == [first]
+    images = [{"id": 7, "file_name": "other.png"}]
+    path.write_text(json.dumps({"images": images, "annotations": entries[:1]}))
+    with pytest.warns(UserWarning, match="are for other.png; they are taken for photo.png"):
+        assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "photo.png")] == [first]

@@ -319,6 +319,8 @@ def test_masked_values_are_refused():
     masked = np.ma.masked_array(BITS, mask=np.tril(BITS))
     with pytest.raises(MaskError, match=r"masked values, .* mask\.filled\(0\)"):
         image.as_mask(masked, (24, 32))
+    with pytest.raises(MaskError, match="masked values"):
+        Mask.from_array(masked)
     with pytest.raises(PromptError, match="masked values"):
         Prompt.make(points=np.ma.masked_array([[3, 4]], mask=[[False, True]]))
 

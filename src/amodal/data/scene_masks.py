@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -147,6 +148,7 @@ def records(path: Path, picture: str, size: Size) -> Iterator[tuple[str, Any, in
             content = next((content[key] for key in ("regions", "objects", "annotations") if key in content), [content])
     if not isinstance(content, list):
         raise MaskError(f"{path} is no list of masks, nor in the layout of COCO or COCO-A")
+    content = of_results(path, content, picture)
     for number, row in enumerate(content, 1):
         if is_crowd(row):
             continue
@@ -188,10 +190,29 @@ def of_picture(path: Path, content: Mapping[str, Any], picture: str, size: Size)
     if len(mine) != 1 and len(images) != 1:
         raise unclear(path, len(images), len(mine), Path(picture).name)
     image = (mine or images)[0]
+    if picture and not mine and (named := picture_names(image)):
+        warnings.warn(f"the masks of {path} are for {named[0]}; they are taken for {Path(picture).name}", stacklevel=2)
     check_stated(framed(image), size)
     number = image.get("id")
     rows = [row for row in content["annotations"] if isinstance(row, dict) and row.get("image_id") == number]
     return [region for row in rows for region in row.get("regions", [row])]
+
+
+def of_results(path: Path, entries: list[Any], picture: str) -> list[Any]:
+    """Of COCO's results, entries of several images in one list, those of the picture; other lists as they are."""
+    images: dict[str, list[Any]] = {}
+    for entry in entries:
+        image = (entry.get("file_name") or entry.get("image_id")) if isinstance(entry, Mapping) else None
+        images.setdefault("" if image is None else str(image), []).append(entry)
+    if len(images) < 2:
+        return entries
+    name = Path(picture).name
+    mine = called(((image, [image]) for image in images), picture) or [
+        each for each in images if each == Path(name).stem
+    ]
+    if len(mine) != 1:
+        raise unclear(path, len(images), len(mine), name)
+    return images[mine[0]]
 
 
 def called(images: Iterable[tuple[T, Sequence[str]]], picture: str) -> list[T]:
