@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
+import cv2
+import numpy as np
 import pytest
 import typer
 from typer.main import get_command
@@ -89,6 +91,30 @@ def test_export_writes_over_nothing(tmp_path, capsys):
     (tmp_path / "encoder.onnx").write_text("mine")
     assert run(["export", "recipe.toml", "weights.safetensors", "-o", str(tmp_path)]) == 1
     assert "encoder.onnx exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["segment", "absent.png", "--point", "1,1"],
+        ["layers", "absent.png"],
+        ["views", "absent.png", "--point", "1,1"],
+        ["reconstruct", "absent.png", "--point", "1,1"],
+        ["order", "flat.png"],
+        ["export", "absent.toml", "absent.safetensors"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("flat.png", np.full((40, 60, 3), 90, np.uint8))
+    (tmp_path / "out").write_text("mine")
+    for place in ("out", "out/inner"):
+        assert run([*words, "-o", place]) == 1
+        told = capsys.readouterr().err.strip()
+        assert told.endswith(
+            f"cannot write into {place}: there is a file where a folder is needed; choose another folder"
+        )
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

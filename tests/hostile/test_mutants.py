@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from amodal.core import files, image, rle
+from amodal.core import arrays, files, image, rle
 from amodal.core.errors import DataError
 from amodal.core.mask import Mask
 from amodal.core.options import Options, build_options
@@ -95,8 +95,8 @@ def test_arrays_weights_and_pickles(tmp_path):
     np.savez_compressed(buffers[1], rgba=PHOTO)
     header = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     contents = {
-        files.read_npy: buffers[0].getvalue(),
-        lambda path: files.read_npz(path, ["rgba"]): buffers[1].getvalue(),
+        arrays.read_npy: buffers[0].getvalue(),
+        lambda path: arrays.read_npz(path, ["rgba"]): buffers[1].getvalue(),
         check_safetensors: struct.pack("<Q", len(header)) + header + bytes(8),
         read_pickle: pickle.dumps({"images": [{"id": 1, "size": (2, 3), "x": np.arange(4)}]}, protocol=2),
     }

@@ -323,9 +323,3 @@ def test_masked_values_are_refused():
         Mask.from_array(masked)
     with pytest.raises(PromptError, match="masked values"):
         Prompt.make(points=np.ma.masked_array([[3, 4]], mask=[[False, True]]))
-
-
-def test_a_mask_takes_nothing_beside_it():
-    for beside in ({"point": (1, 2)}, {"box": (1, 2, 20, 18)}, {"text": "cup"}):
-        with pytest.raises(PromptError, match="a mask is the visible object itself; give it without points"):
-            Prompt.make(mask=BITS, **beside).check((24, 32))

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from amodal.core import files
+from amodal.core import arrays, files
 from amodal.core.errors import DataError, OutputError, unwritten
 
 
@@ -165,14 +165,14 @@ def test_toml_that_is_refused_in_one_line(tmp_path, content):
 
 def test_arrays_are_read_without_unpickling(tmp_path):
     np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
-    assert files.read_npy(tmp_path / "a.npy", DataError).shape == (2, 3)
+    assert arrays.read_npy(tmp_path / "a.npy", DataError).shape == (2, 3)
     np.savez(tmp_path / "a.npz", rgba=np.zeros(3), names=np.array([{}], object))
-    assert set(files.read_npz(tmp_path / "a.npz", ["rgba"], DataError)) == {"rgba"}
+    assert set(arrays.read_npz(tmp_path / "a.npz", ["rgba"], DataError)) == {"rgba"}
     with pytest.raises(DataError, match="is not an .npz with names .*; make it anew"):
-        files.read_npz(tmp_path / "a.npz", ["names"], DataError, "make it anew")
+        arrays.read_npz(tmp_path / "a.npz", ["names"], DataError, "make it anew")
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-9])
     with pytest.raises(DataError, match="is not a .npy array"):
-        files.read_npy(tmp_path / "a.npy", DataError)
+        arrays.read_npy(tmp_path / "a.npy", DataError)
 
 
 def test_names_that_are_long_or_no_text_are_written(tmp_path):

@@ -20,10 +20,10 @@ def test_dict_round_trip(clicks, box, text):
     parts = {"points": [c[:2] for c in clicks], "labels": [c[2] for c in clicks], "text": text}
     frame = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
     try:
-        prompt = Prompt.make(**parts, box=frame, mask=Mask.from_box((1, 2, 3, 4)) if len(clicks) == 2 else None)
+        prompt = Prompt.make(**parts, box=frame)
     except PromptError:
         assert box is None and text is None
-        return
+        prompt = Prompt.make(mask=Mask.from_box((1, 2, 3, 4)))
     assert Prompt.from_dict(prompt.to_dict()) == prompt
 
 
@@ -39,6 +39,12 @@ def test_dict_round_trip(clicks, box, text):
         ({"box": (1, 2, 3)}, r"a box must be \(x0, y0, x1, y1\)"),
         ({"box": (10, 20, 5, 8)}, r"if it is \(x, y, w, h\), pass \(10, 20, 15, 28\)"),
         ({"text": "  "}, "text prompt is empty"),
+        (
+            {"mask": Mask.from_box((1, 2, 3, 4)), "point": (1, 2)},
+            "a mask says what is visible, .* give one or the other",
+        ),
+        ({"mask": Mask.from_box((1, 2, 3, 4)), "box": (1, 2, 5, 6)}, "a mask says what is visible"),
+        ({"mask": Mask.from_box((1, 2, 3, 4)), "text": "cup"}, "a mask says what is visible"),
     ],
 )
 def test_refused(parts, text):

@@ -244,12 +244,12 @@ def new_file(path: Path | None, force: bool, *endings: str) -> None:
         UsageError: it has another ending than what is written.
         ExistsError: it is there and may not be replaced.
     """
-    from ..core.files import refuse_taken
+    from ..core.files import check_targets
 
     if path is not None:
         if path.suffix.lower() not in endings:
             raise UsageError(f"{path} is to be written as {' or '.join(endings)}; give it a name that ends so")
-        refuse_taken([path], force)
+        check_targets([path], force)
 
 
 def tell_failures(failures: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ def layers(
     results: OutputOptions = OutputOptions(),
 ) -> None:
     """Take a photo apart: every object complete, in order, over the restored background."""
-    from ..core.files import refuse_taken, write_json
+    from ..core.files import check_targets, write_json
     from ..core.image import read, read_mask
     from ..core.prompt import Prompt
 
@@ -36,7 +36,7 @@ def layers(
         "layers": results.output / f"{photo.stem}.layers.{'zip' if zipped else 'ora'}",
         "json": results.output / f"{photo.stem}.layers.json",
     }
-    refuse_taken(files.values(), results.force)
+    check_targets(files.values(), results.force)
     image = read(photo)
     prompts = [Prompt.make(mask=read_mask(each, (image.shape[0], image.shape[1]))) for each in mask or []]
     prompts += [prompt for each in box or [] for prompt in gather_prompts([], [each], None)]

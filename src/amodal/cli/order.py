@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 
 Rule = Literal["hull", "area", "larger", "y-axis", "deocclusion", "asbu"]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Write visible masks that were found, and amodal ones of a network, here."),
+]
 RULES = "hull, area (smaller in front), larger, y-axis (lower in front), or a network: deocclusion, asbu."
 
 
@@ -41,10 +45,7 @@ def order(
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the network, such as weights=FILE; segmenter.KEY."),
     ] = None,
     device: Device = "auto",
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Write visible masks that were found, and amodal ones of a network, here."),
-    ] = None,
+    output: Output = None,
     force: Force = False,
     as_json: AsJson = False,
     dot: Annotated[bool, typer.Option("--dot", help="Print as a Graphviz graph.")] = False,
@@ -55,6 +56,7 @@ def order(
     if as_json and dot:
         raise UsageError("--json and --dot are two forms of the same; give one of them")
     check_use(by, network, bool(masks), segmenter, parts, output)
+    from ..core.files import check_targets
     from ..core.image import read
     from ..data.scene_masks import read_scene
     from ..pipeline.order import dilate, to_dot
@@ -62,7 +64,9 @@ def order(
     picture = read(image)
     if masks:
         names, visible, categories = read_scene(masks, picture.shape[:2], str(image))
+        check_targets(targets(output, names, "amodal"), force)
     else:
+        check_targets(targets(output, ["object-1"], "visible"), force)
         names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
         categories = [None] * len(visible)
     predictions: list[Prediction] = []
@@ -155,9 +159,14 @@ def write_masks(
 
     whole = [prediction.amodal for prediction in predictions]
     for kind, masks in (("visible", visible), ("amodal", whole)):
-        for name, mask in zip(names, masks, strict=False):
-            stem = "".join(c if c.isalnum() or c in "-_. " else "." for c in name)
-            write_bytes(folder / f"{stem}.{kind}.png", encode_png(mask.to_array(picture.shape[:2])), overwrite=force)
+        for path, mask in zip(targets(folder, names, kind), masks, strict=False):
+            write_bytes(path, encode_png(mask.to_array(picture.shape[:2])), overwrite=force)
+
+
+def targets(folder: Path | None, names: list[str], kind: str) -> list[Path]:
+    """The files of a kind ("visible", "amodal") for the objects of these names; none without a folder."""
+    stems = ["".join(c if c.isalnum() or c in "-_. " else "." for c in name) for name in names]
+    return [] if folder is None else [folder / f"{stem}.{kind}.png" for stem in stems]
 
 
 def as_record(matrix: Order, names: list[str], visible: list[Mask], by: str) -> dict[str, Any]:

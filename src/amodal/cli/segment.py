@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.completion import Edge
+from ..core.completion import Edge, planned_files
 from ..core.errors import AmodalError, DataError, ImageError, UsageError
 from ..core.prompt import Prompt
 from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
@@ -69,7 +69,7 @@ def segment(
         raise UsageError("no picture given; name one or more, or - for stdin")
     prompts = gather_prompts(point or [], box or [], text)
     if prompts and mask:
-        raise UsageError("a mask is the visible object itself; give --mask without --point, --box and --text")
+        raise UsageError("--mask says what is visible and takes no --point, --box or --text beside it; leave one out")
     prompts = prompts or ([] if mask else record.asked())
     if not prompts and not mask:
         raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
@@ -140,6 +140,12 @@ class Target:
     force: bool
     edge: Edge
 
+    def check(self, names: list[str]) -> None:
+        """To be asked before the work. Raises OutputError: results of these names cannot be written."""
+        if self.folder is not None:
+            for name in names:
+                planned_files(self.folder, name, self.force)
+
 
 def run_images(
     model: Model, images: list[Path], wanted: Wanted, target: Target, *, quiet: bool
@@ -150,6 +156,7 @@ def run_images(
     for path in images:
         try:
             start = time.perf_counter()
+            target.check(names_of(path, len(wanted.masks or wanted.prompts)))
             results = complete_image(model, path, wanted)
             saved = save_all(results, path, target)
             records += saved
@@ -208,12 +215,16 @@ def read_stdin() -> bytes:
     return content
 
 
-def save_all(results: list[Completion], path: Path, to: Target) -> list[dict[str, Any]]:
-    """Write every result, `<stem>` for one object, `<stem>.N` for several, unless there is no folder; the records with their files."""
+def names_of(path: Path, count: int) -> list[str]:
+    """What the results of a picture are called: `<stem>` for one object, `<stem>.N` for several."""
     stem = "stdin" if str(path) == "-" else path.stem
+    return [stem] if count == 1 else [f"{stem}.{number}" for number in range(count)]
+
+
+def save_all(results: list[Completion], path: Path, to: Target) -> list[dict[str, Any]]:
+    """Write every result, unless there is no folder; the records with their files."""
     records = []
-    for number, result in enumerate(results):
-        name = stem if len(results) == 1 else f"{stem}.{number}"
+    for name, result in zip(names_of(path, len(results)), results, strict=True):
         files = {} if to.folder is None else result.save(to.folder, name, overwrite=to.force, edge=to.edge)
         records.append({**result.to_dict(to.edge), "files": {what: str(file) for what, file in files.items()}})
     return records

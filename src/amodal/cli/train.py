@@ -99,11 +99,12 @@ def export(
     """Write a trained network as ONNX, checked against torch; prints each file's SHA-256 for weights.toml."""
     from ..core.errors import UsageError
     from ..core.extras import missing
-    from ..core.files import refuse_taken
+    from ..core.files import check_folder, check_targets
     from ..training.recipe import read_recipe
     from ..weights.catalogue import sha256
 
-    refuse_taken(sorted(output.glob("[!.]*")), force)
+    check_folder(output)
+    check_targets(sorted(output.glob("[!.]*")), force)
     parsed = read_recipe(recipe, settings)
     try:
         from ..training.loop import read_weights

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import drawing
 from .errors import MissingExtraError, OutputError, UsageError
-from .files import refuse_taken, write_bytes, write_json
+from .files import check_targets, write_bytes, write_json
 from .image import Image, encode_png
 from .mask import Bits, Mask, Size
 from .soft_mask import SoftMask
@@ -23,7 +23,7 @@ from .soft_mask import SoftMask
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Alternative", "Completion", "Edge", "coco_object"]
+__all__ = ["Alternative", "Completion", "Edge", "coco_object", "planned_files"]
 
 Picture = NDArray[np.uint8]
 Edge = Literal["hard", "soft"]
@@ -51,6 +51,21 @@ def coco_object(amodal: Mask, visible: Mask, size: Size, occlusion_rate: float) 
         "visible_area": visible.area,
         "occlude_rate": round(occlusion_rate, 6),
     }
+
+
+def planned_files(folder: str | os.PathLike[str], stem: str, overwrite: bool = False) -> dict[str, Path]:
+    """The files that `Completion.save` will write, by what they hold, the JSON last; to be asked before long work.
+
+    Raises:
+        OutputError: one exists and may not be replaced, or the folder cannot be written.
+    """
+    if not isinstance(folder, str | os.PathLike) or not isinstance(stem, str) or not stem:
+        raise OutputError(
+            f"a folder and the stem of a file's name are needed, got {str(folder)[:40]}, {str(stem)[:40]}"
+        )
+    paths = {suffix.split(".")[1]: Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES}
+    check_targets(paths.values(), overwrite)
+    return paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +245,7 @@ class Completion:
         Raises:
             OutputError: a file exists already and `overwrite` is False, or the folder cannot be written.
         """
-        if not isinstance(folder, str | os.PathLike) or not isinstance(stem, str) or not stem:
-            raise OutputError(
-                f"a folder and the stem of a file's name are needed, got {str(folder)[:40]}, {str(stem)[:40]}"
-            )
-        paths = {suffix.split(".")[1]: Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES}
-        refuse_taken(paths.values(), overwrite)
+        paths = planned_files(folder, stem, overwrite)
         pictures: dict[str, Callable[[], Image | Picture | Bits]] = {
             "overlay": self.overlay,
             "cutout": lambda: self.cutout(edge),

@@ -1,12 +1,13 @@
 """Files: written so that they are either whole or absent, and read through a few guarded functions.
 
-Everything that amodal reads passes here (pictures: `image.read`; weights: `weights.tensors.load_tensors`, which open their
-files here too): plain files only, of bounded size, and every fault is one of our errors.
+Everything that amodal reads passes here (pictures: `image.read`; arrays: `arrays`; weights: `weights.tensors.load_tensors`, which
+open their files here too): plain files only, of bounded size, and every fault is one of our errors.
 """
 
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import io
 import json
@@ -15,18 +16,17 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from .errors import AmodalError, ExistsError, OutputError, unwritten
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = [
     "atomic_write",
+    "check_folder",
+    "check_targets",
     "check_text",
     "decode_text",
     "file_sha256",
@@ -36,11 +36,8 @@ __all__ = [
     "read_csv",
     "read_json",
     "read_lines",
-    "read_npy",
-    "read_npz",
     "read_text",
     "read_toml",
-    "refuse_taken",
     "toml_value",
     "write_bytes",
     "write_json",
@@ -57,11 +54,32 @@ MAX_DEPTH = 100
 """JSON nested deeper is refused; real files have fewer than 10 levels."""
 
 
-def refuse_taken(paths: Iterable[str | os.PathLike[str]], overwrite: bool) -> None:
-    """To be asked before long work. Raises ExistsError for the first path that is there, unless it may be replaced."""
-    for path in () if overwrite else paths:
-        if os.path.lexists(path):
+def check_targets(paths: Iterable[str | os.PathLike[str]], overwrite: bool) -> None:
+    """To be asked before long work: whether these files can be written.
+
+    Raises:
+        ExistsError: one is there and may not be replaced.
+        OutputError: one is a folder, or its folder can be none or cannot be written to.
+    """
+    for path in map(Path, paths):
+        if not overwrite and os.path.lexists(path):
             raise ExistsError(f"{path} exists already; remove it, or choose another place")
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: {unwritten(IsADirectoryError(errno.EISDIR, 'a folder'))}")
+        check_folder(path.parent)
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """To be asked before long work. Raises OutputError: it is no folder and can be none, or cannot be written to."""
+    place = Path(folder)
+    there = next((path for path in (place, *place.parents) if os.path.lexists(path)), Path())
+    if not there.is_dir():
+        reason = unwritten(NotADirectoryError(errno.ENOTDIR, "not a folder"))
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = unwritten(PermissionError(errno.EACCES, "permission denied"))
+    else:
+        return
+    raise OutputError(f"cannot write into {place}: {reason}")
 
 
 @contextmanager
@@ -78,7 +96,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     target = Path(path)
     temporary = ""
     try:
-        refuse_taken([target], overwrite)
+        check_targets([target], overwrite)
         if b"\0" in os.fsencode(target):
             raise OutputError(f"{str(target)!a} cannot be the name of a file")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -307,58 +325,6 @@ def read_csv(
     except csv.Error as reason:
         raise error(f"{path} is not a table: {reason} (row {len(rows) + 1})") from reason
     return rows
-
-
-def read_npz(
-    path: str | os.PathLike[str], keys: Sequence[str], error: type[AmodalError] = AmodalError, hint: str = ""
-) -> dict[str, NDArray[Any]]:
-    """Read the named arrays of an .npz file; nothing is unpickled.
-
-    Args:
-        path: the file.
-        keys: names of the arrays.
-        error: what to raise.
-        hint: what to do about it, for the error's text.
-
-    Raises:
-        error: the file cannot be read, is cut short or lacks an array.
-    """
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with open_regular(path, error) as file, zipfile.ZipFile(file) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > MAX_BYTES:
-                raise error(f"{path} unpacks to {unpacked:,} bytes, more than the {MAX_BYTES:,} that are read")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as data:
-                return {key: np.asarray(data[key]) for key in keys}
-    except Exception as reason:
-        if isinstance(reason, AmodalError):
-            raise error(f"{reason}; {hint}" if hint else str(reason)) from reason
-        text = f"{path} is not an .npz with {', '.join(keys)} ({reason}); was it cut short?"
-        raise error(f"{text}; {hint}" if hint else text) from reason
-
-
-def read_npy(path: str | os.PathLike[str], error: type[AmodalError] = AmodalError) -> NDArray[Any]:
-    """The array of a .npy file; nothing is unpickled.
-
-    Raises:
-        error: as `open_regular`, no .npy file, or cut short.
-    """
-    import numpy as np
-
-    try:
-        with open_regular(path, error) as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise error(f"{path} has more than the {MAX_BYTES:,} bytes that are read")
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except Exception as reason:
-        if isinstance(reason, AmodalError):
-            raise
-        raise error(f"{path} is not a .npy array ({reason}); was it cut short?") from reason
 
 
 def read_toml(path: str | os.PathLike[str], error: type[AmodalError] = AmodalError) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class Prompt:
             prompt: a prompt that is made already, in place of all these.
 
         Raises:
-            PromptError: nothing or too much given, unequal numbers of points and labels, or a malformed point, label, box or text.
+            PromptError: nothing or too much given (a mask takes nothing beside it), unequal numbers of points and labels, or a
+                malformed point, label, box or text.
             MaskError: a malformed mask.
         """
         if prompt is not None:
@@ -94,7 +95,11 @@ class Prompt:
         prompt = cls(clicks, marks, _box(box), shape, _words(text), frame)
         if not clicks and box is None and mask is None and text is None:
             raise PromptError("no prompt: mark the object with a point, a box, a mask or text")
-        if clicks and 1 not in marks and box is None and mask is None and text is None:
+        if mask is not None and (clicks or box is not None or text is not None):
+            raise PromptError(
+                "a mask says what is visible, and points, a box or words beside it change nothing; give one or the other"
+            )
+        if clicks and 1 not in marks and box is None and text is None:
             raise PromptError("all points are negative; give at least one point on the object")
         return prompt
 
@@ -107,8 +112,8 @@ class Prompt:
         """Check the prompt against a frame of `size` (H, W).
 
         Raises:
-            PromptError: a point or box outside of the frame, a box less than a pixel wide or high in it, a mask without a
-                pixel inside it, or one with points, a box or text beside it, which it leaves nothing to say.
+            PromptError: a point or box outside of the frame, a box less than a pixel wide or high in it, or a mask without a
+                pixel inside it.
             MaskError: a mask that was drawn on a picture of another size, or lies too far beyond the frame.
         """
         height, width = size = size_of(size)
@@ -128,8 +133,6 @@ class Prompt:
                     f"box {_text(self.box)} holds less than one pixel in width or height; boxes are in pixels, not in shares"
                 )
         if self.mask is not None:
-            if self.points or self.box is not None or self.text is not None:
-                raise PromptError("a mask is the visible object itself; give it without points, box and text")
             if self.frame is not None:
                 check_frame(self.frame, size)
             check_reach(self.mask, size)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.files import read_bytes, refuse_taken, write_bytes, write_json
+from ..core.files import check_targets, read_bytes, write_bytes, write_json
 from ..core.image import encode_png
 from ..core.mask import Mask
 from ..core.regions import rings
@@ -106,7 +106,7 @@ def to_cocoa(
     """
     root = Path(output)
     file = root / "COCO_amodal_val2014.json"
-    refuse_taken([file], overwrite)
+    check_targets([file], overwrite)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
@@ -167,7 +167,7 @@ def to_masks(
         DataError: a bad sample, or two whose ids give one file name.
     """
     root = Path(output)
-    refuse_taken([root / "rows.json"], overwrite)
+    check_targets([root / "rows.json"], overwrite)
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     left_out = 0

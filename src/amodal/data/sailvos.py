@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from ..core.arrays import read_npy
 from ..core.errors import DataError
-from ..core.files import read_npy
 from ..core.image import read_soft
 from ..core.mask import Mask
 from ..core.options import Options

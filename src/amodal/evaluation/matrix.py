@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, OutputError, UsageError
-from ..core.files import read_json, refuse_taken, write_text
+from ..core.files import check_targets, read_json, write_text
 from .metrics import BINS
 from .report import counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
@@ -55,7 +55,7 @@ def check_place(folder: Path, files: Sequence[str], overwrite: bool) -> None:
     paths = [folder / name for name in files]
     if _is_ours(paths[0]):
         return
-    refuse_taken(paths, overwrite)
+    check_targets(paths, overwrite)
     if (folder / "run.json").is_file():
         raise OutputError(f"{folder} holds a run of one method; choose another folder for several")
     others = sorted(path.name for path in folder.glob("[!.]*") if path not in paths)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError
-from ..core.files import refuse_taken, write_json, write_text
+from ..core.files import check_targets, write_json, write_text
 from ..data import Dataset
 from .detection import OCCLUSION_BINS, Picture, match
 from .metrics import BINS, METRICS, OCCLUDED, Counts, Interval, Ratio, calibration_interval, interval, iou, resamples
@@ -94,7 +94,7 @@ class Report:
         from .html import page
 
         paths = {"json": Path(folder) / "report.json", "html": Path(folder) / "report.html"}
-        refuse_taken(paths.values(), overwrite)
+        check_targets(paths.values(), overwrite)
         write_text(paths["html"], page(self))
         write_json(paths["json"], self.content)
         return paths

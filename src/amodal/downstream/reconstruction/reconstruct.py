@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.files import refuse_taken, write_bytes, write_json
+from ...core.files import check_targets, write_bytes, write_json
 from ...core.image import encode_png
 from ...geometry.camera import orbit
 from ...geometry.mesh import Mesh
@@ -109,5 +109,5 @@ def planned_files(
         "views": [root / f"{stem}.view{number:02d}.png" for number in range(views)],
         "json": [root / f"{stem}.3d.json"],
     }
-    refuse_taken((path for part in paths.values() for path in part), overwrite)
+    check_targets((path for part in paths.values() for path in part), overwrite)
     return paths

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import OutputError
-from ...core.files import read_bytes, refuse_taken, write_bytes, write_json
+from ...core.files import check_targets, read_bytes, write_bytes, write_json
 from ...core.image import encode_png
 from .protocol import RelativeCamera
 
@@ -74,7 +74,7 @@ def planned_files(
     root = Path(folder)
     names = [f"view{number:02d}.png" for number in range(count)] if form == "png" else [f"views.{form}"]
     paths = [root / f"{stem}.{name}" for name in (*names, "views.json")]
-    refuse_taken(paths, overwrite)
+    check_targets(paths, overwrite)
     return paths
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import OutputError, WeightsError
-from ...core.files import atomic_write
+from ...core.files import atomic_write, check_folder
 from ...plugins.protocols import Progress, no_progress
 from ...runtime.devices import DTYPES
 from ...weights.tensors import load_tensors
@@ -92,6 +92,7 @@ def convert_checkpoint(
         raise WeightsError(f"weights are written as {', '.join(DTYPES)}, not as {dtype}")
     if target.exists():
         raise OutputError(f"{target} exists already; choose another folder or remove it first")
+    check_folder(target)
     tensors = load_tensors(checkpoint)  # mapped, not read
     networks = (architecture or architecture_of(tensors)).build("meta")
     plan = sources(networks, ema)

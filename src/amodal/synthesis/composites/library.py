@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...core import rle
+from ...core.arrays import read_npz
 from ...core.errors import DataError
-from ...core.files import read_json, read_npz
+from ...core.files import read_json
 from ...core.image import SUFFIXES, is_picture, read
 from ...core.mask import check_frame
 from ...data.annotations import inside

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.arrays import read_npy, read_npz
 from ...core.errors import OutputError
-from ...core.files import read_npy, read_npz, write_bytes
+from ...core.files import write_bytes
 from ...engine.local import run_local
 from ...engine.store import OtherSettingsError, Store
 from ...engine.worker import Result, Row, Runner, Spec, done, only

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.arrays import read_npz
 from ...core.errors import DataError
-from ...core.files import read_npz
 from ...core.mask import Mask
 from ..composites.paint import Painted
 from ..composites.sprites import warp
