@@ -19,6 +19,8 @@ import pytest
 from PIL import Image
 
 from amodal import cli
+from amodal.batch.complete import FIELDS
+from amodal.batch.plan import read_plan, told
 from amodal.core.mask import Mask
 from dying import dies
 from nursery import nursery
@@ -314,6 +316,44 @@ def test_all_objects_of_a_folder(prompts, tmp_path, capsys):
     disc = Mask.from_array(np.hypot(*(np.indices((48, 64)) - np.array([24, 20])[:, None, None])) < 15)
     best = max(Mask.from_rle(record["visible"]).iou(disc) for record in records if record["image"] == "00.png")
     assert best > 0.8
+
+
+def test_output_within_the_photos_is_no_photo(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    image = np.full((48, 64, 3), 40, np.uint8)
+    image[10:40, 20:50] = (220, 90, 60)
+    Image.fromarray(image).save(photos / "a.png")
+    (photos / "linked").symlink_to(tmp_path)
+    command = arguments(photos, photos / "out", "--largest", "1")
+    assert cli.run(command) == 0 and list((photos / "out" / "cutouts").rglob("*.png"))
+    assert "1 link to a folder" in capsys.readouterr().err
+    before = content(photos / "out")
+    for more in ([], ["--force"]):
+        assert cli.run([*command, *more]) == 0 and content(photos / "out") == before
+        assert "1 photos; passed over: " in (told := capsys.readouterr().err) and "1 folder of a batch" in told
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    within = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(17):  # a path longer than the system takes
+        os.mkdir("d" * 250, dir_fd=within)
+        outer, within = within, os.open("d" * 250, os.O_RDONLY, dir_fd=within)
+        os.close(outer)
+    os.close(within)
+    assert told(read_plan(tmp_path).passed) == "; passed over: 1 unreadable folder"
+
+
+def test_the_records_of_a_photo_that_cannot_be_read_are_whole(tmp_path):
+    made = {"images": [{"id": 5, "file_name": "absent.png"}], "categories": [{"id": 3, "name": "cup"}]}
+    entry = {"id": 7, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]}
+    (tmp_path / "coco.json").write_text(json.dumps({**made, "annotations": [entry]}))
+    assert cli.run(arguments(tmp_path / "coco.json", tmp_path / "out")) == 1
+    record = json.loads((tmp_path / "out" / "shards" / "00000.jsonl").read_text())
+    assert set(record) == set(FIELDS) and record["category"] == "cup" and record["width"] is None
+    assert json.loads(record["source"]) == {"id": 7, "image_id": 5, "category_id": 3}
+    assert "absent.png" in record["error"]
 
 
 def test_wrong_use(prompts, tmp_path, capsys):

@@ -225,6 +225,7 @@ LINES = {
     '{"image": "pipe.png", "point": [3, 3]}': "",
     '{"image": "a.png", "id": "good", "point": [3, 3]}': "occurs twice",
     '{"image": "a.png", "id": ["x"], "point": [3, 3]}': "\"id\" is a text or a number, got ['x']",
+    '{"image": "a.png", "category": ["x"], "point": [3, 3]}': "\"category\" is a text or a number, got ['x']",
 }
 
 
@@ -239,7 +240,7 @@ def test_a_bad_line_is_a_failed_record(photos):
     errors = [record["error"] for record in records.values() if record["status"] == "failed"]
     for text in LINES.values():
         assert any(text in error for error in errors), text
-    assert any("line 17: it is not JSON: the line is not a UTF-8" in error for error in errors)
+    assert any("line 18: it is not JSON: the line is not a UTF-8" in error for error in errors)
 
 
 def test_one_good_line_among_bad_ones(photos):

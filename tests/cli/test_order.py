@@ -10,6 +10,7 @@ import pytest
 
 import amodal
 from amodal.cli import run
+from amodal.core.errors import MaskError
 from amodal.core.image import encode_png, read_mask
 from amodal.core.mask import Mask
 from amodal.data.convert import to_cocoa, to_folder
@@ -161,3 +162,39 @@ def test_objects_that_the_segmenter_finds(one: OnePicture, tmp_path: Path, capsy
     assert "grabcut finds no object in this photo; give their masks" in capsys.readouterr().err
     assert run([*found, "--masks", str(tmp_path / "found")]) == 2
     assert "leave out --segmenter" in capsys.readouterr().err
+
+
+def test_of_photos_of_one_name_in_a_batch_the_path_tells_which(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for place, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes(encode_png(np.zeros((20, 40, 3), np.uint8)))
+        shape = Mask.from_box((4 + 20 * place, 2, 10 + 20 * place, 12)).to_rle((20, 40))
+        lines.append(json.dumps({"image": f"{folder}/0.png", "mask": shape, "category": folder}))
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    (tmp_path / "0.png").write_bytes((tmp_path / "one" / "0.png").read_bytes())
+    assert run(["batch", "list.jsonl", "-o", "out", "--method", "visible"]) == 0
+    for masks in ("out", "out/shards/00000.jsonl", "out/coco.json"):
+        for folder, left in (("one", 4), ("two", 24)):
+            capsys.readouterr()
+            assert run(["order", f"{folder}/0.png", "--masks", masks, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["boxes"] == [[left, 2, left + 6, 12]]
+        assert run(["order", "0.png", "--masks", masks]) == 1
+        assert "2 of them named '0.png'; for the picture that is meant give its path" in capsys.readouterr().err
+
+
+def test_masks_of_other_pictures_are_not_taken(tmp_path: Path) -> None:
+    first, second = (Mask.from_box((x, 2, x + 6, 12)) for x in (4, 24))
+    entries = [{"image_id": n, "segmentation": mask.to_rle((20, 40))} for n, mask in ((7, first), (8, second))]
+    path = tmp_path / "masks.json"
+    path.write_text(json.dumps(entries))
+    assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "8.png")] == [second]
+    with pytest.raises(MaskError, match=r"has 2 pictures, none of them named 'photo\.png'"):
+        read_json_masks(path, (20, 40), "photo.png")
+    path.write_text(json.dumps([{**entry, "file_name": f"in/{entry['image_id']}9.png"} for entry in entries]))
+    assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "79.png")] == [first]
+    images = [{"id": 7, "file_name": "other.png"}]
+    path.write_text(json.dumps({"images": images, "annotations": entries[:1]}))
+    with pytest.warns(UserWarning, match="are for other.png; they are taken for photo.png"):
+        assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "photo.png")] == [first]

@@ -102,6 +102,17 @@ def test_like_repeats_a_mask_prompt_and_an_occluder(files):
     assert results(files / "a") == results(files / "b")
 
 
+def test_like_of_an_older_record_takes_the_mask_alone(files):
+    """Once a click beside a mask was let through, and left out."""
+    prompt = ["--mask", str(files / "mask.png"), "--method", "hull"]
+    assert run(["segment", str(files / "photo.png"), *prompt, "-o", str(files / "a")]) == 0
+    record = json.loads((files / "a" / "photo.json").read_text())
+    record["provenance"]["prompt"].update(points=[[1, 2]], labels=[1])
+    (files / "old.json").write_text(json.dumps(record))
+    assert run(["segment", "--like", str(files / "old.json"), "-o", str(files / "b")]) == 0
+    assert results(files / "a") == results(files / "b")
+
+
 def test_several_objects_and_pictures(files, capsys):
     boxes = ["--box", "28,16,92,80", "--box", "60,0,90,90"]
     assert run(["segment", str(files / "photo.png"), *boxes, "-o", str(files / "out")]) == 0

@@ -359,3 +359,19 @@ def test_an_entry_that_is_no_record_is_listed_and_the_rest_is_read(tmp_path: Pat
     }
     with pytest.raises(DataError, match="entry 1 of images.*not a record with an id"):
         amodal.dataset("d2sa", tmp_path).ids()
+
+
+def test_ids_with_a_point_are_whole_numbers_and_sizes_are_in_pixels(tmp_path: Path) -> None:
+    """As pandas writes them."""
+    make_d2sa(tmp_path)
+    path = next(tmp_path.rglob("*.json"))
+    content = json.loads(path.read_text())
+    wanted = [(sample.id, sample.coco) for sample in amodal.dataset("d2sa", tmp_path)]
+    for record in [*content["images"], *content["annotations"]]:
+        record.update({key: float(record[key]) for key in ("id", "image_id") if key in record})
+    path.write_text(json.dumps(content))
+    assert [(sample.id, sample.coco) for sample in amodal.dataset("d2sa", tmp_path)] == wanted
+    content["images"][0]["height"] += 0.5
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"its image is \d+ x \d+\.5 by the file"):
+        list(amodal.dataset("d2sa", tmp_path))

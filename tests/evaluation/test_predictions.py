@@ -99,6 +99,52 @@ def test_broken_prediction_masks(data: amodal.Dataset, tmp_path: Path, segmentat
     assert "entry 0" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_the_images_of_a_file_are_known_by_its_own_list(data: amodal.Dataset, tmp_path: Path) -> None:
+    photos = {sample.coco[1]: Path(str(sample.picture)).name for sample in data if sample.coco}
+    turned = dict(zip(photos, [*list(photos)[1:], *list(photos)[:1]], strict=True))  # every number is another image's
+    entries = [{**row, "image_id": turned[row["image_id"]]} for row in results(data, names=False)]
+    listed = [{"id": turned[number], "file_name": f"elsewhere\\{name}"} for number, name in photos.items()]
+    named = [{**entry, "name": sample.id} for entry, sample in zip(entries, list(data)[::-1], strict=True)]
+    alone = [
+        {"file_name": photos[row["image_id"]], "segmentation": row["segmentation"]}
+        for row in results(data, names=False)
+    ]
+    for content in ({"images": listed, "annotations": entries}, {"images": listed, "annotations": named}, alone):
+        (tmp_path / "p.json").write_text(json.dumps(content))
+        report = evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+        assert report["iou"] == 1.0 and report.content["failures"] == 0
+    moved = [
+        {**each, "file_name": other["file_name"]} for each, other in zip(listed, listed[1:] + listed[:1], strict=True)
+    ]
+    (tmp_path / "p.json").write_text(json.dumps({"images": moved, "annotations": named[:1]}))
+    with pytest.raises(DataError, match="is of the image .*, and says image "):
+        evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+
+
+def test_predictions_for_two_photos_of_one_name_are_refused(tmp_path: Path) -> None:
+    images = []
+    for number, folder in enumerate(("one", "two"), 1):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        (tmp_path / "images" / folder / "000.png").write_bytes(encode_png(np.zeros((*SIZE, 3), np.uint8)))
+        images.append({"id": number, "file_name": f"{folder}/000.png", "height": SIZE[0], "width": SIZE[1]})
+    shape = Mask.from_box((2, 3, 20, 30)).to_rle(SIZE)
+    truth = [{"id": number, "image_id": number, "category_id": 1, "segmentation": shape} for number in (1, 2)]
+    (tmp_path / "D2S_amodal_validation.json").write_text(
+        json.dumps({"images": images, "annotations": truth, "categories": []})
+    )
+    data = amodal.dataset("d2sa", tmp_path)
+    for name, fails in (("000.png", True), ("one/000.png", False)):
+        (tmp_path / "p.json").write_text(json.dumps([{"file_name": name, "segmentation": shape}]))
+        if fails:
+            with pytest.raises(
+                DataError, match="predictions for '000.png' may be of .*one/000.png or of .*two/000.png"
+            ):
+                evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+        else:
+            report = evaluate_predictions(Predictions(tmp_path / "p.json"), data)
+            assert [row.iou for row in report.rows] == [1.0, 0.0]
+
+
 def test_quick_scores_equal_the_run(data: amodal.Dataset, tmp_path: Path) -> None:
     rows = results(data, names=True)
     rows[0]["segmentation"] = [[1, 1, 20, 1, 20, 30]]
@@ -181,7 +227,7 @@ def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str
     ]
     assert run_command(command) == 0
     wanted = np.mean([sample.visible.iou(sample.amodal) for sample in data])
-    for path in (out, out / "shards" / "00000.jsonl", *((out / "results.json",) if source != "prompts" else ())):
+    for path in (out, out / "shards" / "00000.jsonl", out / "results.json", out / "coco.json"):
         report = evaluate_predictions(Predictions(path), data)
         assert report["iou"] == pytest.approx(wanted) and report.content["failures"] == 0, path
     first = data[0]

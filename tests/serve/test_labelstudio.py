@@ -231,6 +231,9 @@ def test_labels_and_scores_are_not_made_up(backend):
     assert result["result"][0]["value"]["brushlabels"] == [] and result["score"] == local.score
     _, answer, _ = predict(backend, data, [click(50, 50, label="dog")], CONFIG.replace('<Label value="cup"/>', ""))
     assert answer["results"][0]["result"][0]["value"]["brushlabels"] == ["cat"], "the only one"
+    aliased = CONFIG.replace('<Label value="cup"/>', '<Label value="Big dog" alias="dog"/>')
+    _, answer, _ = predict(backend, data, [click(50, 50, label="dog")], aliased)
+    assert answer["results"][0]["result"][0]["value"]["brushlabels"] == ["dog"], "as Label Studio writes it"
     _, answer, _ = predict(backend, data, [])
     assert answer["results"][0] == {"result": [], "score": 0.0, "model_version": answer["model_version"]}
 
@@ -249,6 +252,8 @@ def test_labels_and_scores_are_not_made_up(backend):
         ({**rectangle(1, 1, 10, 10), "image_rotation": 90}, "turn it back"),
         ({**rectangle(1, 1, 10, 10), "original_width": 300, "original_height": 451}, "drawn on 300 x 451"),
         ({"type": "keypointlabels", "value": {"x": "left", "y": 5}}, "malformed"),
+        ({**rectangle(1, 1, 10, 10), "original_width": "0", "original_height": "0"}, "malformed"),
+        ({"type": "bitmasklabels", "value": {"imageDataURL": "data:"}}, "a bitmask of the drawing cannot be read"),
         ({"type": "choices", "value": {"choices": ["cat"]}}, "nothing is drawn"),
     ],
 )

@@ -123,6 +123,15 @@ def test_two_values_are_a_mask_whatever_they_are(top):
         image.read_mask(encoded(PILImage.fromarray(BITS * np.float32(0.3)), "TIFF"))
 
 
+def test_label_maps_with_white_are_told_and_shades_are_not():
+    ignored = np.where(np.indices((24, 32))[1] > 28, 255, np.where(BITS, 11, 0)).astype(np.uint8)  # 255: no label
+    with pytest.warns(UserWarning, match="3 values up to 255, labels perhaps; what is above half of 255"):
+        image.read_soft(encoded(PILImage.fromarray(ignored)))
+    rows, columns = np.indices((24, 32))
+    for shades in (rows * 5 + columns * 3, np.where(BITS, 255, 0) // (1 + columns % 3)):
+        assert image.read_soft(encoded(PILImage.fromarray(shades.astype(np.uint8)))).max() > 0.5
+
+
 def test_alpha_that_says_nothing_is_passed_over():
     grey = BITS.astype(np.uint8) * 255
     opaque = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
@@ -259,3 +268,58 @@ def test_prompts_of_any_number_type(kind):
 def test_pictures_that_are_refused_with_what_to_do(value, advice):
     with pytest.raises(AmodalError, match=advice):
         image.as_image(value)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "LAB"])
+def test_mask_pictures_of_every_mode(mode):
+    grey = np.repeat((BITS * np.uint8(255))[..., None], {"La": 2, "RGBa": 4, "LAB": 3}[mode], axis=2)
+    grey[..., {"La": 1, "RGBa": 3, "LAB": [1, 2]}[mode]] = {"La": 255, "RGBa": 255, "LAB": 0}[mode]
+    picture = PILImage.frombytes(mode, (32, 24), grey.tobytes())
+    assert np.array_equal(image.as_mask(picture, (24, 32)).to_array((24, 32)), BITS)
+
+
+@pytest.mark.parametrize("top", [1, 255])
+def test_floats_may_leave_their_scale_by_rounding(top):
+    soft = np.where(BITS, 1.04, -0.03)
+    soft[4, 6:20] = np.linspace(0.1, 0.4, 14)  # more than two values
+    values = (soft * top).astype(np.float32)
+    mask = image.read_mask(encoded(PILImage.fromarray(values), "TIFF"))
+    assert np.array_equal(mask.to_array((24, 32)), BITS)
+    photo = image.read(encoded(PILImage.fromarray(values), "TIFF"))[..., 0]
+    assert (photo[BITS] == 255).all() and (photo[:4] == 0).all()
+    with pytest.warns(UserWarning, match="values up to 1.5, which are taken in 0..255; it is dark"):
+        image.read(encoded(PILImage.fromarray(np.array([[0, 1.5]], np.float32)), "TIFF"))
+
+
+def test_photos_of_which_little_is_seen_are_told():
+    twelve = PILImage.fromarray(np.full((2, 3), 4000, np.uint16))
+    with pytest.warns(UserWarning, match="values up to 4000, which are taken in 0..65535; it is dark"):
+        assert image.read(encoded(twelve)).max() == 16
+    clear = PILImage.fromarray(np.zeros((2, 3, 4), np.uint8))
+    with pytest.warns(UserWarning, match="transparent everywhere, so that it is all white"):
+        assert image.read(encoded(clear)).min() == 255
+    keyed = PILImage.fromarray(np.array([[60_000, 30_000]], np.uint16))
+    assert image.read(encoded(keyed, transparency=30_000))[0, :, 0].tolist() == [233, 255]
+
+
+def test_arrays_that_hold_more_than_yes_and_no_are_told():
+    blurred = BITS * np.uint8(255)
+    blurred[4, 6:20] = 9
+    with pytest.warns(UserWarning, match="whole numbers up to 255; every one but 0 .* give mask > 127"):
+        assert image.as_mask(blurred, (24, 32)).area == BITS.sum() + 14
+    with pytest.warns(UserWarning, match="values from -3 to 8; what is above 0.5 .*give shares"):
+        assert image.as_mask(np.where(BITS, 8.0, -3.0), (24, 32)).area == BITS.sum()
+    with pytest.raises(MaskError, match="whole numbers from -1; mark the object with 1"):
+        image.as_mask(BITS.astype(int) - 1, (24, 32))
+    for entering in (BITS * 255.0, BITS * 7, BITS * 1.0001):
+        assert image.as_mask(entering, (24, 32)).area == BITS.sum()
+
+
+def test_masked_values_are_refused():
+    masked = np.ma.masked_array(BITS, mask=np.tril(BITS))
+    with pytest.raises(MaskError, match=r"masked values, .* mask\.filled\(0\)"):
+        image.as_mask(masked, (24, 32))
+    with pytest.raises(MaskError, match="masked values"):
+        Mask.from_array(masked)
+    with pytest.raises(PromptError, match="masked values"):
+        Prompt.make(points=np.ma.masked_array([[3, 4]], mask=[[False, True]]))

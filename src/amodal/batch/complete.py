@@ -76,7 +76,12 @@ class Complete:
         things = [Planned(**told) for told in row.content.get("objects", ())]
         if image is None:
             return [failure(None, number, thing, thing.error) for number, thing in enumerate(things)]
-        scene = self.model.open(read(inside(self.root, image)))
+        try:
+            scene = self.model.open(read(inside(self.root, image)))
+        except AmodalError as error:
+            return [
+                failure(image, number, thing, str(error)) for number, thing in enumerate(things or [Planned(row.id)])
+            ]
         size = scene.size
         if "objects" not in row.content:
             things = self._find(scene, row.id)

@@ -127,6 +127,7 @@ class Ids:
             ids = self.of(record, number)
             yield {
                 "image_id": ids["image_id"],
+                **({} if source_ids(record) else {"file_name": record["image"]}),
                 "category_id": ids["category_id"],
                 **({} if source_ids(record).get("id") is None else {"annotation_id": ids["id"]}),
                 "amodal_id": record["id"],

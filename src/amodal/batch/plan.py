@@ -35,6 +35,7 @@ from ..data.coco import (
     visible_box,
     visible_shape,
 )
+from ..engine.output import is_batch
 from ..engine.worker import Row
 
 __all__ = ["Plan", "Planned", "read_plan"]
@@ -127,14 +128,15 @@ def read_plan(source: Path, images: Path | None = None, boxes: bool = False, lim
     """
     if source.is_dir():
         return Photos(source, limit)
+    suffix = source.suffix.lower()
     if not source.is_file():
         raise DataError(
             f"there is no folder or file {source}; give a folder of photos, a PROMPTS.jsonl or a COCO .json"
         )
     root = images or source.parent
-    if source.suffix == ".json":
+    if suffix == ".json":
         return Annotations(source, root, limit, boxes)
-    if source.suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         return Lines(source, root, limit)
     raise DataError(f"{source} is neither a folder of photos nor a .jsonl of prompts nor a COCO .json")
 
@@ -145,8 +147,15 @@ class Photos(Plan):
     def __init__(self, folder: Path, limit: int | None) -> None:
         super().__init__(folder, limit)
         self.names: list[str] = []
-        for where, folders, files in os.walk(folder):
+        for where, folders, files in os.walk(folder, onerror=lambda _: self.passed.update(["unreadable folder"])):
+            if where != str(folder) and "plan.json" in files and is_batch(Path(where)):
+                self.passed["folder of a batch"] += 1
+                folders.clear()
+                continue
             folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in folders:
+                if os.path.islink(os.path.join(where, name)):  # noqa: PTH114, PTH118  which is not followed
+                    self.passed["link to a folder"] += 1
             for name in files:
                 path = os.path.join(where, name)  # noqa: PTH118  faster than Path a million times
                 if is_picture(name) and os.path.isfile(path):  # noqa: PTH113  pipes and devices are never opened
@@ -342,6 +351,8 @@ class Annotations(Grouped):
             x, y, width, height = (float(value) for value in visible_box(part))
         except (AmodalError, *MALFORMED):
             return _wrong(thing, "it has neither a mask nor a box x, y, width, height")
+        if width <= 0 or height <= 0:
+            return _wrong(thing, f"its box is {width:g} wide and {height:g} high")
         return replace(thing, given={"box": [x, y, x + width, y + height]})
 
 
@@ -362,7 +373,8 @@ def _line(line: bytes) -> tuple[dict[str, Any], str]:
         return {}, f"it is not JSON: {error}"
     if not isinstance(record, dict):
         return {}, "a line is one JSON object"
-    identity = record.get("id")
-    if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int | float)):
-        return {}, f'the field "id" is a text or a number, got {str(identity)[:40]}'
+    for name in ("id", "category"):
+        value = record.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+            return {}, f'the field "{name}" is a text or a number, got {str(value)[:40]}'
     return record, ""

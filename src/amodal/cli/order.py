@@ -63,7 +63,7 @@ def order(
 
     picture = read(image)
     if masks:
-        names, visible, categories = read_scene(masks, picture.shape[:2], image.name)
+        names, visible, categories = read_scene(masks, picture.shape[:2], str(image))
         check_targets(targets(output, names, "amodal"), force)
     else:
         check_targets(targets(output, ["object-1"], "visible"), force)

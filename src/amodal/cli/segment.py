@@ -72,8 +72,7 @@ def segment(
         useless("without --mask", "invert_mask")
     if prompts and mask:
         raise UsageError("--mask says what is visible and takes no --point, --box or --text beside it; leave one out")
-    if not prompts and not mask and record.prompt is not None:
-        prompts = [Prompt.from_dict(record.prompt)]
+    prompts = prompts or ([] if mask else record.asked())
     if not prompts and not mask:
         raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
     chosen = load_like(record, model)
@@ -262,6 +261,12 @@ class Record(BaseModel):
     repainted: dict[str, Any] | None = None
     image: Picture = Picture()
     edge: Edge = "hard"
+
+    def asked(self) -> list[Prompt]:
+        """Its prompt, if it has one: of a mask the mask alone, for older records may hold what stood beside it and was not used."""
+        told = self.prompt or {}
+        told = {key: told[key] for key in ("mask", "frame") if key in told} if told.get("mask") else told
+        return [Prompt.from_dict(told)] if told else []
 
     def choice(self) -> ModelChoice:
         """The model that it was made with."""

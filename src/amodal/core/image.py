@@ -27,6 +27,7 @@ from .picture import (
     name_of,
     open_picture,
     orientation,
+    scale_of,
     split_colours,
     stored_size,
 )
@@ -68,7 +69,7 @@ def as_image(value: Any) -> Image:
     if isinstance(value, str | os.PathLike | bytes):
         return read(value)
     if _is_pil(value):
-        return _on_white(*split_colours(load_upright(value, "the image"), "the image"))
+        return _on_white(*split_colours(load_upright(value, "the image"), "the image"), "the image")
     array = to_numpy(value, ImageError, "image")
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         if array.shape[0] * array.shape[1] > MAX_PIXELS:
@@ -94,10 +95,14 @@ def to_numpy(value: Any, error: type[AmodalError], what: str) -> NDArray[Any]:
         error: ragged, of text or objects, complex, or not an array at all; `what` names it.
     """
     try:
+        if np.ma.is_masked(value):
+            raise error(f"{what} has masked values, which say nothing; fill them first: {what}.filled(0)")
         if hasattr(value, "detach"):  # a torch tensor
             value = value.detach().cpu()
             value = value.float() if str(value.dtype) == "torch.bfloat16" else value
         array = np.asarray(value)
+    except AmodalError:
+        raise
     except Exception as reason:
         raise error(f"{what} must be an array of numbers, got {type(value).__name__} ({reason})") from reason
     if array.dtype.kind not in "buif":
@@ -125,7 +130,7 @@ def read(source: Source) -> Image:
     """
     name = name_of(source)
     with open_picture(source) as picture:
-        return _on_white(*split_colours(load_upright(picture, name), name))
+        return _on_white(*split_colours(load_upright(picture, name), name), name)
 
 
 def read_rgba(source: Source) -> Image:
@@ -157,8 +162,10 @@ def size_and_turn(source: Source) -> tuple[Size, int]:
     return ((width, height) if turn in (5, 6, 7, 8) else (height, width)), turn
 
 
-def _on_white(rgb: Image, alpha: Image | None) -> Image:
+def _on_white(rgb: Image, alpha: Image | None, name: str) -> Image:
     if alpha is not None:
+        if not alpha.any():
+            warnings.warn(f"{name} is transparent everywhere, so that it is all white", stacklevel=3)
         rows = max(1, (1 << 22) // rgb.shape[1])
         for top in range(0, len(rgb), rows):
             part = alpha[top : top + rows, :, None].astype(np.uint16)
@@ -193,7 +200,26 @@ def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
         bits = to_numpy(value, MaskError, what)
         if bits.ndim != 2:
             raise MaskError(f"{what} must be an array (H, W), got shape {bits.shape}; of an RGB mask take one channel")
+        mask = Mask.from_array(bits)
+        _tell_values(bits, what)
+        return mask, (bits.shape[0], bits.shape[1])
     return Mask.from_array(bits), (bits.shape[0], bits.shape[1])
+
+
+def _tell_values(values: NDArray[Any], what: str) -> None:
+    """Warn of an array that holds more than yes and no, beyond the shares 0..1. Raises MaskError: whole numbers below 0."""
+    if values.dtype == bool or not values.size:
+        return
+    low, high = values.min(), values.max()
+    if values.dtype.kind != "f":
+        if low < 0:
+            raise MaskError(f"{what} holds whole numbers from {low}; mark the object with 1 and all else with 0")
+        if high > 1 and not ((values == 0) | (values == high)).all():
+            text = f"{what} holds whole numbers up to {high}; every one but 0 is taken for the object"
+            warnings.warn(f"{text} (for brightness, give mask > {high // 2})", stacklevel=4)
+    elif scale_of(float(low), float(high)) != 1 and not ((values == 0) | (values == high)).all():
+        text = f"{what} holds values from {low:g} to {high:g}; what is above 0.5 is taken for the object"
+        warnings.warn(f"{text} (give shares in 0..1, or mask > THRESHOLD)", stacklevel=4)
 
 
 def as_mask(value: Any, size: Size, what: str = "mask") -> Mask:

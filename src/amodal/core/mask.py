@@ -110,11 +110,13 @@ class Mask:
         """The mask of the non-zero (for floats: > 0.5) pixels of `array` (H, W); `origin` is the place of its pixel (0, 0).
 
         Raises:
-            MaskError: no array, not two-dimensional, or holding NaN; or the origin is not two whole numbers.
+            MaskError: no array, not two-dimensional, or holding NaN or masked values; or the origin is not two whole numbers.
         """
         origin = place_of(origin)
         if isinstance(array, Mask):
             return array.shift(*origin)
+        if np.ma.is_masked(array):
+            raise MaskError("the array has masked values, which say nothing; fill them first: array.filled(0)")
         try:
             values = np.asarray(array)
         except (*MALFORMED, MemoryError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ImageError
-from .picture import WIDE, Source, load_upright, name_of, open_picture, split_colours
+from .picture import WIDE, Source, load_upright, name_of, open_picture, scale_of, split_colours
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -38,7 +38,7 @@ def read_soft(source: Source) -> NDArray[np.float32]:
     - Colours without a palette, at most 256 of them and black among them: a label map as well, of which all but black is the object.
     - Whole numbers of at most 20 (0 and 1, say): labels as well, in 8 or 16 bits.
     - 0 and one other value, whatever it is (a share in 0..1 is none): that value is the object.
-    - Anything else: brightness.
+    - Anything else: brightness, of floats as `scale_of` says.
 
     Raises:
         ImageError: as `amodal.core.image.read`.
@@ -50,6 +50,8 @@ def read_soft(source: Source) -> NDArray[np.float32]:
 
 def soft_of(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArray[np.float32]:
     """As `read_soft`, of a decoded picture; `lossless` says whether its values are those that were saved."""
+    from PIL.Image import fromarray
+
     if picture.has_transparency_data:
         rgb, alpha = split_colours(picture, name)
         if alpha is not None and alpha.min() < alpha.max():
@@ -59,6 +61,8 @@ def soft_of(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArra
             return np.asarray(alpha / np.float32(255), np.float32)
     if (labels := _palette_labels(picture, name)) is not None:
         return _labelled(labels, name)
+    if picture.mode in ("La", "RGBa", "LAB"):  # which Pillow cannot convert to grey
+        picture = fromarray(split_colours(picture, name)[0])
     if picture.mode not in (*WIDE, "1", "L"):
         rgb = np.asarray(picture.convert("RGB"))
         red, green, blue = (rgb[..., channel] for channel in range(3))
@@ -76,24 +80,29 @@ def soft_of(picture: PILImage.Image, name: str, lossless: bool = True) -> NDArra
 
 def _by_brightness(values: NDArray[Any], name: str, lossless: bool) -> NDArray[np.float32]:
     low, high = float(values.min()), float(values.max())
-    if lossless and low == 0 and high > 1 and ((values == 0) | (values == high)).all():
+    share = values.dtype.kind == "f" and scale_of(low, high) == 1
+    if lossless and not share and low == 0 and high > 1 and ((values == 0) | (values == high)).all():
         if high not in (255, 65535):
             _told(f"mask {name} holds the values 0 and {high:g}; the pixels of {high:g} are taken for the object")
         return (values > 0).astype(np.float32)
-    top = next((top for top in (1, 255, 65535) if high <= top and (top > 1 or values.dtype.kind == "f")), None)
-    if low < 0 or top is None:
+    top = scale_of(low, high) if values.dtype.kind == "f" else next((top for top in (255, 65535) if high <= top), None)
+    if top is None or (low < 0 and values.dtype.kind != "f"):
         raise ImageError(f"mask {name} holds values from {low:g} to {high:g}; masks are 8 or 16 bit, or float in 0..1")
-    lit = np.count_nonzero(values)
-    among = lit - np.count_nonzero(values == high)
-    if (
-        lossless
-        and high not in (1, 255, 65535)
-        and among > BETWEEN * lit
-        and (levels := len(np.unique(values))) <= LEVELS
-    ):
+    if lossless and (levels := _labels_perhaps(values, high, top)):
         text = f"mask {name} holds {levels} values up to {high:g}, labels perhaps"
         _told(f"{text}; what is above half of {top} is taken for the object")
-    return np.asarray(values / np.float32(top), np.float32)
+    return np.asarray(np.clip(values / np.float32(top), 0, 1), np.float32)
+
+
+def _labels_perhaps(values: NDArray[Any], high: float, top: int) -> int:
+    """How many values a picture holds, if it may be a map of labels: few, and none white, or even areas of them. 0 for shades."""
+    between = (values > 0) & (values < high)
+    enough = BETWEEN * np.count_nonzero(values)
+    if np.count_nonzero(between) <= enough or (levels := len(np.unique(values))) > LEVELS:
+        return 0
+    inner = values[1:, 1:]
+    even = between[1:, 1:] & (inner == values[:-1, 1:]) & (inner == values[1:, :-1]) & (inner < 0.9 * high)
+    return levels if high < top or (top > 1 and np.count_nonzero(even) > enough) else 0
 
 
 def _coloured(rgb: NDArray[np.uint8], name: str, lossless: bool) -> NDArray[np.float32]:

@@ -209,6 +209,9 @@ def split_colours(picture: PILImage.Image, name: str) -> tuple[NDArray[np.uint8]
         for top in range(0, height, rows):
             strip = picture.crop((0, top, width, min(top + rows, height)))
             if narrow is not None:
+                if isinstance(clear := strip.info.get("transparency"), int):
+                    alpha = np.full((height, width), 255, np.uint8) if alpha is None else alpha
+                    alpha[top : top + rows][np.asarray(strip) == clear] = 0
                 strip = narrow(strip)
             elif strip.mode in ("La", "RGBa"):
                 strip = strip.convert({"La": "LA", "RGBa": "RGBA"}[strip.mode])
@@ -235,8 +238,8 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
             warnings.warn(
                 f"{name} has {broken} values that are no finite numbers; they are read as black", stacklevel=5
             )
-        top = next((top for top in (1, 255, 65535) if high <= top), None)
-        if top is None or low < 0:
+        top = scale_of(low, high)
+        if top is None:
             raise ImageError(
                 f"{name} holds values from {low:g} to {high:g}; float pictures must be in 0..1, 0..255 or 0..65535"
             )
@@ -245,12 +248,21 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
         if low < 0 or high > 65535:
             raise ImageError(f"{name} holds values from {low} to {high}; grey pictures must be 8 or 16 bit")
         top = 65535 if values.dtype.itemsize == 2 or high > 255 or picture.format == "PPM" else 255
+    if top > 1 and 0 < high < top / 10:
+        warnings.warn(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
 
     def narrow(strip: PILImage.Image) -> PILImage.Image:
         grey = np.nan_to_num(np.asarray(strip, np.float32), posinf=0, neginf=0) * np.float32(255 / top)
         return PILImage.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
 
     return narrow
+
+
+def scale_of(low: float, high: float) -> int | None:
+    """The full scale of float values from `low` to `high`: 1, 255 or 65535, which they may leave by a tenth, as rounding and
+    interpolation do. None where they are on no such scale."""
+    top = next((top for top in (1, 255, 65535) if high <= 1.1 * top), None)
+    return None if top is None or low < -0.1 * top else top
 
 
 SPACES = {

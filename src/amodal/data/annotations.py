@@ -143,7 +143,7 @@ def decode(segmentation: Any, size: Size) -> Mask:
 
 
 def read_lists(path: Path, bad: Callable[[Path, str, str], None], content: Any = None) -> dict[str, Any]:
-    """The dictionary of a COCO-like file, its `images` and `annotations` lists of records with an id.
+    """The dictionary of a COCO-like file, its `images` and `annotations` lists of records with an id (1.0 is 1).
 
     Args:
         path: the file.
@@ -162,6 +162,9 @@ def read_lists(path: Path, bad: Callable[[Path, str, str], None], content: Any =
         known = []
         for number, record in enumerate(content[part]):
             if isinstance(record, dict) and ("id" in record or "image_id" in record):
+                for key in ("id", "image_id", "category_id"):
+                    if isinstance(record.get(key), float) and (whole := number_of(record[key])) is not None:
+                        record[key] = whole
                 known.append(record)
             else:
                 bad(path, f"entry {number} of {part}", "it is not a record with an id")
@@ -238,9 +241,10 @@ def guarded(what: str = "the annotation") -> Iterator[None]:
 
 def frame_of(image: Mapping[str, Any]) -> Size:
     """(H, W) that an image's record states. Raises DataError: they are of no picture that can be read."""
-    height, width = int(image["height"]), int(image["width"])
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise DataError(f"its image is {str(width)[:20]} x {str(height)[:20]} by the file, which no picture can be")
+    height, width = number_of(image["height"]), number_of(image["width"])
+    if height is None or width is None or height < 1 or width < 1 or height * width > MAX_PIXELS:
+        stated = f"{str(image['width'])[:20]} x {str(image['height'])[:20]}"
+        raise DataError(f"its image is {stated} by the file, which no picture can be")
     return height, width
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -71,7 +72,10 @@ def read_bits(path: Path) -> tuple[Mask, Size]:
     """A mask picture, which may be empty, and its size (H, W). Raises ImageError."""
     soft = read_soft(path)
     size = (int(soft.shape[0]), int(soft.shape[1]))
-    return Mask.from_array(soft), size
+    mask = Mask.from_array(soft)
+    if not mask and (brightest := float(soft.max())) > 0.1:
+        warnings.warn(f"mask {path} reaches {brightest:.2f} of white, not half; it marks no pixel", stacklevel=2)
+    return mask, size
 
 
 def read_beside(path: Path, photo: Image) -> Bits:

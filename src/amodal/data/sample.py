@@ -335,6 +335,10 @@ class Dataset(ABC):
         found = (self._load(self._entries[position]) for position in positions)
         return [sample for sample in found if sample is not None]
 
+    def picture_files(self) -> dict[str, Path]:
+        """The photo's file of each picture by its `image_id`, in order."""
+        return {entry.image_id: entry.picture for entry in self._entries}
+
     def missing(self) -> list[Path]:
         """The image files that are absent, in order."""
         return [path for path in dict.fromkeys(entry.picture for entry in self._entries) if not os.path.isfile(path)]  # noqa: PTH113  never raises

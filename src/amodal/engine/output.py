@@ -22,7 +22,7 @@ from ..core.files import file_sha256, parse_json, read_json, read_lines, write_b
 from .store import Store, json_line
 from .worker import Result, Row
 
-__all__ = ["Output", "check_finished", "digest_of", "read_records"]
+__all__ = ["Output", "check_finished", "digest_of", "is_batch", "read_records"]
 
 FORMAT = "amodal/batch/1"
 MADE = ("manifest.json", "coco.json", "results.json", "objects.parquet", "shards", "cutouts")
@@ -186,13 +186,19 @@ def digest_of(rows: Sequence[Row]) -> str:
     return total.hexdigest()
 
 
+def is_batch(folder: Path) -> bool:
+    """Whether a folder is a batch's, finished or not."""
+    plan = folder / "plan.json"
+    try:
+        content = read_json(plan, DataError) if plan.is_file() else None
+    except DataError:
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
 def check_finished(folder: Path) -> None:
     """Raises DataError: the folder is a batch that was stopped. Whatever else it is, is left to the caller."""
-    plan = folder / "plan.json"
-    if not plan.is_file() or (folder / "manifest.json").exists():
-        return
-    content = read_json(plan, DataError)
-    if isinstance(content, dict) and content.get("format") == FORMAT:
+    if not (folder / "manifest.json").exists() and is_batch(folder):
         raise DataError(
             f"{folder} is an unfinished batch: it was stopped; repeat the command that made it, which goes on"
         )

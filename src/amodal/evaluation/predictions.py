@@ -17,11 +17,12 @@ from ..core.files import parse_json, read_bytes, read_json
 from ..core.image import is_picture
 from ..core.mask import Mask
 from ..data import Dataset, Sample
-from ..data.annotations import number_of, read_shape, whole_number
+from ..data.annotations import read_shape
 from ..data.masks import read_bits
 from ..engine.output import check_finished, read_records
 from ..plugins.protocols import Progress, no_progress, progress_of
 from .answers import scene_order
+from .joins import Key, as_key, check_one_photo_each, elsewhere, flat, image_keys, image_names, keys_of
 from .metrics import Counts
 from .report import Report
 from .rows import NOTHING, RowFile, ScoredObject, failed_row, make_row
@@ -33,8 +34,6 @@ __all__ = ["Found", "Predictions", "batch_shards", "evaluate_predictions", "scor
 JOIN_KEYS = ("sample", "name", "annotation_id", "ann_id")
 """Fields of an entry that name the object, first found first; an entry without any is matched within its image. `id` is none of
 them where there is an image: COCO's results number their entries by it."""
-
-Key = str | int
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Predictions:
     A folder of PNGs named by object id ("/" in ids becomes "_"); a JSON list of `{"image_id", "segmentation", "score"}` as COCO
     results have it (also under the key `annotations`); or what `amodal batch` wrote: its folder or a shard. Entries with `sample`,
     `name` or `annotation_id` belong to that object; others are matched to the objects of their image one to one by IoU with the
-    *visible* truth, so that the amodal truth has no say.
+    *visible* truth, so that the amodal truth has no say. Where entries have a `file_name`, or the file a list of `images`, that names
+    their image, since its numbers need not be the data set's.
 
     Args:
         path: the file or folder.
@@ -68,10 +68,13 @@ class Predictions:
         self.loose: dict[Key, list[tuple[int, Mapping[str, Any]]]] = {}
         self.malformed: list[str] = []
         """What is wrong with entries that are none."""
+        self.listed: list[Any] = []
+        """Records that may tell what the file of an image is called."""
         if shards := batch_shards(self.path):
             records = (record for shard in shards for record in read_records(shard) if record.get("status") == "done")
             for number, record in enumerate(records):
-                self._add(number, entry_of(record))
+                self.listed.append(entry_of(record))
+                self._add(number, self.listed[-1])
             return
         if self.path.is_dir():
             for file in sorted(file for file in self.path.rglob("*") if is_picture(file)):
@@ -87,6 +90,8 @@ class Predictions:
             raise DataError(
                 f"{self.path} is not a COCO results file: it must be a list of {{image_id, segmentation, score}}"
             )
+        images = content.get("images") if isinstance(content, dict) else None
+        self.listed = [*(images if isinstance(images, list) else ()), *entries]
         for number, entry in enumerate(entries):
             self._add(number, entry)
         if self.malformed and not (self.named or self.loose):
@@ -97,18 +102,33 @@ class Predictions:
             self.malformed.append(f"entry {number} has no segmentation")
             return
         key = next((key for key in JOIN_KEYS if entry.get(key) is not None), None)
-        if key is None and "image_id" not in entry and "id" in entry:
+        image = next((entry[name] for name in ("image_id", "file_name") if entry.get(name) is not None), None)
+        if key is None and image is None and "id" in entry:
             key = "id"
         if key is None:
-            if "image_id" not in entry:
+            if image is None:
                 self.malformed.append(f"entry {number} has neither image_id nor an object's id")
                 return
-            self.loose.setdefault(as_key(entry["image_id"]), []).append((number, entry))
+            self.loose.setdefault(as_key(image), []).append((number, entry))
             return
         name = as_key(entry[key])
         if name in self.named:
             raise DataError(f"{self.path}: entries {self.named[name][0]} and {number} both are for the object {name}")
         self.named[name] = (number, entry)
+
+    def settle(self, data: Dataset) -> None:
+        """Where the file names its images, and the data set has such photos, join by these names: the numbers are the file's own.
+
+        Raises:
+            DataError: a name is that of several photos.
+        """
+        if names := image_names(self.listed, data):
+            loose, self.loose = self.loose, {}
+            for image, entries in loose.items():
+                self.loose.setdefault(names.get(image, image), []).extend(entries)
+            for key, (number, entry) in self.named.items():
+                self.named[key] = number, {**entry, "photo": names.get(as_key(entry.get("image_id")))}
+        check_one_photo_each(self.loose, data)
 
     def fingerprint(self) -> dict[str, Any]:
         """JSON-ready: what identifies the predictions in a run."""
@@ -216,48 +236,10 @@ def entry_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "segmentation": record.get("beyond_frame") or record.get("amodal"),
         "score": record.get("score"),
         "image_id": told.get("image_id", record.get("image")),
+        "file_name": record.get("image"),
         "amodal_id": record.get("id"),
     }
     return entry if told.get("id") is None else {**entry, "annotation_id": told["id"]}
-
-
-def names_of(sample: Sample) -> list[Key]:
-    """How a batch may call the sample's photo: its path from any folder above it, longest first."""
-    parts = sample.picture.parts if isinstance(sample.picture, Path) else ()
-    return ["/".join(parts[start:]) for start in range(len(parts))]
-
-
-def image_keys(sample: Sample) -> list[Key]:
-    """How predictions may call the sample's image."""
-    return [*keys_of(sample.image_id, sample.coco and sample.coco[1]), *names_of(sample)]
-
-
-def elsewhere(number: int, entry: Mapping[str, Any], sample: Sample) -> str | None:
-    """What is wrong with an entry that names an object and, by its number, another image than the object's."""
-    if sample.coco is None or not isinstance(image := as_key(entry.get("image_id")), int) or image == sample.coco[1]:
-        return None
-    return (
-        f"entry {number} is for the object {sample.id}, which is of the image {sample.coco[1]}, and says image {image}"
-    )
-
-
-def as_key(value: Any) -> Key:
-    """Numbers stay numbers: the image 1 (or 1.0) of a COCO file need not be the one that is named "1"."""
-    number = None if isinstance(value, str) else number_of(value)
-    return str(value) if number is None else number
-
-
-def keys_of(name: str, number: int | None) -> list[Key]:
-    """How predictions may call an object or image: its name, or its number in the COCO-like file (or the name read as one)."""
-    if number is None:
-        read = whole_number(name)
-        return [name] if read is None else [name, read]
-    return [number, name]
-
-
-def flat(name: str) -> str:
-    """An object's id as a file's stem."""
-    return name.replace("/", "_")
 
 
 def match_by_visible(found: Sequence[Found], samples: Sequence[Sample]) -> tuple[dict[str, Found], list[Found]]:
@@ -295,6 +277,7 @@ def evaluate_predictions(
     progress = progress_of(progress)
     check_limit(limit)
     check_truth(data)
+    predictions.settle(data)
     for text in predictions.malformed:
         data.bad(predictions.path, predictions.path.name, text)
     unknown = predictions.unknown(data)

@@ -23,7 +23,7 @@ from starlette.concurrency import run_in_threadpool
 
 from .. import __version__
 from ..core.completion import Completion
-from ..core.errors import AmodalError, DataError, PromptError
+from ..core.errors import MALFORMED, AmodalError, DataError, PromptError
 from ..core.files import read_bytes
 from ..core.image import Image
 from ..core.mask import Mask, Size
@@ -219,7 +219,7 @@ def _control(config: str) -> Control:
             name, target = control.get("name"), control.get("toName")
             picture = next((tag for tag in root.iter("Image") if tag.get("name") == target), None)
             if name and target and picture is not None:
-                labels = tuple(str(tag.get("value")) for tag in control.iter("Label"))
+                labels = tuple(str(tag.get("alias") or tag.get("value")) for tag in control.iter("Label"))
                 field = (picture.get("value") or "$image").lstrip("$")
                 return Control(name, target, field, kind.lower(), labels or ("object",))
     raise DataError("the labelling interface has no BrushLabels (or PolygonLabels) for its Image; add one")
@@ -257,7 +257,7 @@ def read_drawing(drawn: list[Any], size: Size, picture: str = "") -> Drawing:
                 continue
         except AmodalError:
             raise
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except MALFORMED as error:
             raise PromptError(f"a {kind} of the drawing is malformed ({type(error).__name__}: {error})") from error
         names = value.get(kind)
         out.label = str(names[0]) if isinstance(names, list) and names else out.label
@@ -268,6 +268,8 @@ def read_drawing(drawn: list[Any], size: Size, picture: str = "") -> Drawing:
 
 def _add_region(out: Drawing, kind: str, entry: dict[str, Any], value: dict[str, Any], size: Size) -> bool:
     """Add one region to the drawing; False if it is none that marks an object."""
+    if kind in ("bitmask", "vector"):
+        raise PromptError(f"a {kind} of the drawing cannot be read; draw a click, box, ellipse, polygon or brush")
     if kind not in ("keypoint", "rectangle", "ellipse", "brush", "polygon"):
         return False
     _check_frame(entry, size)

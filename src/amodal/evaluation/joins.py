@@ -1,0 +1,88 @@
+"""How predictions call objects and images: by names, or by the numbers of the COCO-like file that both come from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..core.errors import DataError
+from ..data import Dataset, Sample
+from ..data.annotations import number_of, whole_number
+
+__all__ = ["Key", "as_key", "check_one_photo_each", "elsewhere", "flat", "image_keys", "image_names", "keys_of"]
+
+Key = str | int
+
+
+def names_of(photo: object) -> list[Key]:
+    """How a photo's file may be called: its path from any folder above it, longest first; none for what is no file."""
+    parts = photo.parts if isinstance(photo, Path) else ()
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def image_keys(sample: Sample) -> list[Key]:
+    """How predictions may call the sample's image."""
+    return [*keys_of(sample.image_id, sample.coco and sample.coco[1]), *names_of(sample.picture)]
+
+
+def elsewhere(number: int, entry: Mapping[str, Any], sample: Sample) -> str | None:
+    """What is wrong with an entry that names an object and, by its file (`photo`) or number, another image than the object's."""
+    photo, image = entry.get("photo"), as_key(entry.get("image_id"))
+    if photo is not None and isinstance(sample.picture, Path):
+        there, other = sample.picture.name, PurePath(photo).name
+    elif sample.coco is not None and isinstance(image, int):
+        there, other = str(sample.coco[1]), str(image)
+    else:
+        return None
+    if there == other:
+        return None
+    return f"entry {number} is for the object {sample.id}, which is of the image {there}, and says image {other}"
+
+
+def as_key(value: Any) -> Key:
+    """Numbers stay numbers: the image 1 (or 1.0) of a COCO file need not be the one that is named "1"."""
+    number = None if isinstance(value, str) else number_of(value)
+    return str(value) if number is None else number
+
+
+def keys_of(name: str, number: int | None) -> list[Key]:
+    """How predictions may call an object or image: its name, or its number in the COCO-like file (or the name read as one)."""
+    if number is None:
+        read = whole_number(name)
+        return [name] if read is None else [name, read]
+    return [number, name]
+
+
+def flat(name: str) -> str:
+    """An object's id as a file's stem."""
+    return name.replace("/", "_")
+
+
+def image_names(entries: Any, data: Dataset) -> dict[Key, str]:
+    """Images' numbers to the names of the data set's photos, as records (with `id` or `image_id`, and `file_name`) have them. What
+    the data set does not know by such a name is left out: its number is taken for the data set's own."""
+    photos: dict[str, list[str]] = {}
+    for photo in data.picture_files().values():
+        photos.setdefault(photo.name, []).append(f"/{photo.as_posix()}")
+    table: dict[Key, str] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        name = entry.get("file_name") if isinstance(entry, Mapping) else None
+        if isinstance(name, str):
+            name = name.replace("\\", "/")
+            alike = photos.get(PurePath(name).name, [])
+            fits = any(photo.endswith(f"/{name}") for photo in alike)
+            if fits or len(alike) == 1:  # in another folder than the data set's
+                table.setdefault(as_key(entry.get("image_id", entry.get("id"))), name if fits else PurePath(name).name)
+    return table
+
+
+def check_one_photo_each(images: Collection[Key], data: Dataset) -> None:
+    """Raises DataError: predictions call two photos of a data set by one name."""
+    found: dict[Key, tuple[str, Path]] = {}
+    for image, photo in data.picture_files().items():
+        if image in images or (name := next((name for name in names_of(photo) if name in images), None)) is None:
+            continue
+        first = found.setdefault(name, (image, photo))
+        if first[0] != image:
+            raise DataError(f"the predictions for {name!r} may be of {first[1]} or of {photo}; name the folder too")
