@@ -18,9 +18,11 @@ from .annotations import frame_of, guarded
 from .annotations import inside as inside_root
 from .sample import Dataset, Encoded, Entry, Sample
 
-__all__ = ["FORMAT", "Folder", "FolderWriter", "scene_of"]
+__all__ = ["FORMAT", "Folder", "FolderWriter", "file_stem", "scene_of"]
 
 FORMAT = "amodal/dataset/1"
+LONGEST = 200
+"""Bytes of the name of a picture's files, its ending and a checksum apart: file systems take 255."""
 
 
 class Folder(Dataset):
@@ -324,10 +326,17 @@ def object_row(sample: Sample, first: Sample) -> dict[str, Any]:
 
 def picture_file(sample: Sample) -> tuple[str, bytes]:
     """The name and content of the picture's file: a photograph's own bytes, or a PNG."""
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.image_id)
-    if stem != sample.image_id:  # "a/b" and "a_b" must not meet
-        stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
+    stem = file_stem(sample.image_id)
     if sample.file is None:
         return f"{stem}.png", encode_png(sample.image)
     _ = sample.image  # says clearly if the file is absent or no picture: nothing else is copied
     return stem + sample.file.suffix.lower(), read_bytes(sample.file, DataError)
+
+
+def file_stem(image_id: str) -> str:
+    """The name, without its ending, of a picture's files: short, and of letters, digits, dots, dashes and underscores alone."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in image_id)
+    stem = plain.encode()[:LONGEST].decode(errors="ignore")
+    if stem != image_id:  # "a/b" and "a_b" must not meet
+        stem += "-" + hashlib.sha256(image_id.encode(errors="surrogatepass")).hexdigest()[:8]
+    return stem

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...core.errors import DataError
+import numpy as np
+
+from ...core.errors import DataError, OutputError
 from ...core.files import read_bytes, write_bytes, write_text
 from ...data.convert import to_cocoa
 from ...data.folder import Folder, FolderWriter, scene_of
@@ -22,7 +24,7 @@ from ...geometry.camera import Camera
 from ...plugins.protocols import Progress, no_progress
 from .config import BuildConfig, SceneConfig, identity
 from .stats import statistics, write_statistics
-from .view import Stage
+from .view import Stage, camera_record
 
 __all__ = ["BuildReport", "build"]
 
@@ -66,12 +68,12 @@ def build(
         progress: told of every view; may raise Cancelled.
 
     Raises:
-        OutputError: the folder holds a data set with other settings.
+        OutputError: the folder holds a data set with other settings, or views of a scene or camera that is another one now.
         DataError: nothing could be built at all.
     """
     report = BuildReport(root)
     read: dict[str, dict[str, Any]] = {}
-    plan = {job.image_id: job for job in make_plan(config, report.failures, read)}
+    plan = make_plan(config, report.failures, read)
     spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
     made = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
     kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=made, overwrite=overwrite)
@@ -79,6 +81,7 @@ def build(
         store = stack.enter_context(kept)
         writers = {split: stack.enter_context(writer_of(config, split, root, overwrite)) for split in splits(config)}
         views = {record["image_id"]: record for record in store.entries}
+        check_unchanged(root, plan, views, read)
         rows = [job.row for job in plan.values() if not is_done(job, views.get(job.image_id), writers)]
         for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
             scene = plan[row.id].scene
@@ -86,7 +89,7 @@ def build(
                 report.failures.append(about(scene.name, result.record["error"]))
             else:
                 keep(result, writers[scene.split], root)
-                views[row.id] = result.record["view"]
+                views[row.id] = {**result.record["view"], "read": read.get(scene.name)}
                 store.append(views[row.id])
             progress("views", number, len(plan))
     records = list(views.values())
@@ -136,8 +139,9 @@ class Job:
         return Row(self.image_id, {"scene": self.scene.name, "camera": self.camera.to_dict()})
 
 
-def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str, Any]]) -> Iterator[Job]:
-    """All views of all scenes that can be opened; the others are told in `failures`, what was read in `read`."""
+def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str, Any]]) -> dict[str, Job]:
+    """All views of all scenes that can be opened, by image id; the others are told in `failures`, what was read in `read`."""
+    plan: dict[str, Job] = {}
     for scene in config.scene:
         try:
             stage = Stage(config, scene)
@@ -148,7 +152,38 @@ def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str
             failures.append(about(scene.name, str(error)))
             continue
         failures.extend(about(scene.name, line) for line in bad)
-        yield from (Job(scene, camera) for camera in cameras)
+        for job in (Job(scene, camera) for camera in cameras):
+            if plan.setdefault(job.image_id, job) is not job:
+                line = f"view {job.camera.name}: another view is named {job.image_id} too; rename a scene or a camera; left out"
+                failures.append(about(scene.name, line))
+    return plan
+
+
+def check_unchanged(
+    root: Path, plan: Mapping[str, Job], views: Mapping[str, dict[str, Any]], read: Mapping[str, dict[str, Any]]
+) -> None:
+    """Refuse to go on where views were made of another scene or camera than is there now.
+
+    Views of earlier versions do not tell the scene; a camera may differ by rounding.
+
+    Raises:
+        OutputError: the first difference.
+    """
+    for name, record in views.items():
+        if name not in plan:
+            continue
+        scene, camera = plan[name].scene.name, plan[name].camera
+        before, now = record.get("read"), read.get(scene)
+        what = f"the scene {scene}" if before and now and before != now else ""
+        for key, value in camera_record(camera).items():
+            old, new = np.asarray(record["camera"][key]), np.asarray(value)
+            if old.shape != new.shape or not np.allclose(old, new, rtol=1e-9, atol=1e-9):
+                what = what or f"the camera of view {name} ({key})"
+        if what:
+            raise OutputError(
+                f"{what} has changed since {root} was begun, whose views would not belong together; begin anew, or "
+                "choose another folder"
+            )
 
 
 def about(scene: str, line: str) -> str:
