@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from amodal.core.errors import DataError, OutputError
+from amodal.core.errors import DataError, OptionError, OutputError
 from amodal.data import dataset
+from amodal.synthesis.review.store import open_sets
 from amodal.synthesis.scenes.build import BuildReport, build
 from amodal.synthesis.scenes.config import read_config
 from scenes_make import (
@@ -124,3 +125,25 @@ def test_no_view_at_all_says_why(folder: Path) -> None:
     (folder / "cameras.json").write_text("[]")
     with pytest.raises(DataError, match="no view could be made: no cameras"):
         built(folder)
+
+
+def test_begun_anew_no_split_of_the_old_build_is_left(folder: Path) -> None:
+    """`amodal data review` takes every split that lies there, and what has none before those that have."""
+    sets = [("train", "eval"), ("",), ("eval",)]
+    for splits in sets:
+        text = "".join(f'{SCENE}name = "s{k}"\nsplit = "{split}"\n' for k, split in enumerate(splits))
+        for k in range(1, len(splits)):
+            write_obj(folder / f"s{k}.obj", TWO_SQUARES)
+            text = text.replace('"s.obj"', f'"s{k}.obj"', 1)
+        assert built(folder, text, overwrite=True).views == len(splits)
+        found = {
+            path.parent.relative_to(folder / "out").as_posix() for path in (folder / "out").rglob("annotations.json")
+        }
+        assert found == {split or "." for split in splits}
+        assert set(open_sets(folder / "out")) == set(splits)
+
+
+@pytest.mark.parametrize("split", ["../out", "/tmp", "a/b", ".."])
+def test_splits_are_names_of_folders(split: str, folder: Path) -> None:
+    with pytest.raises(OptionError, match=r"scene\.0\.split"):
+        built(folder, f'{SCENE}split = "{split}"\n')

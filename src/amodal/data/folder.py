@@ -145,6 +145,7 @@ class FolderWriter(Store):
         settings: JSON-ready; what the content depends on. Going on with other settings is refused.
         beyond_frame: the amodal masks are true outside of the frame too.
         license: of the pictures, for `info`.
+        owns: what else lies in the folder and is replaced with the set.
         overwrite: replace an existing data set.
 
     Raises:
@@ -159,6 +160,7 @@ class FolderWriter(Store):
         settings: Mapping[str, Any] | None = None,
         beyond_frame: bool = False,
         license: str = "",
+        owns: Sequence[str] = (),
         overwrite: bool = False,
     ) -> None:
         info: dict[str, Any] = {"format": FORMAT, "name": name, "beyond_frame": beyond_frame}
@@ -167,7 +169,7 @@ class FolderWriter(Store):
             {**info, "license": license, "settings": dict(settings or {})},
             head=".build.json",
             journal=".build.jsonl",
-            owns=("annotations.json", "images"),
+            owns=("annotations.json", "images", *owns),
             overwrite=overwrite,
         )
         self._made = self.folder / "annotations.json"

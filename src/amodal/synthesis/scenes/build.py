@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -12,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import DataError, OutputError
-from ...core.files import read_bytes, write_bytes, write_text
-from ...data.convert import to_cocoa
+from ...core.errors import MALFORMED, DataError, OutputError
+from ...core.files import read_bytes, read_json, write_bytes, write_text
+from ...data.convert import COCOA_FILE, to_cocoa
 from ...data.folder import Folder, FolderWriter, scene_of
 from ...engine.local import run_local
 from ...engine.store import Store
@@ -22,7 +23,7 @@ from ...engine.worker import Result, Row, Runner, Spec
 from ...engine.worker import done as finished
 from ...geometry.camera import Camera
 from ...plugins.protocols import Progress, no_progress
-from .config import BuildConfig, SceneConfig, identity
+from .config import SPLIT, BuildConfig, SceneConfig, identity
 from .stats import statistics, write_statistics
 from .view import Stage, camera_record
 
@@ -75,7 +76,15 @@ def build(
     read: dict[str, dict[str, Any]] = {}
     plan = make_plan(config, report.failures, read)
     spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
-    made = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
+    made = (
+        *earlier_sets(root),
+        "depth",
+        "failures.txt",
+        "statistics.json",
+        "occlusion.svg",
+        "categories.svg",
+        "images.svg",
+    )
     kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=made, overwrite=overwrite)
     with ExitStack() as stack:
         store = stack.enter_context(kept)
@@ -108,6 +117,17 @@ def build(
     report.statistics["notes"] = report.notes
     write_statistics(root, report.statistics)
     return report
+
+
+def earlier_sets(root: Path) -> list[str]:
+    """The files and folders of the splits of the build that is there: beginning anew may name other splits."""
+    head = root / "scenes.json"
+    try:
+        scenes = read_json(head, DataError)["scene"] if head.is_file() else []
+        splits = list(dict.fromkeys(scene["split"] for scene in scenes if re.match(SPLIT, scene["split"])))
+    except (DataError, *MALFORMED):
+        return []  # the store says what is wrong
+    return [str(Path(split, name)) for split in splits for name in ("annotations.json", "images", COCOA_FILE)]
 
 
 def noted(records: Sequence[dict[str, Any]]) -> list[str]:
