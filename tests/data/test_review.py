@@ -380,31 +380,3 @@ def test_export_counts_what_the_paper_counts(root: Path, tmp_path: Path) -> None
     assert found["total"]["instances"] == 2 and found["splits"]["train"]["images"] == 1
     assert found["labels_in_all_splits"] == 1 and found["total"]["occlusion_histogram"][3] == 2
     assert {"occlusion.svg", "categories.svg", "images.svg"} <= {each.name for each in (tmp_path / "out").iterdir()}
-
-
-def test_answers_to_other_masks_do_not_count(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The set is built anew: one object has moved, one is gone, one is as it was. Earlier versions' lines count for what is there."""
-    review = Review(root)
-    for name in ("a/1", "a/2", "b/1", "c/1"):
-        review.answer("ann", name, "yes")
-    log = root / "review" / "round1" / "ann.jsonl"
-    with FolderWriter(root / "train", name="toy", overwrite=True) as writer:
-        writer.add([make("a", "a/1", 5), make("a", "a/2", 45)])
-    again = Review(root)
-    assert again.answers("ann") == {"a/1": "yes", "c/1": "yes"} and again.outdated() == 2
-    assert again.everybody() == {"ann": {"a/1": "yes", "c/1": "yes"}}
-    assert run(["data", "review", str(root), "--report"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert (report["accepted"], report["outdated"], report["reviewers"]["ann"]["answered"]) == (2, 2, 2)
-    assert Review(root, 2).ids == ["c/1", "a/1"]
-    assert export(root, tmp_path / "kept") == 2
-    with FolderWriter(root / "eval", name="toy", overwrite=True) as writer:
-        writer.add([make("c", "c/1", 15)])
-    Review(root).answer("ann", "c/1", "yes")
-    with pytest.raises(OutputError, match="settings.accepted"):
-        export(root, tmp_path / "kept")  # the same objects, of which one has other masks
-    again.answer("ann", "a/2", "no")
-    assert Review(root).answers("ann") == {"a/1": "yes", "c/1": "yes", "a/2": "no"}
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    log.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "masks"}) + "\n" for line in lines[:3]))
-    assert Review(root).answers("ann") == {"a/1": "yes", "a/2": "yes"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,9 @@ from .stats import statistics, write_statistics
 from .view import Stage, camera_record
 
 __all__ = ["BuildReport", "build"]
+
+MADE = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
+"""What lies in the folder beside the splits."""
 
 
 @dataclass
@@ -76,16 +79,8 @@ def build(
     read: dict[str, dict[str, Any]] = {}
     plan = make_plan(config, report.failures, read)
     spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
-    made = (
-        *earlier_sets(root),
-        "depth",
-        "failures.txt",
-        "statistics.json",
-        "occlusion.svg",
-        "categories.svg",
-        "images.svg",
-    )
-    kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=made, overwrite=overwrite)
+    owns = (*earlier_sets(root), *MADE)
+    kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=owns, overwrite=overwrite)
     with ExitStack() as stack:
         store = stack.enter_context(kept)
         writers = {split: stack.enter_context(writer_of(config, split, root, overwrite)) for split in splits(config)}
@@ -101,7 +96,18 @@ def build(
                 views[row.id] = {**result.record["view"], "read": read.get(scene.name)}
                 store.append(views[row.id])
             progress("views", number, len(plan))
-    records = list(views.values())
+    finish(report, [*views.values()], writers, read)
+    return report
+
+
+def finish(
+    report: BuildReport,
+    records: list[dict[str, Any]],
+    splits: Collection[str],
+    read: Mapping[str, dict[str, Any]],
+) -> None:
+    """Say what was done: report, `failures.txt`, COCO-A's layout of each split, statistics. Raises DataError if there is no view."""
+    root = report.root
     report.views, report.samples = len(records), sum(record["kept"] for record in records)
     remarks = {f"scene {record['scene']}: {text}" for record in records for text in record["remarks"]}
     report.failures.extend(sorted(remarks))
@@ -110,13 +116,12 @@ def build(
     if not report.views:
         reasons = list(dict.fromkeys(report.failures))
         raise DataError(f"no view could be made: {'; '.join(reasons[:3]) or 'no cameras'}")
-    for split in writers:
+    for split in splits:
         to_cocoa(Folder(root / split), root / split, copy=False, overwrite=True)
-    report.statistics = statistics({split: root / split for split in writers}, records)
-    report.statistics["scenes_read"] = read
+    report.statistics = statistics({split: root / split for split in splits}, records)
+    report.statistics["scenes_read"] = dict(read)
     report.statistics["notes"] = report.notes
     write_statistics(root, report.statistics)
-    return report
 
 
 def earlier_sets(root: Path) -> list[str]:
