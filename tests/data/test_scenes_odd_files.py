@@ -11,9 +11,20 @@ import numpy as np
 import pytest
 
 from amodal.core.errors import DataError
+from amodal.core.options import build_options
 from amodal.geometry import Camera, project
-from amodal.geometry.readers import open_source
-from scenes_make import OBJ, SIZE, SQUARE, TWO_SQUARES, gltf, write_bop
+from amodal.geometry.readers import ReaderOptions, open_source
+from scenes_make import (
+    OBJ,
+    SIZE,
+    SQUARE,
+    TWO_SQUARES,
+    WORLD_FROM_CAM,
+    gltf,
+    write_bop,
+    write_matterport,
+    write_scannet,
+)
 
 VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
 """Sees the square as 50 x 50 pixels."""
@@ -138,6 +149,34 @@ def test_gltf_skeletons_place_their_mesh(tmp_path: Path) -> None:
 def test_gltf_bad_skeletons_are_told(given: dict, told: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=told):
         open_source("gltf", skinned(tmp_path / "s.gltf", **given))
+
+
+@pytest.mark.parametrize("kind", ["scannet", "matterport", "matterport poses"])
+def test_cameras_have_the_units_of_their_scene(kind: str, tmp_path: Path) -> None:
+    """Scans in other units: `reader.scale` makes metres of meshes and of the poses beside them."""
+    name, _, poses = kind.partition(" ")
+    there = WORLD_FROM_CAM.copy()
+    there[:3, 3] = (1.0, 0.5, 0.25)
+    if name == "scannet":
+        path = write_scannet(tmp_path, TWO_SQUARES)
+        file, before, after = path / "pose" / "0.txt", WORLD_FROM_CAM, there
+    else:
+        path = write_matterport(tmp_path, TWO_SQUARES, not poses)
+        folder = "matterport_camera_poses" if poses else "undistorted_camera_parameters"
+        (file,) = (path / folder).iterdir()
+        turn = np.diag([1.0, 1, 1, 1] if poses else [1.0, -1, -1, 1])
+        before, after = WORLD_FROM_CAM @ turn, there @ turn
+    numbers = [" ".join(map(repr, each.reshape(-1).tolist())) for each in (before, after)]
+    text = file.read_text() if file.suffix == ".conf" else " ".join(file.read_text().split())
+    assert text.count(numbers[0]) == 1
+    file.write_text(text.replace(*numbers))
+    found = []
+    for scale in (1.0, 0.001):
+        source = open_source(name, path, options=build_options(ReaderOptions, {"scale": scale}))
+        seen = project(source.geometry(None), source.cameras[0])
+        found.append([mask for _, mask in sorted(seen.amodal.items())])
+        assert np.isclose(seen.depth.max(), scale * 3)
+    assert found[0] == found[1] and found[0][0].area > 500
 
 
 def test_obj_faces_before_the_first_name_are_an_object(tmp_path: Path) -> None:

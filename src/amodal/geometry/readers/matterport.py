@@ -49,7 +49,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
         cameras, failures = read_conf(conf, path)
     else:
         cameras, failures = read_poses(path)
-    return fixed(scene, tuple(cameras), tuple(failures))
+    return fixed(scene, tuple(each.in_metres(options.scale) for each in cameras), tuple(failures))
 
 
 def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
