@@ -13,6 +13,7 @@ import pytest
 from amodal.core.errors import DataError
 from amodal.core.options import build_options
 from amodal.geometry import Camera, project
+from amodal.geometry.cameras import read_list
 from amodal.geometry.readers import ReaderOptions, open_source
 from scenes_make import (
     OBJ,
@@ -22,6 +23,7 @@ from scenes_make import (
     WORLD_FROM_CAM,
     gltf,
     write_bop,
+    write_camera_list,
     write_matterport,
     write_scannet,
 )
@@ -252,3 +254,30 @@ def test_bop_without_pictures_needs_their_size(tmp_path: Path) -> None:
     (tmp_path / "camera.json").write_text(json.dumps({"height": SIZE[0], "width": SIZE[1]}))
     (camera,) = open_source("bop", scene).cameras
     assert camera.size == SIZE
+
+
+def test_matterport_sizes_are_not_guessed_without_photographs(tmp_path: Path) -> None:
+    """A calibration that is not of pictures of the usual size needs the photograph, which tells its own."""
+    path = write_matterport(tmp_path, TWO_SQUARES)
+    (photo,) = (path / "undistorted_color_images").iterdir()
+    assert open_source("matterport", path).cameras[0].size == SIZE
+    photo.unlink()
+    source = open_source("matterport", path)
+    assert source.cameras == () and "its camera's middle is (32, 24)" in source.failures[0]
+    conf = path / "undistorted_camera_parameters" / "17DRP5sb8fy.conf"
+    conf.write_text(conf.read_text().replace("40.0 0 32  0 40.0 24.0", "800.0 0 640  0 800.0 512.0"))
+    (camera,) = open_source("matterport", path).cameras
+    assert camera.size == (1024, 1280)
+
+
+@pytest.mark.parametrize("lens", [{"k1": -0.2}, {"skew": 1}, {"distortion": [0, 0, 0.01]}])
+def test_lists_of_cameras_have_pinholes(lens: dict, tmp_path: Path) -> None:
+    """Photographs of a lens that bends would not lie on masks of a pinhole."""
+    path = write_camera_list(tmp_path / "cameras.json", "opencv")
+    (row,) = json.loads(path.read_text())
+    (key,) = lens
+    harmless = {**row, "k1": 0, "distortion": [0.0, 0.0], "skew": None, "time": 7}
+    path.write_text(json.dumps([{**row, **lens, "name": "bent"}, harmless]))
+    cameras, (told,) = read_list(path)
+    assert [each.name for each in cameras] == ["v"]
+    assert told.startswith(f"camera bent: {key} is not 0; cameras of a list are pinholes")

@@ -25,7 +25,7 @@ SPLIT = r"^(\w[\w .-]*)?$"
 class SceneConfig(Options):
     """One `[[scene]]` of the file."""
 
-    kind: str = Field(description="gltf, obj, matterport, scannet or bop")
+    kind: str = Field(description="gltf, obj, ply, matterport, scannet or bop")
     path: str = Field(description="the scene's file or folder, relative to the configuration")
     name: str = Field("", description="the scene's name; default: the file's")
     split: str = Field(
