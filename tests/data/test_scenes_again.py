@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from amodal.cli import run
 from amodal.core.errors import DataError, OptionError, OutputError
 from amodal.data import dataset
 from amodal.synthesis.review.store import open_sets
@@ -47,13 +48,15 @@ def areas(folder: Path) -> list[int]:
     return [sample.amodal.area for sample in dataset("folder", folder / "out")]
 
 
-def test_a_changed_scene_is_not_gone_on_with(folder: Path) -> None:
+def test_a_changed_scene_is_not_gone_on_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert built(folder).views == 1 and areas(folder) == [720, 600]
     assert built(folder).views == 1, "what has not changed goes on"
     write_obj(folder / "s.obj", [("chair_1", *square(4.0, 10, 8, 30, 32)), TWO_SQUARES[1]])
     with pytest.raises(OutputError, match=r"the scene s has changed since .* was begun.*begin anew, or"):
         built(folder)
     assert areas(folder) == [720, 600], "what is there stays"
+    assert run(["data", "build", "scenes", str(folder / "c.toml"), "-o", str(folder / "out")]) == 1
+    assert "--force begins anew" in capsys.readouterr().err
     assert built(folder, overwrite=True).views == 1 and areas(folder) == [480, 600]
 
 

@@ -41,6 +41,9 @@ class Folder(Dataset):
     def index(self) -> list[Entry]:
         root = self.root / self.split if self.split else self.root
         file = root / "annotations.json"
+        splits = sorted(path.parent.name for path in root.glob("*/annotations.json"))
+        if splits and not file.is_file():
+            raise DataError(f"{root} holds the splits {', '.join(splits)}, and no set of its own; name one as split")
         content = read_json(file, DataError)
         if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
             raise DataError(f"{file} needs the keys images and annotations, as in COCO")

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import MALFORMED, DataError, OutputError
+from ...core.errors import MALFORMED, DataError
 from ...core.files import read_bytes, read_json, write_bytes, write_text
 from ...data.convert import COCOA_FILE, to_cocoa
 from ...data.folder import Folder, FolderWriter, scene_of
 from ...engine.local import run_local
-from ...engine.store import Store
+from ...engine.store import OtherSettingsError, Store
 from ...engine.worker import Result, Row, Runner, Spec
 from ...engine.worker import done as finished
 from ...geometry.camera import Camera
@@ -192,7 +192,7 @@ def check_unchanged(
     Views of earlier versions do not tell the scene; a camera may differ by rounding.
 
     Raises:
-        OutputError: the first difference.
+        OtherSettingsError: the first difference.
     """
     for name, record in views.items():
         if name not in plan:
@@ -205,7 +205,7 @@ def check_unchanged(
             if old.shape != new.shape or not np.allclose(old, new, rtol=1e-9, atol=1e-9):
                 what = what or f"the camera of view {name} ({key})"
         if what:
-            raise OutputError(
+            raise OtherSettingsError(
                 f"{what} has changed since {root} was begun, whose views would not belong together; begin anew, or "
                 "choose another folder"
             )
