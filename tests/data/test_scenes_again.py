@@ -64,7 +64,13 @@ def test_a_changed_camera_is_not_gone_on_with(folder: Path) -> None:
     built(folder)
     (row,) = json.loads((folder / "cameras.json").read_text())
     (folder / "cameras.json").write_text(json.dumps([row, {**row, "name": "second"}]))
-    assert built(folder).views == 2, "cameras may be added"
+    report = built(folder)
+    assert report.views == 2 and report.notes == [], "cameras may be added"
+    (folder / "cameras.json").write_text(json.dumps([row]))
+    report = built(folder)
+    (note,) = report.notes
+    assert report.views == 2 and note.startswith("1 views (first: s-second) are of cameras that are no longer there")
+    assert report.statistics["notes"] == [note]
     (folder / "cameras.json").write_text(json.dumps([{**row, "fx": 44.0}, {**row, "name": "second"}]))
     with pytest.raises(OutputError, match=r"the camera of view s-v \(matrix\) has changed"):
         built(folder)

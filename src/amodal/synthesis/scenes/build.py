@@ -86,6 +86,10 @@ def build(
         writers = {split: stack.enter_context(writer_of(config, split, root, overwrite)) for split in splits(config)}
         views = {record["image_id"]: record for record in store.entries}
         check_unchanged(root, plan, views, read)
+        if gone := [name for name, record in views.items() if name not in plan and record["scene"] in read]:
+            report.notes.append(
+                f"{len(gone)} views (first: {gone[0]}) are of cameras that are no longer there; they stay in the data set"
+            )
         rows = [job.row for job in plan.values() if not is_done(job, views.get(job.image_id), writers)]
         for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
             scene = plan[row.id].scene
@@ -111,7 +115,7 @@ def finish(
     report.views, report.samples = len(records), sum(record["kept"] for record in records)
     remarks = {f"scene {record['scene']}: {text}" for record in records for text in record["remarks"]}
     report.failures.extend(sorted(remarks))
-    report.notes = noted(records)
+    report.notes += noted(records)
     write_text(root / "failures.txt", "".join(f"{line}\n" for line in report.failures))
     if not report.views:
         reasons = list(dict.fromkeys(report.failures))
