@@ -178,6 +178,37 @@ def test_fixed_set_reads_back_and_resumes(config, tmp_path):
     assert longer[samples[0].id].amodal == samples[0].amodal
 
 
+def test_pairs_are_made_of_what_is_there_and_go_with_it(config, tmp_path):
+    """The release layout is wanted later, then lost in part; begun anew, no pair of the old set is left."""
+    recipe = CompositesConfig(count=3, seed=4, targets={"thing": 1.0, "photo": 1.0}, library=config)
+    pairs = replace(recipe, pix2gestalt=True)
+    build(pairs, tmp_path / "once")
+    build(recipe, tmp_path / "set")
+    before = (tmp_path / "set" / "annotations.json").read_bytes()
+    build(pairs, tmp_path / "set")
+    assert (tmp_path / "set" / "annotations.json").read_bytes() == before
+    whole, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "pix2gestalt").rglob("*.png")}
+        for name in ("once", "set")
+    )
+    assert len(whole) == 12 and again == whole
+    lost = next((tmp_path / "set" / "pix2gestalt").rglob("*.png"))
+    lost.unlink()
+    build(pairs, tmp_path / "set")
+    assert lost.read_bytes() == whole[lost.name]
+    build(replace(pairs, seed=5, count=1), tmp_path / "set", overwrite=True)
+    assert len([*(tmp_path / "set" / "pix2gestalt").rglob("*.png")]) == 4
+
+
+@pytest.mark.parametrize("change", [{"plain": 1.0}, {"cut_photos": True}, {"seed": 3}, {"renders": "x.npz"}])
+def test_other_libraries_are_refused(change, config, tmp_path):
+    recipe = CompositesConfig(count=1, seed=4, targets={"thing": 1.0}, library=config)
+    build(recipe, tmp_path / "set")
+    (name,) = change
+    with pytest.raises(OutputError, match=f"it differs in settings.library.{name}"):
+        build(replace(recipe, library=replace(config, **change)), tmp_path / "set")
+
+
 def test_bad_libraries_are_told(tmp_path, config):
     root = make_photos(tmp_path / "bad")
     cv2.imwrite(str(root / "photos" / "things" / "masks" / "1.png"), np.zeros((10, 10), np.uint8))

@@ -247,3 +247,11 @@ def test_unknown_split_names_the_known(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="did you mean 'val'"):
         Two(tmp_path, "vall")
+
+
+def test_a_folder_of_splits_names_them(tmp_path: Path) -> None:
+    for split in ("train", "eval"):
+        build(tmp_path / split, ["a"])
+    with pytest.raises(DataError, match="holds the splits eval, train, and no set of its own; name one as split"):
+        amodal.dataset("folder", tmp_path)
+    assert len(amodal.dataset("folder", tmp_path, "eval")) == 2

@@ -11,7 +11,9 @@ from amodal.core.errors import DataError, OutputError
 from amodal.core.image import encode_png, read
 from amodal.core.mask import Mask
 from amodal.data import dataset
+from amodal.data.folder import FolderWriter
 from amodal.data.pairs import FOLDERS
+from amodal.data.sample import Sample
 from amodal.engine.local import run_local
 from amodal.engine.worker import Spec, done
 from amodal.synthesis.pairs.at_scale import mapper
@@ -316,3 +318,61 @@ def test_wrong_segmenter_is_told_once(tmp_path, wholes, monkeypatch, capsys, wro
     (line,) = capsys.readouterr().err.splitlines()
     assert text in line
     assert not any(path.is_dir() for path in (tmp_path / "out").glob("*"))
+
+
+def test_pictures_may_be_added(tmp_path, wholes):
+    """Pairs keep their names and are made once, wherever the new picture stands in the order."""
+    config = PairsConfig(side=64)
+    twice = Whole("photo1", wholes[1].picture, wholes[1].mask)
+    assert build_pairs([wholes[1], twice, wholes[2]], tmp_path, config).written == 3
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    report = build_pairs([wholes[0], wholes[1], twice, wholes[2]], tmp_path, config)
+    assert (report.written, report.present) == (1, 3)
+    assert len(dataset("pix2gestalt", tmp_path)) == 4
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_masks_of_a_picture_of_another_size_are_not_used(tmp_path, wholes):
+    """A picture that was scaled since is told of, and is no occluder of others."""
+    sized = [Whole(each.image_id, each.picture, each.mask, (96, 128)) for each in wholes]
+    small = Whole("photo0", lambda: wholes[0].image()[::2, ::2], wholes[0].mask, (96, 128))
+    report = build_pairs([small, *sized[1:]], tmp_path, PairsConfig(side=64))
+    assert report.written == 2
+    (line,) = report.failures
+    assert "its masks are of a picture of 128 x 96 pixels, and the picture has 64 x 48" in line
+
+
+def test_photos_that_were_scaled_after_they_were_asked(tmp_path, wholes):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for whole in wholes:
+        (photos / f"{whole.image_id}.png").write_bytes(encode_png(whole.image()))
+
+    def given(row, seed_of):
+        return done(row, {"masks": [wholes[0].mask.to_dict()]})
+
+    assert find_wholes(photos, tmp_path, mapper(run_local, Spec(given)), PairsConfig()) == []
+    (photos / "photo0.png").write_bytes(encode_png(wholes[0].image()[::2, ::2]))
+    first, second, _ = Source(str(photos)).open(tmp_path, PairsConfig())
+    assert second.image().shape == (96, 128, 3)
+    with pytest.raises(DataError, match=r"photo0\.png: its masks are of a picture of 128 x 96 pixels"):
+        first.image()
+
+
+def test_pictures_of_a_data_set_are_checked_against_its_masks(tmp_path, wholes):
+    """And objects of one picture do not hide each other: occluders come from other pictures."""
+    with FolderWriter(tmp_path, name="set") as writer:
+        for whole in wholes[:2]:
+            parts = {"a": whole.mask, "b": whole.mask.shift(2, 0)}
+            samples = [
+                Sample(f"{whole.image_id}-{key}", whole.image_id, whole.image(), (96, 128), mask, mask)
+                for key, mask in parts.items()
+            ]
+            writer.add(samples)
+    found = wholes_of_dataset(dataset("folder", tmp_path), PairsConfig())
+    assert [each.image_id for each in found] == ["photo0", "photo0", "photo1", "photo1"]
+    (tmp_path / "images" / "photo0.png").write_bytes(encode_png(wholes[0].image()[::2, ::2]))
+    with pytest.raises(DataError, match="photo0: its masks are of a picture of 128 x 96 pixels"):
+        found[0].image()
+    with pytest.raises(DataError, match="2 whole objects in 1 pictures"):
+        build_pairs(found[:2], tmp_path / "pairs", PairsConfig())

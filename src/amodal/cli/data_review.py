@@ -55,6 +55,8 @@ def review(
         return
     from ..synthesis.review.server import make_server
 
+    if outdated := current.outdated():
+        hint(f"{outdated} answers are of objects that are no longer there, or have other masks now; they do not count")
     server = make_server(current, host, port, reviewer)
     hint(f"round {number}: {len(current.ids)} objects at http://{host}:{server.server_address[1]}/  (Ctrl+C ends)")
     try:
@@ -81,5 +83,6 @@ def summary(current: Review, policy: str) -> None:
             "agreement": agreement(answers),
             "policy": policy,
             "accepted": len(accepted(answers, policy)),
+            "outdated": current.outdated(),
         }
     )

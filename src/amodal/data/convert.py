@@ -19,7 +19,10 @@ from ..plugins.protocols import Progress, no_progress
 from .folder import FolderWriter, picture_file
 from .sample import Dataset, Sample
 
-__all__ = ["to_cocoa", "to_folder", "to_masks", "to_polygon"]
+__all__ = ["COCOA_FILE", "to_cocoa", "to_folder", "to_masks", "to_polygon"]
+
+COCOA_FILE = "COCO_amodal_val2014.json"
+"""The name of COCO-A's annotations, as its readers look for them."""
 
 
 def to_folder(
@@ -105,7 +108,7 @@ def to_cocoa(
         counts: `images`, `objects`, `left_out`.
     """
     root = Path(output)
-    file = root / "COCO_amodal_val2014.json"
+    file = root / COCOA_FILE
     check_targets([file], overwrite)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -18,9 +18,11 @@ from .annotations import frame_of, guarded
 from .annotations import inside as inside_root
 from .sample import Dataset, Encoded, Entry, Sample
 
-__all__ = ["FORMAT", "Folder", "FolderWriter", "scene_of"]
+__all__ = ["FORMAT", "Folder", "FolderWriter", "file_stem", "scene_of"]
 
 FORMAT = "amodal/dataset/1"
+LONGEST = 200
+"""Bytes of the name of a picture's files, its ending and a checksum apart: file systems take 255."""
 
 
 class Folder(Dataset):
@@ -39,6 +41,9 @@ class Folder(Dataset):
     def index(self) -> list[Entry]:
         root = self.root / self.split if self.split else self.root
         file = root / "annotations.json"
+        splits = sorted(path.parent.name for path in root.glob("*/annotations.json"))
+        if splits and not file.is_file():
+            raise DataError(f"{root} holds the splits {', '.join(splits)}, and no set of its own; name one as split")
         content = read_json(file, DataError)
         if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
             raise DataError(f"{file} needs the keys images and annotations, as in COCO")
@@ -143,6 +148,7 @@ class FolderWriter(Store):
         settings: JSON-ready; what the content depends on. Going on with other settings is refused.
         beyond_frame: the amodal masks are true outside of the frame too.
         license: of the pictures, for `info`.
+        owns: what else lies in the folder and is replaced with the set.
         overwrite: replace an existing data set.
 
     Raises:
@@ -157,6 +163,7 @@ class FolderWriter(Store):
         settings: Mapping[str, Any] | None = None,
         beyond_frame: bool = False,
         license: str = "",
+        owns: Sequence[str] = (),
         overwrite: bool = False,
     ) -> None:
         info: dict[str, Any] = {"format": FORMAT, "name": name, "beyond_frame": beyond_frame}
@@ -165,7 +172,7 @@ class FolderWriter(Store):
             {**info, "license": license, "settings": dict(settings or {})},
             head=".build.json",
             journal=".build.jsonl",
-            owns=("annotations.json", "images"),
+            owns=("annotations.json", "images", *owns),
             overwrite=overwrite,
         )
         self._made = self.folder / "annotations.json"
@@ -324,10 +331,17 @@ def object_row(sample: Sample, first: Sample) -> dict[str, Any]:
 
 def picture_file(sample: Sample) -> tuple[str, bytes]:
     """The name and content of the picture's file: a photograph's own bytes, or a PNG."""
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.image_id)
-    if stem != sample.image_id:  # "a/b" and "a_b" must not meet
-        stem += "-" + hashlib.sha256(sample.image_id.encode()).hexdigest()[:8]
+    stem = file_stem(sample.image_id)
     if sample.file is None:
         return f"{stem}.png", encode_png(sample.image)
     _ = sample.image  # says clearly if the file is absent or no picture: nothing else is copied
     return stem + sample.file.suffix.lower(), read_bytes(sample.file, DataError)
+
+
+def file_stem(image_id: str) -> str:
+    """The name, without its ending, of a picture's files: short, and of letters, digits, dots, dashes and underscores alone."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in image_id)
+    stem = plain.encode()[:LONGEST].decode(errors="ignore")
+    if stem != image_id:  # "a/b" and "a_b" must not meet
+        stem += "-" + hashlib.sha256(image_id.encode(errors="surrogatepass")).hexdigest()[:8]
+    return stem

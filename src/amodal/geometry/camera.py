@@ -136,6 +136,12 @@ class Camera:
         projected = places @ self.matrix.T
         return projected[:, :2] / np.maximum(projected[:, 2:], 1e-3), places[:, 2]
 
+    def in_metres(self, scale: float) -> Camera:
+        """The view from a place that was given in other units, each of `scale` metres."""
+        pose = self.cam_from_world.copy()
+        pose[:3, 3] *= scale
+        return replace(self, cam_from_world=pose)
+
     def scaled(self, factor: float) -> Camera:
         """The same view with `factor` times as many pixels a side."""
         return self.resized((round(self.size[0] * factor), round(self.size[1] * factor)))

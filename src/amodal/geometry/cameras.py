@@ -26,6 +26,21 @@ __all__ = ["CameraSampling", "photograph_size", "read_list", "read_matrix", "sam
 
 NAME = re.compile(r"[\w][\w .+@=-]{0,120}")
 """Names of cameras, which become names of files."""
+BENT = (
+    "k1",
+    "k2",
+    "k3",
+    "k4",
+    "k5",
+    "k6",
+    "p1",
+    "p2",
+    "skew",
+    "distortion",
+    "distortion_coefficients",
+    "distortion_params",
+)
+"""What other programs' lists of cameras tell of lenses that are no pinholes."""
 
 
 class CameraSampling(Options):
@@ -115,6 +130,12 @@ def from_row(row: dict[str, Any], number: int, folder: Path) -> Camera:
     if not NAME.fullmatch(name):
         raise DataError(
             f"camera {name[:60]!r}: a name needs letters, digits, dots, dashes, underscores and blanks alone"
+        )
+    bent = [key for key in BENT if np.any(np.asarray(row.get(key) or 0, np.float64) != 0)]
+    if bent:
+        raise DataError(
+            f"camera {name}: {bent[0]} is not 0; cameras of a list are pinholes without skew: undistort the photographs first, and "
+            "leave it out"
         )
     camera = Camera.make(name, size, matrix, row["world_from_camera"], convention=row.get("convention", "opencv"))
     image = folder / str(row["image"]) if row.get("image") else None

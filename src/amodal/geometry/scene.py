@@ -96,7 +96,7 @@ def assemble(
     )
     count = len(scene.faces)
     if count == 0:
-        raise DataError(f"scene {name} has no faces; is it a point cloud?")
+        raise DataError("; ".join([f"scene {name} has no faces; is it a point cloud?", *remarks[:3]]))
     check_count(f"scene {name}", count, max_faces)
     if scene.faces.min() < 0 or scene.faces.max() >= len(scene.vertices):
         raise DataError(

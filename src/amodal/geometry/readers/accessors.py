@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from ...core.files import parse_json, read_bytes
 from ..mesh import Ints
 from . import LARGEST_FILE
 
-__all__ = ["File", "Primitive"]
+__all__ = ["File", "Primitive", "faces_of"]
 
 COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -86,6 +86,11 @@ class File:
         if number not in self.known:
             row = self.row("buffers", number)
             uri, size = row.get("uri"), whole(row.get("byteLength"), "byteLength")
+            packing = next((name for name in row.get("extensions", {}) if "meshopt_compression" in name), "")
+            if uri is None and packing:
+                raise DataError(f"it is packed by {packing}, which is not read; export it without")
+            if uri is None and number:
+                raise DataError(f"buffer {number} has no address (uri); the first one alone may lie in the file itself")
             data = self.chunk if uri is None else self.fetch(uri)
             if len(data) < size:
                 raise DataError(f"buffer {number} has {len(data):,} bytes of the {size:,} that it promises")
@@ -96,9 +101,13 @@ class File:
         """The bytes that an address names: within the text, or in a file below the folder of this one."""
         if not isinstance(uri, str):
             raise DataError("an address (uri) that is no text")
-        if uri.startswith("data:"):
+        if uri[:5].lower() == "data:":
+            head, _, text = uri.partition(",")
+            data = unquote_to_bytes(text)
+            if not head.lower().endswith(";base64"):
+                return data
             try:
-                return base64.b64decode(uri.partition(",")[2], validate=False)
+                return base64.b64decode(data, validate=False)
             except (binascii.Error, ValueError) as error:
                 raise DataError("a data address that is not base64") from error
         return read_bytes(self.path.parent / unquote(uri), DataError, limit=LARGEST_FILE)
@@ -106,8 +115,6 @@ class File:
     def view(self, number: Any) -> tuple[memoryview, int]:
         """The bytes of a buffer view, and its stride (0: packed)."""
         row = self.row("bufferViews", number)
-        if "EXT_meshopt_compression" in row.get("extensions", {}):
-            raise DataError("it is packed by EXT_meshopt_compression, which is not read; export it without")
         data = self.buffer(whole(row.get("buffer"), "buffer"))
         start, size = whole(row.get("byteOffset", 0), "byteOffset"), whole(row.get("byteLength"), "byteLength")
         if start + size > len(data):
@@ -166,7 +173,8 @@ class File:
         if mode not in (4, 5, 6):
             raise DataError(f"primitive mode {mode} is unknown")
         read = ("POSITION", "NORMAL", "COLOR_0")
-        names = {name for name in row["attributes"] if name in read or str(name).startswith("TEXCOORD_")}
+        several = ("TEXCOORD_", "JOINTS_", "WEIGHTS_")
+        names = {name for name in row["attributes"] if name in read or str(name).startswith(several)}
         if DRACO in row.get("extensions", {}):
             packed, indices = self.draco(row["extensions"][DRACO], row)
             mode = 4  # Draco holds triangles, whatever the primitive was before

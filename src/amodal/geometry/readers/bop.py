@@ -76,8 +76,12 @@ def view(path: Path, key: str, matrices: dict[str, Any]) -> Camera:
     stem = f"{int(key):06d}"
     candidates = [path / kind / f"{stem}{end}" for kind in ("rgb", "gray") for end in (".png", ".jpg", ".tif")]
     picture = next((file for file in candidates if file.is_file()), None)
-    size = photograph_size(picture) if picture is not None else (480, 640)
     stated = stated_size(path)
+    size = stated if picture is None else photograph_size(picture)
+    if size is None:
+        raise DataError(
+            f"view {stem}: there is no picture in rgb or gray, and no camera.json beside the splits that states its size; left out"
+        )
     camera = Camera.make(stem, stated or size, matrix, np.eye(4))
     beside = max(abs(matrix[0, 2] / size[1] - 0.5), abs(matrix[1, 2] / size[0] - 0.5))
     if stated is None and not beside < ASIDE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..scene import SceneGeometry, assemble, check_count, distinct
 from ..texture import to_srgb
 from . import UP, ReaderOptions, Source, fixed, name_instances, read_texture
 from .accessors import DRACO, File, Primitive, whole
+from .skin import bend, bones
 
 __all__ = ["read"]
 
@@ -63,7 +65,7 @@ class Loader:
     remarks: list[str] = field(default_factory=list)
     looks: dict[Any, Material] = field(default_factory=dict)
     pictures: dict[int, Image | None] = field(default_factory=dict)
-    meshes: dict[tuple[int, tuple[float, ...]], list[Mesh]] = field(default_factory=dict)
+    meshes: dict[tuple[int, tuple[float, ...], int | None], list[Mesh]] = field(default_factory=dict)
     total: int = 0
 
     def scene(self, name: str) -> SceneGeometry:
@@ -88,8 +90,6 @@ class Loader:
                 continue
             if not meshes:
                 self.remarks.append(f"node {title} has no faces; left out")
-            if "skin" in node and meshes:
-                self.remarks.append(f"node {title} has a skeleton; it is read in the pose it was modelled in")
             owner = chain[min(self.options.level, len(chain)) - 1]
             apart = len(copies) > 1 and owner == number  # instances of an object's own node are objects of their own
             for copy, placed in enumerate(copies):
@@ -110,8 +110,15 @@ class Loader:
         instances = name_instances(titles, self.options.structure)
         return assemble(name, mesh, owner_of, instances, remarks=self.remarks, max_faces=self.options.max_faces)
 
+    @cached_property
+    def poses(self) -> dict[int, Floats]:
+        """The world transforms (4, 4) of all nodes of the default scene, hidden ones too, by number."""
+        return {number: pose for number, _, pose in walk(self.file, every=True)}
+
     def copies(self, node: dict[str, Any], pose: Floats) -> list[Floats]:
         """The world transforms (4, 4) of a node's mesh: one, or one for each GPU instance."""
+        if "skin" in node:  # its joints place it, wherever the node itself lies
+            return [np.eye(4)]
         extension = node.get("extensions", {}).get(INSTANCING)
         if extension is None:
             return [pose]
@@ -132,13 +139,16 @@ class Loader:
         """The node's mesh in its own axes, one part per primitive with faces. Bad primitives are told, not fatal."""
         row = self.file.row("meshes", node["mesh"])
         weights = tuple(float(each) for each in node.get("weights", row.get("weights", [])))
-        key = (node["mesh"], weights)
+        skin = node.get("skin")
+        key = (node["mesh"], weights, skin)
         if key not in self.meshes:
             parts = []
+            joints = None if skin is None else bones(self.file, skin, self.poses)
             for number, primitive in enumerate(row["primitives"]):
                 self.count(primitive, copies)
                 try:
                     found = self.file.primitive(primitive, list(weights))
+                    found = found if found is None or joints is None else bend(found, joints)
                     if found is not None and len(found.faces):
                         parts.append(self.dress(found, primitive))
                 except (*DAMAGED, DataError, MissingExtraError) as error:
@@ -247,8 +257,8 @@ def texture_place(uv: Floats, move: dict[str, Any]) -> Floats:
     return np.stack([moved[:, 0], 1 - moved[:, 1]], axis=1)
 
 
-def walk(file: File) -> Iterator[tuple[int, list[int], Floats]]:
-    """Every node of the default scene that is not hidden: its number, the numbers on the way to it from below the root, and its
+def walk(file: File, every: bool = False) -> Iterator[tuple[int, list[int], Floats]]:
+    """Every node of the default scene that is not hidden, or all: its number, the numbers on the way to it from below the root, and its
     world transform (4, 4). Raises DataError for a node with two parents."""
     nodes, scenes = file.rows("nodes"), file.rows("scenes")
     try:
@@ -266,7 +276,7 @@ def walk(file: File) -> Iterator[tuple[int, list[int], Floats]]:
             if number in seen:
                 raise DataError(f"{file.path}: node {number} has two parents, or is its own")
             seen.add(number)
-            if node.get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True) is False:
+            if not every and node.get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True) is False:
                 continue
             here, chain = pose @ local_pose(node), [*above[:8], number]
             yield number, chain, here
@@ -318,7 +328,8 @@ def local_pose(node: dict[str, Any]) -> Floats:
     if "matrix" in node:
         return np.asarray(np.array(node["matrix"], np.float64).reshape(4, 4).T)
     pose = np.eye(4)
-    x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
+    turn = np.array(node.get("rotation", (0.0, 0.0, 0.0, 1.0)), np.float64)
+    x, y, z, w = turn / (np.linalg.norm(turn) or 1)  # short integers hold no exact unit
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     pose[:3, :3] += 2 * (w * cross + cross @ cross)
     pose[:3, :3] *= np.array(node.get("scale", (1.0, 1.0, 1.0)), np.float64)

@@ -49,7 +49,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
         cameras, failures = read_conf(conf, path)
     else:
         cameras, failures = read_poses(path)
-    return fixed(scene, tuple(cameras), tuple(failures))
+    return fixed(scene, tuple(each.in_metres(options.scale) for each in cameras), tuple(failures))
 
 
 def load(mesh: Path, name: str, options: ReaderOptions) -> SceneGeometry:
@@ -166,7 +166,7 @@ def read_conf(path: Path, house: Path) -> tuple[list[Camera], list[str]]:
                 matrix = np.array(words[1:10], np.float64).reshape(3, 3)
             elif words[0] == "scan":
                 picture = find_picture(house, (folder, "undistorted_color_images", "matterport_color_images"), words[2])
-                size = calibrated_size(matrix, picture)
+                size = calibrated_size(words[2], matrix, picture)
                 top = matrix.copy()
                 top[1, 2] = size[0] - matrix[1, 2]  # the file counts rows from the bottom
                 pose = np.array(words[3:19], np.float64).reshape(4, 4)
@@ -203,13 +203,21 @@ def read_poses(house: Path) -> tuple[list[Camera], list[str]]:
     return cameras, failures
 
 
-def calibrated_size(matrix: Floats, picture: Path | None) -> Size:
+def calibrated_size(name: str, matrix: Floats, picture: Path | None) -> Size:
     """(H, W) of the picture that a matrix of the .conf is for, which the file does not state.
 
     Matterport's own size if the matrix' middle is about the middle of that, else the photograph's.
+
+    Raises:
+        DataError: neither fits.
     """
-    if picture is None or (0.3 < matrix[0, 2] / SIZE[1] < 0.7 and 0.3 < matrix[1, 2] / SIZE[0] < 0.7):
+    if 0.3 < matrix[0, 2] / SIZE[1] < 0.7 and 0.3 < matrix[1, 2] / SIZE[0] < 0.7:
         return SIZE
+    if picture is None:
+        raise DataError(
+            f"view {name}: its camera's middle is ({matrix[0, 2]:g}, {matrix[1, 2]:g}), which is not about that of "
+            f"{SIZE[1]} x {SIZE[0]} pixels, and its photograph, which would tell the size, is not there; the view is left out"
+        )
     size = photograph_size(picture)
     if not (0 < matrix[0, 2] < size[1] and 0 < matrix[1, 2] < size[0]):
         raise DataError(

@@ -94,8 +94,6 @@ def load(path: Path, name: str, options: ReaderOptions) -> SceneGeometry:
         parse(file, builder)
     points, corners = np.array(builder.points).reshape(-1, 3), np.array(builder.corners, np.int64)
     counts = np.array(builder.counts, np.int64)
-    if corners.size and corners.max() >= len(points):
-        raise DataError(f"{path}: faces name vertices that are not there (of {len(points):,}); is the file damaged?")
     if (counts < 3).any():
         builder.remarks.append(f"{np.count_nonzero(counts < 3):,} faces have fewer than three corners; left out")
     places, polygon = triangulate(points, corners, counts)
@@ -134,12 +132,13 @@ def look(builder: Builder, faces: Ints, material: NDArray[np.int32], places: Int
 
 
 def parse(path: Path, builder: Builder) -> None:
-    """Add one file's polygons. Without a name, faces of files with groups are in the group "default", as the format says."""
+    """Add one file's polygons. Faces without a name are in the group "default", as the format says, or else the file's."""
     builder.files, builder.longer, tinted = builder.files + 1, 0, len(builder.tinted)
     kinds = Counter(keyword for _, keyword, rest in lines_of(path) if keyword in ("o", "g") and rest)
     key = next((each for each in "og" if kinds[each]), "")
-    owner = {"o": 0, "g": None}[key] if key else builder.instance(path.stem)
+    nameless, owner = "default" if key == "g" else path.stem, None
     material, first = 0, (len(builder.points) // 3, len(builder.uv) // 2)
+    corners = len(builder.corners)
     table: dict[str, int] = {}
     unknown: Counter[str] = Counter()
     for number, keyword, rest in lines_of(path):
@@ -150,7 +149,7 @@ def parse(path: Path, builder: Builder) -> None:
                 u, v, *_ = [*map(float, numbers(rest)), 0.0]
                 builder.uv.extend((u, v))
             elif keyword == "f":
-                owner = builder.instance("default") if owner is None else owner
+                owner = builder.instance(nameless) if owner is None else owner
                 builder.polygon(numbers(rest), first, owner, material)
             elif keyword == key and rest:
                 owner = builder.instance(rest)
@@ -168,9 +167,26 @@ def parse(path: Path, builder: Builder) -> None:
             raise
         except (ValueError, IndexError, OverflowError) as error:
             raise DataError(f"{path}, line {number}: cannot understand {f'{keyword} {rest}'[:60]!r}") from error
+    check_corners(path, builder, corners, first)
     check_tints(path, builder, tinted)
     for keyword, count in unknown.most_common(5):
         builder.remarks.append(f"{path.name}: {count:,} lines of kind {keyword!r} are not understood; left out")
+
+
+def check_corners(path: Path, builder: Builder, corners: int, first: tuple[int, int]) -> None:
+    """Refuse faces of a file, whose corners begin with number `corners`, that name vertices which it does not have.
+
+    Raises:
+        DataError: the vertices or texture coordinates, which begin with `first`, are fewer or are another file's.
+    """
+    points, uv = len(builder.points) // 3, np.array(builder.textures[corners:], np.int64)
+    named = np.array(builder.corners[corners:], np.int64)
+    if named.size and not first[0] <= named.min() <= named.max() < points:
+        raise DataError(
+            f"{path}: faces name vertices that are not there (of {points - first[0]:,}); is the file damaged?"
+        )
+    if ((uv > 0) & (uv < first[1])).any():  # 0 stands for none
+        raise DataError(f"{path}: faces name texture coordinates that are not there; is the file damaged?")
 
 
 def check_tints(path: Path, builder: Builder, first: int) -> None:

@@ -6,6 +6,7 @@ objects of Matterport3D and BOP are told apart by just those.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from ...core.files import open_regular, read_bytes
 from ..mesh import Floats, Ints, Mesh
 from ..scene import assemble, check_count
 from . import LARGEST_FILE, UP, ReaderOptions, Source, fixed, name_instances
+from .accessors import faces_of
 from .ply_look import Columns, Polygons, look
 from .polygons import triangulate
 
@@ -28,6 +30,10 @@ TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
+HEADER = re.compile(
+    rb"ply[ \t]*(?P<end>\r\n|\n|\r)(?P<lines>(.*?(?P=end))??)end_header[ \t]*(\r(?=\n))?(?P=end)", re.DOTALL
+)
+"""Lines end as the first one does: a byte after the last one may be data."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,17 @@ def read_ply(path: Path, max_faces: int = 30_000_000) -> Ply:
     """
     with open_regular(path, DataError) as file:
         head = file.read(1 << 16)
-    end = head.find(b"end_header")
-    if not head.startswith(b"ply") or end < 0 or b"\n" not in head[end:]:
+    header = HEADER.match(head)
+    if header is None:
         raise DataError(f"{path} is not a PLY file (no header)")
-    form, elements, comments = parse_header(path, head[:end].decode("ascii", "replace"))
+    form, elements, comments = parse_header(path, header["lines"].decode("ascii", "replace"))
     for element in elements:
         check_count(path.name, element.count if element.name == "face" else 0, max_faces)
-    content, start = read_bytes(path, DataError, limit=LARGEST_FILE), head.index(b"\n", end) + 1
+    content, start = read_bytes(path, DataError, limit=LARGEST_FILE), header.end()
     data: dict[str, Columns] = {}
     try:
         if form == "ascii":
-            lines = [line for line in content[start:].split(b"\n") if line.strip()]
+            lines = [line for line in content[start:].replace(b"\r", b"\n").split(b"\n") if line.strip()]
             for element in elements:
                 data[element.name] = ascii_element(lines[: element.count], element)
                 lines = lines[element.count :]
@@ -110,9 +116,10 @@ def build(path: Path, data: dict[str, Columns], comments: list[str], max_faces: 
     if not all(axis in vertex and not isinstance(vertex[axis], tuple) for axis in "xyz"):
         raise DataError(f"{path} has no vertices with x, y and z")
     points = np.stack([vertex[axis] for axis in "xyz"], axis=1).astype(np.float64)
-    name = next((each for each in ("vertex_indices", "vertex_index") if isinstance(face.get(each), tuple)), "")
-    corners, counts = face.pop(name) if name else (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    corners, counts = corners.astype(np.int64, copy=False), counts.astype(np.int64, copy=False)
+    corners, counts = indices(face)
+    if "tristrips" in data and not counts.size:  # in place of faces; a file that has both is told of
+        strips = strip_faces(*indices(data.pop("tristrips")))
+        face, corners, counts = {}, strips.reshape(-1), np.full(len(strips), 3)
     if corners.size and not 0 <= corners.min() <= corners.max() < len(points):
         raise DataError(f"{path}: faces name vertices that are not there (of {len(points):,}); is the file damaged?")
     check_count(path.name, int(np.maximum(counts - 2, 0).sum()), max_faces)
@@ -127,10 +134,25 @@ def build(path: Path, data: dict[str, Columns], comments: list[str], max_faces: 
     return Ply(Mesh(points, faces, surface), polygon, len(counts), face, tuple(remarks))
 
 
+def indices(element: Columns) -> tuple[Ints, Ints]:
+    """The list of vertices of an element's rows, taken out of it: the numbers (N,), and the counts of the rows."""
+    name = next((each for each in ("vertex_indices", "vertex_index") if isinstance(element.get(each), tuple)), "")
+    corners, counts = element.pop(name) if name else (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return corners.astype(np.int64, copy=False), counts.astype(np.int64, copy=False)
+
+
+def strip_faces(corners: Ints, counts: Ints) -> Ints:
+    """The triangles (F, 3) of strips, which end with their row or at -1, but for those that name a corner twice."""
+    runs = np.split(corners, np.cumsum(counts)[:-1]) if counts.size else []
+    strips = [strip[strip != -1] for run in runs for strip in np.split(run, np.flatnonzero(run == -1))]
+    faces = np.concatenate([np.zeros((0, 3), np.int64), *(faces_of(strip, 5) for strip in strips)])
+    return np.asarray(faces[(np.diff(np.sort(faces, axis=1), axis=1) > 0).all(axis=1)])
+
+
 def parse_header(path: Path, header: str) -> tuple[str, list[Element], list[str]]:
     """Format, elements and comments of a header."""
     form, elements, comments = "", list[Element](), list[str]()
-    for line in header.splitlines()[1:]:
+    for line in re.split("[\r\n]+", header):
         words = line.split()
         try:
             if words and words[0] == "format":

@@ -32,7 +32,7 @@ def read(path: Path, name: str, options: ReaderOptions) -> Source:
     scan = re.sub(r"_vh_clean(_2)?$", "", meshes[0].stem)
     scene = load(meshes[0], path / f"{scan}.aggregation.json", name, options)
     cameras, failures = read_frames(path, scan)
-    return fixed(scene, tuple(cameras), tuple(failures))
+    return fixed(scene, tuple(each.in_metres(options.scale) for each in cameras), tuple(failures))
 
 
 def load(mesh: Path, groups: Path, name: str, options: ReaderOptions) -> SceneGeometry:

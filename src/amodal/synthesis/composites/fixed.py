@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from .stream import DEFAULT_KINDS, DEFAULT_TARGETS
 from .views import wear
 
 __all__ = ["CompositesConfig", "build"]
+
+RELEASE = "pix2gestalt"
+"""The folder of the pairs."""
 
 
 @config
@@ -71,18 +74,48 @@ def build(
         OutputError: the folder holds a set with other settings.
     """
     targets = exact_targets(config)
-    settings = {"seed": config.seed, "targets": targets, "kinds": config.kinds, "wear": config.wear}
-    settings["library"] = {"split": config.library.split, "invented": config.library.invented}
+    settings = identity(config, targets)
     spec = Spec(MakeComposite, {"config": asdict(config)})
     names = [f"{number:06d}" for number in range(config.count)]
-    with FolderWriter(folder, name="composites", settings=settings, beyond_frame=True, overwrite=overwrite) as writer:
-        rows = [Row(name, {"number": number}) for number, name in enumerate(names) if not writer.done(name)]
-        for number, (_, results) in enumerate(run(spec, rows) if rows else (), config.count - len(rows) + 1):
+    writer = FolderWriter(
+        folder, name="composites", settings=settings, beyond_frame=True, owns=(RELEASE,), overwrite=overwrite
+    )
+    with writer:
+        wanted = {name: released(name) if config.pix2gestalt else [] for name in names}
+        rows = [
+            Row(name, {"number": number})
+            for number, name in enumerate(names)
+            if not (writer.done(name) and all((folder / file).is_file() for file in wanted[name]))
+        ]
+        for number, (row, results) in enumerate(run(spec, rows) if rows else (), config.count - len(rows) + 1):
             made = only(results)
-            writer.put(made.record["scene"], made.files)
+            if writer.done(row.id):  # made before, without its pair
+                for file in wanted[row.id]:
+                    writer.write(file, made.files[file])
+            else:
+                writer.put(made.record["scene"], made.files)
             progress("composite", number, config.count)
     write_json(folder / "config.json", settings)
     return config.count
+
+
+def released(name: str) -> list[str]:
+    """The files of a composite in the release layout of pix2gestalt, below the set's folder."""
+    return [f"{RELEASE}/{file}" for file in pair_names(name)]
+
+
+def identity(config: CompositesConfig, targets: Mapping[str, float]) -> dict[str, Any]:
+    """What the set depends on, JSON-ready: everything but the number of composites and where the files lie.
+
+    What has its default is told only where it always was, so that sets of earlier versions may grow.
+    """
+    settings = {"seed": config.seed, "targets": dict(targets), "kinds": config.kinds, "wear": config.wear}
+    library, plain = config.library, LibraryConfig()
+    more = {name: getattr(library, name) for name in ("plain", "cut_photos", "seed")}
+    more |= {name: bool(getattr(library, name)) for name in ("visible", "renders")}
+    changed = {name: value for name, value in more.items() if value != getattr(plain, name)}
+    settings["library"] = {"split": library.split, "invented": library.invented, **changed}
+    return settings
 
 
 def exact_targets(config: CompositesConfig) -> dict[str, float]:
@@ -111,8 +144,7 @@ class MakeComposite:
         scene, files = scene_of([sample])
         if self.config.pix2gestalt:
             pictures = encode_pair(pair_of(sample, whole), 0)
-            names = [f"pix2gestalt/{name}" for name in pair_names(row.id)]
-            files = {**dict(zip(names, pictures, strict=True)), **files}
+            files = {**dict(zip(released(row.id), pictures, strict=True)), **files}
         return done(row, {"scene": scene}, files)
 
 

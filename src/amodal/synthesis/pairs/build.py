@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -47,6 +48,7 @@ class PairFiles:
             config: how.
         """
         self.wholes, self.config = wholes, config
+        self._own = own_numbers(wholes)
         self._cut = lru_cache(maxsize=64)(lambda index: cutout(wholes[index].image(), wholes[index].mask))
 
     def __call__(self, tasks: Sequence[Task]) -> Iterable[tuple[Task, list[bytes] | str]]:
@@ -59,7 +61,9 @@ class PairFiles:
 
     def one(self, index: int, number: int) -> list[bytes]:
         """The four PNG files of one pair. Raises DataError if no occluder fits."""
-        return encode_pair(make_pair(self.wholes, index, number, self.config, self._cut), self.config.side)
+        return encode_pair(
+            make_pair(self.wholes, index, (self._own[index], number), self.config, self._cut), self.config.side
+        )
 
 
 def build_pairs(
@@ -97,8 +101,8 @@ def build_pairs(
             "at least two are needed. Give more photos, or loosen the rule (rule.closer=0.8, rule.smallest=0.005)"
         )
     names = {
-        (index, number): f"{safe(whole.image_id)}-{index}-{number}"
-        for index, whole in enumerate(wholes)
+        (index, number): f"{safe(whole.image_id)}-{own}-{number}"
+        for index, (whole, own) in enumerate(zip(wholes, own_numbers(wholes), strict=True))
         for number in range(config.per_object)
     }
     made = maker or PairFiles(wholes, config)
@@ -163,16 +167,34 @@ def open_store(out: Path, shard: tuple[int, int], settings: Mapping[str, Any], *
     return Store(out, settings, head=head, journal=f".{head}l", owns=owns, overwrite=overwrite)
 
 
+def own_numbers(wholes: Sequence[Whole]) -> list[int]:
+    """The number of each object among those of its picture, so that pairs keep their names where pictures are added."""
+    counts = Counter[str]()
+    numbers = []
+    for whole in wholes:
+        numbers.append(counts[whole.image_id])
+        counts[whole.image_id] += 1
+    return numbers
+
+
 def make_pair(
-    wholes: Sequence[Whole], index: int, number: int, config: PairsConfig, cut: Callable[[int], NDArray[np.uint8]]
+    wholes: Sequence[Whole],
+    index: int,
+    numbers: tuple[int, int],
+    config: PairsConfig,
+    cut: Callable[[int], NDArray[np.uint8]],
 ) -> Pair:
-    """One pair; tries several occluders. Raises DataError if none fits."""
+    """One pair; tries several occluders. `numbers`: of the object in its picture, and of the pair. Raises DataError if none fits."""
     whole = wholes[index]
-    random = generator(config.seed, whole.image_id, f"{index}-{number}")
+    random = generator(config.seed, whole.image_id, f"{numbers[0]}-{numbers[1]}")
     others = [k for k, other in enumerate(wholes) if other.image_id != whole.image_id]
     image = whole.image()
     for _ in range(5):
-        pair = superimpose(image, whole.mask, cut(others[int(random.integers(len(others)))]), random, config.occluded)
+        try:
+            occluder = cut(others[int(random.integers(len(others)))])
+        except AmodalError:  # a picture that is damaged or of another size: told where its own objects' turn comes
+            continue
+        pair = superimpose(image, whole.mask, occluder, random, config.occluded)
         if pair is not None:
             return pair
     raise DataError(f"no occluder hides between {config.occluded[0]:.0%} and {config.occluded[1]:.0%} of it")

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...core.errors import DataError
 from ...core.files import read_json, write_json
-from ...core.image import SUFFIXES, Image, is_picture, read
-from ...core.mask import Mask
+from ...core.image import SUFFIXES, Image, is_picture, picture_size, read
+from ...core.mask import Mask, Size
 from ...data.sample import Dataset, Sample, dataset
 from ...plugins.protocols import Progress, no_progress
 from .compose import cutout, paste
@@ -56,15 +56,25 @@ class PairsConfig:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole object: the id and the file of its picture (or a function that gives the picture), and its mask."""
+    """A whole object: the id and the file of its picture (or a function that gives the picture), and its mask.
+
+    `size` is the picture's (H, W) when the mask was made, None where that is not known.
+    """
 
     image_id: str
     picture: Path | Callable[[], Image]
     mask: Mask
+    size: Size | None = None
 
     def image(self) -> Image:
-        """(H, W, 3) uint8."""
-        return read(self.picture) if isinstance(self.picture, Path) else self.picture()
+        """(H, W, 3) uint8. Raises DataError if it has another size than `size`."""
+        image = read(self.picture) if isinstance(self.picture, Path) else self.picture()
+        if self.size is not None and image.shape[:2] != tuple(self.size):
+            raise DataError(
+                f"{self.image_id}: its masks are of a picture of {self.size[1]} x {self.size[0]} pixels, and the picture has "
+                f"{image.shape[1]} x {image.shape[0]}; use the original pictures, or begin anew"
+            )
+        return image
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ def find_wholes(
         if isinstance(answer, str):
             failures.append(f"{names[path]}: {answer}")
         else:
-            record = {"image": names[path], "masks": [mask.to_dict() for mask in answer]}
+            record = {"image": names[path], "size": picture_size(path), "masks": [mask.to_dict() for mask in answer]}
             write_json(record_of(out, names[path], config.shard), record)
         progress("photo", done, len(todo))
     return failures
@@ -175,8 +185,9 @@ def read_wholes(photos: Path, out: Path, config: PairsConfig) -> list[Whole]:
         name = str(path.relative_to(photos))
         record = record_of(out, name, config.shard)
         if record.is_file():
-            masks = read_json(record, DataError)["masks"]
-            wholes += [Whole(name, path, Mask.from_dict(mask)) for mask in masks]
+            kept = read_json(record, DataError)
+            size = (kept["size"][0], kept["size"][1]) if "size" in kept else None
+            wholes += [Whole(name, path, Mask.from_dict(mask), size) for mask in kept["masks"]]
     return wholes
 
 
@@ -184,7 +195,7 @@ def wholes_of_dataset(data: Dataset, config: PairsConfig) -> list[Whole]:
     """The whole objects of a data set with amodal truth: those that nothing hides and that pass the rule's shape test."""
     samples = in_shard([s for s in data if s.visible == s.amodal], config.shard)
     return [
-        Whole(sample.id, sample.file or picture_of(sample), sample.amodal)
+        Whole(sample.image_id, sample.file or picture_of(sample), sample.amodal, sample.size)
         for sample in samples
         if is_candidate(sample.amodal, sample.size, config.rule)
     ]

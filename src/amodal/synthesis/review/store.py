@@ -8,6 +8,7 @@ import os
 import re
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -56,10 +57,11 @@ class Review:
             raise UsageError(f"round is {round}; there are two rounds, 1 and 2")
         self.root, self.round = root, round
         self.sets = open_sets(root)
+        self._marks = marks_of(self.sets)
         self._where = {name: (key, place) for key, data in self.sets.items() for place, name in enumerate(data.ids())}
         self.ids = list(self._where)
         if round == 2:
-            chosen = accepted(answers_of(root, 1), policy)
+            chosen = accepted(answers_of(root, 1, self._marks), policy)
             self.ids = [name for name in self.ids if name in chosen]
             if not self.ids:
                 raise DataError(f"the first round of {root} has accepted nothing yet; review its first round first")
@@ -92,7 +94,7 @@ class Review:
             raise DataError(f"no object {name!r} in round {self.round} of {self.root}")
         with self._lock:
             log = self._log(reviewer)
-            self._write(reviewer, {"id": name, "answer": value, "time": round(time.time(), 3)})
+            self._write(reviewer, {"id": name, "answer": value, "masks": self._marks[name], "time": now()})
             log[:] = [item for item in log if item[0] != name] + [(name, value)]
 
     def undo(self, reviewer: str) -> str | None:
@@ -102,13 +104,18 @@ class Review:
             if not log:
                 return None
             name = log[-1][0]
-            self._write(reviewer, {"id": name, "answer": None, "time": round(time.time(), 3)})
+            self._write(reviewer, {"id": name, "answer": None, "time": now()})
             log.pop()
             return name
 
     def everybody(self) -> dict[str, dict[str, str]]:
         """All answers of this round on the disk: reviewer to id to answer."""
-        return answers_of(self.root, self.round)
+        return answers_of(self.root, self.round, self._marks)
+
+    def outdated(self) -> int:
+        """How many answers of this round are of objects that are no longer there, or have other masks now; they do not count."""
+        every = answers_of(self.root, self.round)
+        return sum(map(len, every.values())) - sum(map(len, self.everybody().values()))
 
     def _log(self, reviewer: str) -> list[tuple[str, str]]:
         if not NAME.fullmatch(reviewer):
@@ -116,7 +123,7 @@ class Review:
         if reviewer not in self._logs:
             path = self._folder / f"{reviewer}.jsonl"
             mend(path)
-            self._logs[reviewer] = replay(path)
+            self._logs[reviewer] = replay(path, self._marks)
         return self._logs[reviewer]
 
     def _write(self, reviewer: str, line: dict[str, Any]) -> None:
@@ -136,8 +143,22 @@ def mend(path: Path) -> None:
                 file.truncate(content.rfind(b"\n") + 1)
 
 
-def replay(path: Path) -> list[tuple[str, str]]:
-    """Answers in the order they were given, undone ones taken out; a line that was cut short is left out."""
+def now() -> float:
+    """Seconds since 1970, to the millisecond."""
+    return round(time.time(), 3)
+
+
+def marks_of(sets: Mapping[str, Folder]) -> dict[str, str]:
+    """Per object a checksum of its two masks: what an answer is about. Raises DataError for damaged annotations."""
+    every = [each for data in sets.values() for each in data.encoded()]
+    return {each.id: f"{zlib.crc32(json.dumps([each.size, each.amodal, each.visible]).encode()):08x}" for each in every}
+
+
+def replay(path: Path, marks: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Answers in the order they were given, undone ones taken out; a line that was cut short is left out.
+
+    With `marks` (see `marks_of`) only answers to what is there now; lines of earlier versions do not tell the masks, and count.
+    """
     log: list[tuple[str, str]] = []
     if not path.is_file():
         return log
@@ -148,16 +169,18 @@ def replay(path: Path) -> list[tuple[str, str]]:
         if not isinstance(row, dict) or not {"id", "answer"} <= row.keys():
             raise DataError(f"{path}, line {number} is no answer: it needs id and answer")
         name, value = str(row["id"]), row["answer"]
+        if marks is not None and (name not in marks or row.get("masks", marks[name]) != marks[name]):
+            continue
         log = [item for item in log if item[0] != name]
         if value is not None:
             log.append((name, str(value)))
     return log
 
 
-def answers_of(root: Path, number: int) -> dict[str, dict[str, str]]:
-    """All answers of a round: reviewer to id to answer."""
+def answers_of(root: Path, number: int, marks: Mapping[str, str] | None = None) -> dict[str, dict[str, str]]:
+    """All answers of a round: reviewer to id to answer; `marks` as in `replay`."""
     files = sorted((root / "review" / f"round{number}").glob("*.jsonl"))
-    return {path.stem: dict(replay(path)) for path in files}
+    return {path.stem: dict(replay(path, marks)) for path in files}
 
 
 def accepted(answers: Mapping[str, Mapping[str, str]], policy: str = "majority") -> set[str]:
@@ -206,12 +229,13 @@ def export(root: Path, output: Path, policy: str = "majority", *, overwrite: boo
         DataError: nothing has been accepted.
         OutputError: the output exists.
     """
+    marks = marks_of(open_sets(root))
     last = 2 if answers_of(root, 2) else 1
-    chosen = accepted(answers_of(root, last), policy)
+    chosen = accepted(answers_of(root, last, marks), policy)
     if not chosen:
         raise DataError(f"round {last} of {root} has accepted nothing; review it first: amodal data review {root}")
     for key, data in open_sets(root).items():
-        digest = hashlib.sha256("\n".join(sorted(chosen)).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(f"{name} {marks[name]}" for name in sorted(chosen)).encode()).hexdigest()
         settings = {"reviewed": str(root.name), "round": last, "policy": policy, "accepted": digest}
         beyond = any(sample.beyond_frame for sample in data)
         with FolderWriter(

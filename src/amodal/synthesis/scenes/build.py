@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...core.errors import DataError
-from ...core.files import read_bytes, write_bytes, write_text
-from ...data.convert import to_cocoa
+import numpy as np
+
+from ...core.errors import MALFORMED, DataError
+from ...core.files import read_bytes, read_json, write_bytes, write_text
+from ...data.convert import COCOA_FILE, to_cocoa
 from ...data.folder import Folder, FolderWriter, scene_of
 from ...engine.local import run_local
-from ...engine.store import Store
+from ...engine.store import OtherSettingsError, Store
 from ...engine.worker import Result, Row, Runner, Spec
 from ...engine.worker import done as finished
 from ...geometry.camera import Camera
 from ...plugins.protocols import Progress, no_progress
-from .config import BuildConfig, SceneConfig, identity
+from .config import SPLIT, BuildConfig, SceneConfig, identity
 from .stats import statistics, write_statistics
-from .view import Stage
+from .view import Stage, camera_record
 
 __all__ = ["BuildReport", "build"]
+
+MADE = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
+"""What lies in the folder beside the splits."""
 
 
 @dataclass
@@ -66,19 +72,24 @@ def build(
         progress: told of every view; may raise Cancelled.
 
     Raises:
-        OutputError: the folder holds a data set with other settings.
+        OutputError: the folder holds a data set with other settings, or views of a scene or camera that is another one now.
         DataError: nothing could be built at all.
     """
     report = BuildReport(root)
     read: dict[str, dict[str, Any]] = {}
-    plan = {job.image_id: job for job in make_plan(config, report.failures, read)}
+    plan = make_plan(config, report.failures, read)
     spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
-    made = ("depth", "failures.txt", "statistics.json", "occlusion.svg", "categories.svg", "images.svg")
-    kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=made, overwrite=overwrite)
+    owns = (*earlier_sets(root), *MADE)
+    kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=owns, overwrite=overwrite)
     with ExitStack() as stack:
         store = stack.enter_context(kept)
         writers = {split: stack.enter_context(writer_of(config, split, root, overwrite)) for split in splits(config)}
         views = {record["image_id"]: record for record in store.entries}
+        check_unchanged(root, plan, views, read)
+        if gone := [name for name, record in views.items() if name not in plan and record["scene"] in read]:
+            report.notes.append(
+                f"{len(gone)} views (first: {gone[0]}) are of cameras that are no longer there; they stay in the data set"
+            )
         rows = [job.row for job in plan.values() if not is_done(job, views.get(job.image_id), writers)]
         for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
             scene = plan[row.id].scene
@@ -86,25 +97,46 @@ def build(
                 report.failures.append(about(scene.name, result.record["error"]))
             else:
                 keep(result, writers[scene.split], root)
-                views[row.id] = result.record["view"]
+                views[row.id] = {**result.record["view"], "read": read.get(scene.name)}
                 store.append(views[row.id])
             progress("views", number, len(plan))
-    records = list(views.values())
+    finish(report, [*views.values()], writers, read)
+    return report
+
+
+def finish(
+    report: BuildReport,
+    records: list[dict[str, Any]],
+    splits: Collection[str],
+    read: Mapping[str, dict[str, Any]],
+) -> None:
+    """Say what was done: report, `failures.txt`, COCO-A's layout of each split, statistics. Raises DataError if there is no view."""
+    root = report.root
     report.views, report.samples = len(records), sum(record["kept"] for record in records)
     remarks = {f"scene {record['scene']}: {text}" for record in records for text in record["remarks"]}
     report.failures.extend(sorted(remarks))
-    report.notes = noted(records)
+    report.notes += noted(records)
     write_text(root / "failures.txt", "".join(f"{line}\n" for line in report.failures))
     if not report.views:
         reasons = list(dict.fromkeys(report.failures))
         raise DataError(f"no view could be made: {'; '.join(reasons[:3]) or 'no cameras'}")
-    for split in writers:
+    for split in splits:
         to_cocoa(Folder(root / split), root / split, copy=False, overwrite=True)
-    report.statistics = statistics({split: root / split for split in writers}, records)
-    report.statistics["scenes_read"] = read
+    report.statistics = statistics({split: root / split for split in splits}, records)
+    report.statistics["scenes_read"] = dict(read)
     report.statistics["notes"] = report.notes
     write_statistics(root, report.statistics)
-    return report
+
+
+def earlier_sets(root: Path) -> list[str]:
+    """The files and folders of the splits of the build that is there: beginning anew may name other splits."""
+    head = root / "scenes.json"
+    try:
+        scenes = read_json(head, DataError)["scene"] if head.is_file() else []
+        splits = list(dict.fromkeys(scene["split"] for scene in scenes if re.match(SPLIT, scene["split"])))
+    except (DataError, *MALFORMED):
+        return []  # the store says what is wrong
+    return [str(Path(split, name)) for split in splits for name in ("annotations.json", "images", COCOA_FILE)]
 
 
 def noted(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -136,8 +168,9 @@ class Job:
         return Row(self.image_id, {"scene": self.scene.name, "camera": self.camera.to_dict()})
 
 
-def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str, Any]]) -> Iterator[Job]:
-    """All views of all scenes that can be opened; the others are told in `failures`, what was read in `read`."""
+def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str, Any]]) -> dict[str, Job]:
+    """All views of all scenes that can be opened, by image id; the others are told in `failures`, what was read in `read`."""
+    plan: dict[str, Job] = {}
     for scene in config.scene:
         try:
             stage = Stage(config, scene)
@@ -148,7 +181,38 @@ def make_plan(config: BuildConfig, failures: list[str], read: dict[str, dict[str
             failures.append(about(scene.name, str(error)))
             continue
         failures.extend(about(scene.name, line) for line in bad)
-        yield from (Job(scene, camera) for camera in cameras)
+        for job in (Job(scene, camera) for camera in cameras):
+            if plan.setdefault(job.image_id, job) is not job:
+                line = f"view {job.camera.name}: another view is named {job.image_id} too; rename a scene or a camera; left out"
+                failures.append(about(scene.name, line))
+    return plan
+
+
+def check_unchanged(
+    root: Path, plan: Mapping[str, Job], views: Mapping[str, dict[str, Any]], read: Mapping[str, dict[str, Any]]
+) -> None:
+    """Refuse to go on where views were made of another scene or camera than is there now.
+
+    Views of earlier versions do not tell the scene; a camera may differ by rounding.
+
+    Raises:
+        OtherSettingsError: the first difference.
+    """
+    for name, record in views.items():
+        if name not in plan:
+            continue
+        scene, camera = plan[name].scene.name, plan[name].camera
+        before, now = record.get("read"), read.get(scene)
+        what = f"the scene {scene}" if before and now and before != now else ""
+        for key, value in camera_record(camera).items():
+            old, new = np.asarray(record["camera"][key]), np.asarray(value)
+            if old.shape != new.shape or not np.allclose(old, new, rtol=1e-9, atol=1e-9):
+                what = what or f"the camera of view {name} ({key})"
+        if what:
+            raise OtherSettingsError(
+                f"{what} has changed since {root} was begun, whose views would not belong together; begin anew, or "
+                "choose another folder"
+            )
 
 
 def about(scene: str, line: str) -> str:

@@ -16,16 +16,21 @@ from ...geometry.readers import ReaderOptions
 from ...geometry.render import RenderOptions
 from .select import SelectOptions
 
-__all__ = ["BuildConfig", "SceneConfig", "read_config"]
+__all__ = ["SPLIT", "BuildConfig", "SceneConfig", "read_config"]
+
+SPLIT = r"^(\w[\w .-]*)?$"
+"""Names of splits, which become names of folders."""
 
 
 class SceneConfig(Options):
     """One `[[scene]]` of the file."""
 
-    kind: str = Field(description="gltf, obj, matterport, scannet or bop")
+    kind: str = Field(description="gltf, obj, ply, matterport, scannet or bop")
     path: str = Field(description="the scene's file or folder, relative to the configuration")
     name: str = Field("", description="the scene's name; default: the file's")
-    split: str = Field("", description="the part of the data set it belongs to, e.g. train; scenes are never divided")
+    split: str = Field(
+        "", pattern=SPLIT, description="the part of the data set it belongs to, e.g. train; scenes are never divided"
+    )
     cameras: Literal["files", "list", "sample"] = Field("files", description="where the cameras come from")
     camera_list: str = Field("", description="for cameras = 'list': a JSON file, relative to the configuration")
     limit: int | None = Field(None, ge=1, description="only the first views")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.errors import DataError
 from ...core.files import write_bytes
 from ...core.image import Image, encode_jpeg
 from ...core.image import read as read_image
 from ...core.mask import Mask
+from ...data.folder import file_stem
 from ...data.sample import Sample
 from ...geometry.camera import Camera
 from ...geometry.cameras import read_list, sample_cameras
@@ -27,7 +29,7 @@ from ...geometry.scene import SceneGeometry
 from .config import BuildConfig, SceneConfig
 from .select import depth_order, order_graph, select
 
-__all__ = ["Stage", "ViewResult", "describe"]
+__all__ = ["Stage", "ViewResult", "camera_record", "describe"]
 
 
 @dataclass(frozen=True)
@@ -103,18 +105,13 @@ class Stage:
             "left_out": {reason: list(reasons.values()).count(reason) for reason in sorted(set(reasons.values()))},
             "remarks": remarks,
             "notes": list(seen.notes),
-            "camera": {
-                "size": list(camera.size),
-                "matrix": camera.matrix.tolist(),
-                "cam_from_world": camera.cam_from_world.tolist(),
-            },
+            "camera": camera_record(camera),
         }
         if not kept:
             return ViewResult([], record)
         picture = self.picture(geometry, camera, folder)
         if self.config.depth:
-            millimetres = np.clip(np.rint(projection.depth * 1000), 0, 65535).astype(np.uint16)
-            write_bytes(folder / "depth" / f"{record['image_id']}.png", encode_depth(millimetres))
+            write_bytes(folder / "depth" / f"{file_stem(record['image_id'])}.png", encode_depth(projection.depth))
         min_gap, beyond = self.config.select.min_gap, self.config.beyond_frame > 0
         return ViewResult(describe(geometry, projection, kept, picture, record["image_id"], min_gap, beyond), record)
 
@@ -130,16 +127,22 @@ class Stage:
         if photo is not None and not any(camera.distortion):
             return photo
         if photo is not None:
-            return self.store(undistorted(read_image(photo), camera), camera, folder)
+            return self.store(undistorted(read_image(photo), camera), folder)
         renderer = self.renderer if self.source.static else Renderer(geometry, self.config.render)
         seed = int.from_bytes(camera.name.encode()[-6:], "little")
-        return self.store(renderer.render(camera, seed), camera, folder)
+        return self.store(renderer.render(camera, seed), folder)
 
-    def store(self, image: Image, camera: Camera, folder: Path) -> Path:
+    def store(self, image: Image, folder: Path) -> Path:
         """Write a picture as JPEG."""
-        path = folder / f"{self.scene.name}-{camera.name}.jpg"
+        path = folder / "picture.jpg"
         write_bytes(path, encode_jpeg(image, self.config.jpeg))
         return path
+
+
+def camera_record(camera: Camera) -> dict[str, Any]:
+    """What a view's record tells of its camera, JSON-ready."""
+    arrays = {"matrix": camera.matrix.tolist(), "cam_from_world": camera.cam_from_world.tolist()}
+    return {"size": list(camera.size), **arrays}
 
 
 def describe(
@@ -234,8 +237,10 @@ def undistorted(image: Image, camera: Camera) -> Image:
     return np.asarray(cv2.undistort(image, matrix, np.array(camera.distortion)), np.uint8)
 
 
-def encode_depth(millimetres: Any) -> bytes:
-    """A 16-bit PNG."""
+def encode_depth(depth: NDArray[np.float32]) -> bytes:
+    """Metres (H, W) as a 16-bit PNG of millimetres; 0 for what is farther than its largest number, 65.535 m, can tell."""
     import cv2
 
+    millimetres = np.rint(depth * 1000)
+    millimetres = np.where(millimetres <= 65535, millimetres, 0).astype(np.uint16)
     return bytes(cv2.imencode(".png", millimetres)[1].tobytes())
