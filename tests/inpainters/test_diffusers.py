@@ -246,7 +246,7 @@ def no_tokenizer(folder):
         (without_shard, "unet holds no .safetensors file"),
         (cut_short, "diffusion_pytorch_model.safetensors has .* bytes, its header says"),
         (other_width, "unet cannot be loaded .*expected shape"),
-        (one_tensor_less, r"does not fit its own config.json: tensors 1 missing \(conv_out.weight"),
+        (one_tensor_less, r"do not fit its config.json \(UNet2DConditionModel\): 1 missing \(conv_out.weight"),
         (other_channels, "takes 8 channels; amodal can give 4 or 9"),
         (other_class, "its unet is a UNet3DConditionModel; amodal knows UNet2DConditionModel"),
         (other_pipeline, "is a StableVideoDiffusionPipeline; an inpainter can be made from"),
