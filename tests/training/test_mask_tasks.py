@@ -330,7 +330,7 @@ def test_feature_terms_by_hand():
 
 
 def test_mixture_of_two_sets(discs, diffusion, tmp_path):
-    from amodal.training.tasks.objects import Mixture, SetConfig, open_sets
+    from amodal.training.tasks.objects import Mixture, SetConfig, mixture_of, open_sets
 
     sets = tuple(SetConfig("masks", str(discs), share=share) for share in (0.9, 0.1))
     mixture = Mixture(open_sets(sets, "data.sets"))
@@ -341,6 +341,8 @@ def test_mixture_of_two_sets(discs, diffusion, tmp_path):
     ):
         with pytest.raises(error, match=text):
             open_sets(bad, "data.sets")
+    with pytest.raises(RecipeError, match=r"no set of data.sets has a share above 0"):
+        mixture_of((SetConfig("masks", str(discs), share=0.0),), "data.sets")
     recipe = recipe_for("deocclusion", discs, None, steps=1)
     recipe.data["sets"] = [{"name": "masks", "roots": "x"}]
     with pytest.raises(OptionError, match=r"section \[data.sets.0\] has no key 'roots'; did you mean 'root'"):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.config import Batch, Natural, Positive, Width, Widths, config, section
+from ...core.config import Batch, Natural, Positive, SixWidths, Width, config, section
 from ...core.crop import Crop
 from ...core.paths import own_path
 from ...data import Dataset, Sample
@@ -66,7 +66,7 @@ class DataConfig(ObjectsConfig):
 class NetworkConfig:
     """Channels of the six levels, to which features are reduced, and the fifth skip; table 4 of the paper."""
 
-    widths: Widths = (32, 64, 128, 256, 512, 512)
+    widths: SixWidths = (32, 64, 128, 256, 512, 512)
     reduced: Width = 256
     final_skip: bool = True
 
