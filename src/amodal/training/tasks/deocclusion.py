@@ -143,6 +143,11 @@ class ErasedTask(_CropTask):
         self.threshold = 0.5 if self.asbu else 0.2
 
     @property
+    def facts(self) -> dict[str, str]:
+        """Also what the second input of ASBU is."""
+        return {**super().facts, **({"boundary": str(self.weights.boundary).lower()} if self.asbu else {})}
+
+    @property
     def kind(self) -> Kind:
         """What the network's second input and its outputs are; see `probabilities`."""
         return ("asbu" if self.weights.boundary else "asbu-eraser") if self.asbu else "pcnet-m"

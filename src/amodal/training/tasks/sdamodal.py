@@ -121,8 +121,9 @@ class SDAmodalTask(ObjectTask):
 
     @property
     def facts(self) -> dict[str, str]:
-        """Also how features join, see `methods.sdamodal.network.aligned_corners`."""
-        return {**super().facts, "align_corners": "false"}
+        """Also how features join, see `methods.sdamodal.network.aligned_corners`, and how they are made."""
+        made = {name: str(getattr(self.feature_config, name)) for name in ("timestep", "image_size")}
+        return {**super().facts, **made, "align_corners": "false"}
 
     def network(self) -> nn.Module:
         how = self.config
