@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["at_trained_size", "check_trained", "converted", "crop_side", "facts_of", "read_checkpoint"]
 
 T = TypeVar("T", bound=Options)
+HOLDERS = ("model.", "net.", "network.")
 
 
 def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -38,13 +39,19 @@ def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
     """
     path = locate(name)
     if path.is_dir() or file_kind(path) == "safetensors":
-        return path, load_tensors(path)
+        return path, _bare(load_tensors(path))
     copy = converted(path)
     if copy.is_file():
-        return path, load_tensors(copy)
+        return path, _bare(load_tensors(copy))
     tensors = load_tensors(path)
     _save(tensors, copy)
-    return path, tensors
+    return path, _bare(tensors)
+
+
+def _bare(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the name under which a LightningModule held the whole network."""
+    head = next((name for name in HOLDERS if all(key.startswith(name) for key in tensors)), "")
+    return {key.removeprefix(head): value for key, value in tensors.items()}
 
 
 def facts_of(path: Path) -> dict[str, str]:
