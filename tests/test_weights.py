@@ -107,9 +107,15 @@ def test_a_folder_that_is_not_whole(home: Path) -> None:
     index.write_text('{"weight_map": {"a"')
     with pytest.raises(WeightsError, match=r"is not complete JSON: .*; was it cut short"):
         catalogue.locate(str(folder))
+    index.write_text('{"weight_map": {"a": ["model-1.safetensors"], "b": 2}}')
+    with pytest.raises(WeightsError, match=r"model.safetensors.index.json names shards that are no files"):
+        catalogue.locate(str(folder))
+    index.write_text('{"weight_map": {"a": "/nowhere/model-1.safetensors"}}')
+    with pytest.raises(WeightsError, match=r"promises /nowhere/model-1.safetensors"):
+        catalogue.locate(str(folder))
     index.unlink()
     (folder / "model_index.json").write_text(
-        json.dumps({"_class_name": "X", "unet": ["diffusers", "U"], "none": [None, None]})
+        json.dumps({"_class_name": "X", "unet": ["diffusers", "U"], "none": [None, None], "empty": []})
     )
     with pytest.raises(WeightsError, match=r"model_index.json promises unet"):
         catalogue.locate(str(folder))

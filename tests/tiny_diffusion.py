@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,19 @@ from typing import Any
 import torch
 
 VOCABULARY = ["<|startoftext|>", "<|endoftext|>", "a</w>", "c</w>", "t</w>", "a", "c", "t", "ca", "!"]
+
+
+def without_tensors(folder: Path, copy: Path, name: str, part: str = "") -> Path:
+    """A copy of a folder of networks in which the tensors of one file are missing whose names contain `name`."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    file = next((copy / part).glob("*.safetensors"))
+    tensors = load_file(file)
+    kept = {key: value.clone() for key, value in tensors.items() if name not in key}
+    assert len(kept) < len(tensors)
+    save_file(kept, file, metadata={"format": "pt"})
+    return copy
 
 
 def clip_tokenizer(folder: Path) -> Any:

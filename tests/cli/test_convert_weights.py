@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 import torch
 
 from amodal.cli import fetch, run
+from amodal.core.errors import WeightsError
 from amodal.networks.latent_diffusion import convert, folder
 from tiny_pix2gestalt import TINY, lightning, original_state, tiny_networks
 
@@ -55,3 +56,13 @@ def test_checkpoint_is_converted_at_its_first_use(tmp_path, monkeypatch):
     assert (first / "unet" / "config.json").is_file() and first.is_relative_to(tmp_path / "home")
     assert folder.ready_folder(str(path), TINY) == first  # no second warning: that would be an error
     assert folder.ready_folder(str(first), TINY) == first
+    # The same name and size, other weights: another conversion. Two checkpoints in a folder: which is meant must be said.
+    other = tmp_path / "other" / path.name
+    other.parent.mkdir()
+    torch.save(lightning(original_state(tiny_networks(seed=1))), other)
+    assert other.stat().st_size == path.stat().st_size
+    with pytest.warns(UserWarning, match="converting epoch=000005.ckpt"):
+        assert folder.ready_folder(str(other), TINY) != first
+    (other.parent / "last.ckpt").write_bytes(b"PK")
+    with pytest.raises(WeightsError, match=r"holds 2 checkpoints \(epoch=000005.ckpt, last.ckpt\); name the one"):
+        folder.ready_folder(str(other.parent), TINY)

@@ -18,6 +18,7 @@ from amodal.core.mask import Mask
 from amodal.data import dataset
 from amodal.synthesis.pairs.depth import DepthEstimator
 from amodal.synthesis.pairs.wholes import closer_share
+from tiny_diffusion import without_tensors
 from tiny_sam import save_sam
 
 
@@ -196,3 +197,7 @@ def test_depth_networks(tmp_path, photo):
     (tmp_path / "none").mkdir()
     with pytest.raises(WeightsError, match="is not a depth model"):
         DepthEstimator(tmp_path / "none")
+    with pytest.raises(WeightsError, match=r"do not fit its config.json .* 2 missing \(head.conv3"):
+        DepthEstimator(without_tensors(tmp_path / "relative", tmp_path / "less", "head.conv3"), "cpu")
+    unused = without_tensors(tmp_path / "dpt", tmp_path / "midas", "fusion_stage.layers.0.residual_layer1")
+    assert np.array_equal(DepthEstimator(unused, "cpu")(photo), nearness["dpt"](photo))  # as MiDaS' own files

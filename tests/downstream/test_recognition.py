@@ -29,6 +29,7 @@ from amodal.downstream.recognition.recognition import (
     recognize,
     view,
 )
+from tiny_diffusion import without_tensors
 
 LABELS = ("cat", "act", "tac")
 
@@ -199,6 +200,8 @@ def test_bad_models(tmp_path, clip):
         Recognizer(LABELS, tmp_path)
     with pytest.raises(UsageError, match="one pair of braces"):
         Recognizer(LABELS, clip, template="a photo")
+    with pytest.raises(WeightsError, match=r"do not fit its config.json \(CLIPModel\): 1 missing \(visual_projection"):
+        Recognizer(LABELS, without_tensors(clip, tmp_path / "copy", "visual_projection"))
 
 
 def test_command(clip, tmp_path, photo, disc_visible, capsys):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from amodal.cli import run
-from amodal.core.errors import DataError, MissingExtraError, OptionError, OutputError, UnknownNameError
+from amodal.core.errors import DataError, MissingExtraError, OptionError, OutputError, UnknownNameError, WeightsError
 from amodal.core.image import encode_png, read
 from amodal.downstream.cutout import bleed
 from amodal.downstream.perceptual import perceptual_distance
@@ -22,6 +22,7 @@ from amodal.geometry.camera import orbit
 from amodal.geometry.mesh import Mesh
 from amodal.geometry.readers import read_mesh
 from amodal.geometry.render import Renderer
+from tiny_diffusion import without_tensors
 
 trimesh = pytest.importorskip("trimesh", reason="needs the extra amodal[scenes]")
 
@@ -385,3 +386,7 @@ def test_shap_e(shap_e, tmp_path):
     assert mesh.notes["lifter"] == "shap-e"
     paths = save_reconstruction(mesh, tmp_path, views=1, size=16)
     assert read_mesh(paths["mesh"][0]).surface.colours is not None
+    for part, name in (("image_encoder", "layers.0.self_attn.q_proj"), ("prior", "proj_in")):
+        folder = without_tensors(shap_e, tmp_path / part, name, part)
+        with pytest.raises(WeightsError, match=rf"{part} do not fit its config.json .* missing \(.*{name}"):
+            create_lifter("shap-e", {"model": str(folder)}, "cpu")

@@ -8,6 +8,7 @@ import pytest
 
 from amodal.core.errors import AmodalError, Cancelled, OptionError, WeightsError
 from amodal.inpainters.diffusers import SD15, Diffusers, FluxFill
+from amodal.inpainters.schedulers import SchedulerSteps, make_scheduler
 from amodal.plugins.protocols import Sampling
 from amodal.plugins.registry import create_inpainter
 
@@ -81,6 +82,20 @@ def test_cancel_within_a_step_and_progress(tiny):
     with pytest.raises(Cancelled):
         make(tiny("sd15")).paint(conditions, areas, [1, 2], Sampling(5), progress)
     assert seen == [("step", 0, 10), ("step", 1, 10), ("step", 2, 10)]
+
+
+@pytest.mark.parametrize("name", ["HeunDiscreteScheduler", "EulerDiscreteScheduler"])
+def test_a_strength_never_tears_a_step_of_the_second_order_apart(name):
+    """Such schedulers, a checkpoint's own, evaluate twice a step; half of ten steps are its last five, from the fifth noise level."""
+    import diffusers
+
+    own = getattr(diffusers, name)(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    steps = SchedulerSteps(make_scheduler(own, "default"), 10, 0.5, [torch.Generator()], torch.device("cpu"))
+    known, noise = torch.zeros(1, 4, 2, 2), torch.ones(1, 4, 2, 2)
+    level = diffusers.EulerDiscreteScheduler.from_config(own.config)
+    level.set_timesteps(10)
+    assert steps.start(known, noise).flatten()[0] == pytest.approx(float(level.sigmas[5]))
+    assert steps.steps == 5 * own.order - (own.order - 1)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm++", "euler", "euler-a", "unipc", "pndm"])
@@ -246,7 +261,7 @@ def no_tokenizer(folder):
         (without_shard, "unet holds no .safetensors file"),
         (cut_short, "diffusion_pytorch_model.safetensors has .* bytes, its header says"),
         (other_width, "unet cannot be loaded .*expected shape"),
-        (one_tensor_less, r"does not fit its own config.json: tensors 1 missing \(conv_out.weight"),
+        (one_tensor_less, r"do not fit its config.json \(UNet2DConditionModel\): 1 missing \(conv_out.weight"),
         (other_channels, "takes 8 channels; amodal can give 4 or 9"),
         (other_class, "its unet is a UNet3DConditionModel; amodal knows UNet2DConditionModel"),
         (other_pipeline, "is a StableVideoDiffusionPipeline; an inpainter can be made from"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from amodal import Prompt, load
+from amodal.core.crop import Crop
 from amodal.core.errors import PromptError
 from amodal.core.mask import Mask
 from amodal.methods.comparisons import Inpaint, SegmentAgain, touching
@@ -120,6 +122,19 @@ def test_inpaint_erases_all_but_the_object(photo: np.ndarray, disc_visible: np.n
     )
     assert predictions[0].amodal.clip(photo.shape[:2]).iou(disc) > 0.93
     assert predictions[0].picture.shape == (crop.side, crop.side, 3)
+
+
+def test_inpaint_reads_the_mask_as_pix2gestalt() -> None:
+    """Grey values up to 250 are object on white, by OpenCV's rounded values of all colours near it."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(246, 256, (64, 64, 3), dtype=np.uint8)
+    picture[0, :10] = np.arange(246, 256)[:, None]
+    method, white = Inpaint(), np.full(3, 255, np.float32)
+    found = method.prediction(picture, white, Mask.from_box((0, 0, 1, 1)), Crop((0, 0), 64, 64)).amodal.to_array(
+        (64, 64)
+    )
+    assert found[0, :10].tolist() == [True] * 5 + [False] * 5
+    assert np.array_equal(found, cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) <= 250)
 
 
 def test_inpaint_keeps_the_promises_and_its_pieces(photo: np.ndarray, disc_visible: np.ndarray) -> None:

@@ -182,6 +182,21 @@ def test_refuses_to_replace(checkpoint, tmp_path):
         convert_checkpoint(checkpoint, tmp_path / "out", architecture=TINY)
 
 
+def test_a_network_in_shards(checkpoint, tmp_path):
+    """As `save_pretrained(..., max_shard_size=...)` writes large networks."""
+    folder = convert_checkpoint(checkpoint, tmp_path / "out", architecture=TINY)
+    whole = Networks.from_pretrained(folder)
+    (folder / "unet" / FILES["unet"]).unlink()
+    whole.unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    shards = sorted((folder / "unet").glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    for key, value in Networks.from_pretrained(folder).unet.state_dict().items():
+        assert torch.equal(value, whole.unet.state_dict()[key]), key
+    shards[0].unlink()
+    with pytest.raises(WeightsError, match=rf"unet holds {len(shards) - 1} of {len(shards)} shards"):
+        Networks.from_pretrained(folder)
+
+
 def test_folders_that_are_not_whole(checkpoint, tmp_path):
     folder = convert_checkpoint(checkpoint, tmp_path / "out", architecture=TINY)
     with pytest.raises(WeightsError, match=r"unet/config.json is absent"):

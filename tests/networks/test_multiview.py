@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from amodal.core.errors import WeightsError
+from amodal.networks.latent_diffusion import multiview
 from amodal.networks.latent_diffusion.convert import architecture_of, convert_checkpoint, sources
 from amodal.networks.latent_diffusion.model import SYNCDREAMER, ZERO123, Networks
 from amodal.networks.latent_diffusion.multiview import sample_views
@@ -109,6 +110,20 @@ def test_views_are_drawn_together(networks):
     one = sample_views(networks, picture, poses, 3, Settings(steps=2, guidance=2.0, batch=1))
     assert np.abs(drawn.astype(int) - one).max() <= 1
     assert not np.array_equal(drawn, sample_views(networks, picture, poses, 4, settings))
+
+
+@pytest.mark.parametrize(
+    ("steps", "times"), [(200, (996, 200)), (300, (997, 333)), (600, (999, 999)), (1000, (999, 999))]
+)
+def test_sampling_starts_where_noise_is(networks, monkeypatch, steps, times):
+    """All of 1, 1 + c, ... below 1000 with c = 1000 // steps, from the largest down, also where steps does not divide 1000."""
+    seen = []
+    monkeypatch.setattr(
+        multiview, "views_noise", lambda _, latents, time, *more: seen.append(time) or torch.zeros_like(latents)
+    )
+    picture, poses = np.full((64, 64, 3), 255, np.uint8), pose_numbers(*(torch.zeros(4) for _ in range(3)))
+    sample_views(networks, picture, poses, 0, Settings(steps=steps, batch=4))
+    assert (seen[0], len(seen)) == times and seen[-1] == 1
 
 
 @pytest.mark.parametrize("architecture", [TINY_ZERO, TINY_SYNC], ids=["zero123", "syncdreamer"])

@@ -1,6 +1,8 @@
 """Features from a real (tiny) Stable Diffusion: what they are, that they are computed once, and the cache."""
 
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from amodal.core.errors import Cancelled, OptionError, WeightsError  # noqa: E40
 from amodal.methods.sdamodal.cache import FeatureCache  # noqa: E402
 from amodal.methods.sdamodal.features import DiffusionFeatures, FeatureSettings, square  # noqa: E402
 from amodal.plugins.protocols import no_progress  # noqa: E402
+from tiny_diffusion import without_tensors  # noqa: E402
 
 TINY = FeatureSettings(size=64, draws=2)
 
@@ -153,5 +156,25 @@ def test_errors(diffusion, tmp_path, noise_image):
     with pytest.raises(OptionError, match="has 2 up-blocks"):
         DiffusionFeatures(str(tmp_path), TINY, "cpu")
     (tmp_path / "unet" / "config.json").write_bytes((diffusion / "unet" / "config.json").read_bytes())
-    with pytest.raises(WeightsError, match="cannot be loaded as a Stable Diffusion model"):
+    with pytest.raises(WeightsError, match="unet holds no .safetensors file"):
         DiffusionFeatures(str(tmp_path), TINY, "cpu")(noise_image)
+
+
+@pytest.mark.parametrize(("part", "name"), [("unet", "conv_in.bias"), ("text_encoder", "layers.0.self_attn.q_proj")])
+def test_missing_tensors_are_not_made_up(diffusion, tmp_path, noise_image, part, name):
+    folder = without_tensors(diffusion, tmp_path / "copy", name, part)
+    with pytest.raises(WeightsError, match=rf"{part} do not fit its config.json .* missing \(.*{name}"):
+        DiffusionFeatures(str(folder), TINY, "cpu")(noise_image)
+
+
+def test_a_checkpoint_that_differs_in_the_middle_of_a_file_has_features_of_its_own(diffusion, noise_image, tmp_path):
+    """As after fine-tuning the attention alone: name, size, head and tail of the file stay."""
+    other = Path(shutil.copytree(diffusion, tmp_path / "other"))
+    file = next((other / "unet").glob("*.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
+    file.write_bytes(content)
+    cache = FeatureCache(tmp_path / "features", 10**9)
+    first = DiffusionFeatures(str(diffusion), TINY, "cpu", cache)(noise_image)
+    second = DiffusionFeatures(str(other), TINY, "cpu", cache)(noise_image)
+    assert not same(first, second) and same(second, DiffusionFeatures(str(other), TINY, "cpu")(noise_image))

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from amodal.core.errors import WeightsError  # noqa: E402
 from amodal.methods.sdamodal.method import SDAmodalOptions  # noqa: E402
 from amodal.methods.sdamodal.network import SDAmodalNet, aligned_corners, widths_of  # noqa: E402
-from amodal.networks.checkpoints import at_trained_size, facts_of  # noqa: E402
+from amodal.networks.checkpoints import at_trained_size, facts_of, read_checkpoint  # noqa: E402
 
 TINY = {"channels": (8, 8, 4, 4), "widths": (4, 4, 4, 8, 8, 8), "reduced": 4}
 
@@ -131,3 +131,14 @@ def test_the_fifth_skip_carries_the_full_resolution():
             mask[:, :, 30:34, 30:34] = 1
             changed[final_skip] = not torch.equal(network(mask, maps(range(4), batch=1)), empty)
     assert changed == {True: True, False: False}
+
+
+def test_a_lightning_module_around_the_network(tmp_path):
+    """Its `state_dict` names the attribute that held the network before every tensor."""
+    from safetensors.torch import save_file
+
+    state = SDAmodalNet(**TINY).state_dict()
+    torch.save({"state_dict": {f"model.{key}": value for key, value in state.items()}}, tmp_path / "last.ckpt")
+    save_file({f"net.{key}": value for key, value in state.items()}, tmp_path / "last.safetensors")
+    for name in ("last.ckpt", "last.ckpt", "last.safetensors"):  # the second time from the converted copy
+        assert read_checkpoint(str(tmp_path / name))[1].keys() == state.keys()

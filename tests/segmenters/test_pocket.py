@@ -289,8 +289,8 @@ def test_a_training_can_start_from_what_ships(monkeypatch):
     from amodal.core.errors import WeightsError
     from amodal.networks.image_encoder import encode
     from amodal.segmenters.pocket.segmenter import runners
-    from amodal.training.loop import read_shipped
     from amodal.training.recipe import RecipeError, parse_recipe
+    from amodal.training.start import read_shipped
     from amodal.training.tasks import open_task
 
     task = open_task(parse_recipe({"task": "pocket-segmenter"}))

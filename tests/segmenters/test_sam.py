@@ -312,7 +312,7 @@ def test_folders_that_do_not_fit(folders: dict[str, Path], tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[:-100])
     fails(short, r"model.safetensors has [\d,]+ bytes, its header says")
     file.unlink()
-    fails(short, r"cannot be loaded as SamModel \(.*model.safetensors")
+    fails(short, "holds no .safetensors file")
     (short / "config.json").unlink()
     fails(short, "has no config.json")
     other = copy(folders["sam"], tmp_path / "other")

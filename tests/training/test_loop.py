@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 from amodal.cli import run as amodal_command  # noqa: E402
 from amodal.core.errors import AmodalError, DataError  # noqa: E402
 from amodal.training import checkpoint  # noqa: E402
-from amodal.training.loop import Trainer, read_weights  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
 from amodal.training.recipe import (  # noqa: E402
     OptimizerConfig,
     Recipe,
@@ -29,6 +29,7 @@ from amodal.training.recipe import (  # noqa: E402
     recipe_of_run,
 )
 from amodal.training.schedule import Average, learning_rate  # noqa: E402
+from amodal.training.start import read_weights  # noqa: E402
 from amodal.training.tasks import open_task  # noqa: E402
 
 SOURCE = Path(__file__).parents[2] / "src"

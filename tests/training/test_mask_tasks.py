@@ -147,21 +147,6 @@ def test_a_resumed_run_of_sdamodal_equals_an_unbroken_one(discs, diffusion, tmp_
         assert same(whole[part], broken[part]), part
 
 
-def test_trained_weights_serve_the_methods(discs, diffusion, tmp_path):
-    """What a run writes is what `weights=` takes."""
-    image = next(iter(dataset("masks", discs))).image
-    visible = next(iter(dataset("masks", discs))).visible
-    features = {"model": str(diffusion), "image_size": 64, "draws": 1}
-    for task, options in (("deocclusion", {}), ("asbu", {}), ("deocclusion-single", {}), ("sdamodal", features)):
-        recipe = recipe_for(task, discs, diffusion, steps=1)
-        Trainer(recipe, open_task(recipe), tmp_path / task).train()
-        chosen = {"weights": str(tmp_path / task / "weights.safetensors"), **options}
-        model = amodal.load(task, options=chosen, device="cpu")
-        assert model.method.options.input_size == 32, "the size of the recipe's crops, which the weights tell"
-        assert model(image, mask=visible).amodal.contains(visible)
-        assert amodal.load(task, options={**chosen, "input_size": 64}, device="cpu").method.options.input_size == 64
-
-
 def test_a_flipped_sample_is_the_mirrored_sample(discs, diffusion):
     """Mask, truth and every feature map are mirrored together: the same chance with and without the flip."""
     from dataclasses import replace
@@ -330,7 +315,7 @@ def test_feature_terms_by_hand():
 
 
 def test_mixture_of_two_sets(discs, diffusion, tmp_path):
-    from amodal.training.tasks.objects import Mixture, SetConfig, open_sets
+    from amodal.training.tasks.objects import Mixture, SetConfig, mixture_of, open_sets
 
     sets = tuple(SetConfig("masks", str(discs), share=share) for share in (0.9, 0.1))
     mixture = Mixture(open_sets(sets, "data.sets"))
@@ -341,6 +326,8 @@ def test_mixture_of_two_sets(discs, diffusion, tmp_path):
     ):
         with pytest.raises(error, match=text):
             open_sets(bad, "data.sets")
+    with pytest.raises(RecipeError, match=r"no set of data.sets has a share above 0"):
+        mixture_of((SetConfig("masks", str(discs), share=0.0),), "data.sets")
     recipe = recipe_for("deocclusion", discs, None, steps=1)
     recipe.data["sets"] = [{"name": "masks", "roots": "x"}]
     with pytest.raises(OptionError, match=r"section \[data.sets.0\] has no key 'roots'; did you mean 'root'"):

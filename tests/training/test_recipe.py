@@ -62,6 +62,27 @@ def test_levels_of_a_network_agree(task):
         open_task(parse_recipe({"task": task, "network": {"widths": [8, 16]}}))
 
 
+@pytest.mark.parametrize(
+    ("task", "network", "words"),
+    [
+        ("deocclusion", {"widths": [4] * 6}, "network.widths has 6 levels; the network of deocclusion has five"),
+        ("asbu", {"widths": [4] * 3}, "network.widths = .*at least 5 items"),
+        ("deocclusion-single", {"image_widths": [4] * 5}, "network.image_widths = .*at most 4 items"),
+        ("occamodal", {"widths": [4] * 5}, "network.widths = .*at least 6 items"),
+        ("deocclusion-content", {"widths": [4] * 8}, r"cannot be made .*change its section \[network\]"),
+        ("pocket-inpainter", {"widths": [4] * 3}, r"cannot be made \(num_channels .*change its section \[network\]"),
+    ],
+)
+def test_sizes_that_no_network_has_are_told(task, network, words):
+    pytest.importorskip("torch")
+    from amodal.training.start import network_of
+    from amodal.training.tasks import open_task
+
+    data = {"data": {"size": 256}} if task == "deocclusion-content" else {}
+    with pytest.raises(OptionError, match=words):
+        network_of(open_task(parse_recipe({"task": task, "network": network, **data})))
+
+
 def test_bad_files_are_told(tmp_path):
     with pytest.raises(OptionError, match="cannot read"):
         read_recipe(tmp_path / "absent.toml")

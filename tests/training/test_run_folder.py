@@ -1,6 +1,7 @@
 """A run's folder keeps the one rule: the same recipe goes on, another is refused, `--force` begins anew."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from amodal.engine import store  # noqa: E402
 from amodal.runtime import devices  # noqa: E402
 from amodal.training import checkpoint, tasks  # noqa: E402
 from amodal.training.recipe import read_recipe  # noqa: E402
-from amodal.training.run_folder import RunFolder, cut_table  # noqa: E402
+from amodal.training.run_folder import RunFolder, append_row, cut_table, last_step  # noqa: E402
+from amodal.weights import load_tensors  # noqa: E402
 from photo_sets import make_photos  # noqa: E402
 from training.test_loop import RECIPE, same  # noqa: E402
 
@@ -64,6 +66,49 @@ def test_the_one_rule(path, tmp_path, capsys):
     assert not same(checkpoint.load(run)["network"], checkpoint.load(whole)["network"])
 
 
+def test_what_a_kill_after_the_last_checkpoint_left_undone_is_made_up(path, tmp_path):
+    """The checkpoint is written first; weights and validation of its step may be missing, or be of an earlier one."""
+    run = tmp_path / "run"
+    assert train(path, run) == 0
+    weights, validated = (run / "weights.safetensors").read_bytes(), (run / "validation.csv").read_bytes()
+    tensors = load_tensors(run / "weights.safetensors")
+    assert (run / "weights.safetensors").stat().st_mode == (run / "checkpoint.pt").stat().st_mode
+    for earlier in (None, weights.replace(b'"step":"6"', b'"step":"4"'), b"cut short"):
+        (run / "validation.csv").unlink()
+        (run / "weights.safetensors").unlink()
+        if earlier is not None:
+            (run / "weights.safetensors").write_bytes(earlier)
+        assert train(path, run) == 0
+        assert same(load_tensors(run / "weights.safetensors"), tensors) and checkpoint.weights_step(run) == 6
+        assert (run / "validation.csv").read_bytes() == validated
+    times = [(run / name).stat().st_mtime_ns for name in ("weights.safetensors", "validation.csv")]
+    assert train(path, run) == 0  # nothing is missing, nothing is done
+    assert times == [(run / name).stat().st_mtime_ns for name in ("weights.safetensors", "validation.csv")]
+
+
+def test_a_resumed_run_takes_the_settings_of_the_optimizer(path, tmp_path):
+    run = tmp_path / "run"
+    assert train(path, run, "--set", "run.steps=4") == 0
+    settings = ("run.steps=6", "optimizer.weight_decay=0.5", "optimizer.betas=[0.5, 0.6]")
+    assert cli.run(["train", "--resume", str(run), *(word for each in settings for word in ("--set", each))]) == 0
+    groups = checkpoint.load(run)["optimizer"]["param_groups"]
+    assert sorted(group["weight_decay"] for group in groups) == [0.0, 0.5]
+    assert all(tuple(group["betas"]) == (0.5, 0.6) for group in groups)
+
+
+def test_no_room_for_the_weights_is_one_line(tmp_path):
+    checkpoint.save_weights(tmp_path, {"a": torch.zeros(10)}, {"step": "3"})
+    assert checkpoint.weights_step(tmp_path) == 3
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(checkpoint.CheckpointError, match="no weights could be written"):
+            checkpoint.save_weights(tmp_path, {"a": torch.zeros(100_000)}, {"step": "4"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoint.weights_step(tmp_path) == 3 and [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
 def test_one_process_at_a_time(path, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     assert train(path, run, "--set", "run.steps=2") == 0
@@ -105,6 +150,16 @@ def test_tables_are_cut_at_a_step(tmp_path):
     cut_table(table, 4)
     assert table.read_bytes() == b"step,loss\r\n2,0.5\r\n4,0.4\r\n"
     cut_table(tmp_path / "absent.csv", 4)
+
+
+def test_tables_take_new_columns(tmp_path):
+    """Another validation set may know more or fewer numbers."""
+    table = tmp_path / "validation.csv"
+    assert last_step(table) == -1
+    for row in ({"step": 2, "iou": 0.5}, {"step": 4, "iou": 0.4, "occluded_iou": 0.1}, {"step": 6, "iou": 0.3}):
+        append_row(table, row)
+    assert table.read_bytes() == b"step,iou,occluded_iou\r\n2,0.5,\r\n4,0.4,0.1\r\n6,0.3,\r\n"
+    assert last_step(table) == 6
 
 
 def test_a_processor_that_emulates_bf16_is_told(path, tmp_path, capsys, monkeypatch):

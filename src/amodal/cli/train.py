@@ -107,7 +107,7 @@ def export(
     check_targets(sorted(output.glob("[!.]*")), force)
     parsed = read_recipe(recipe, settings)
     try:
-        from ..training.loop import read_weights
+        from ..training.start import network_of, read_weights
         from ..training.task import Exports
         from ..training.tasks import open_task
     except ImportError as error:
@@ -117,7 +117,7 @@ def export(
         raise UsageError(
             f"{parsed.task} has no other form: give its method the run's weights.safetensors as the option weights"
         )
-    network = task.network()
+    network = network_of(task)
     read_weights(network, *weights)
     output.mkdir(parents=True, exist_ok=True)
     for path in task.export(network, output):

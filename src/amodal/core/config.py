@@ -20,10 +20,12 @@ __all__ = [
     "Batch",
     "Count",
     "Depths",
+    "FourWidths",
     "Natural",
     "Positive",
     "Processes",
     "Share",
+    "SixWidths",
     "Weight",
     "Width",
     "Widths",
@@ -48,6 +50,8 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 """Channels of a layer."""
 Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=12)]
 """Channels of the levels of a network."""
+FourWidths = Annotated[tuple[Width, ...], Field(min_length=4, max_length=4)]
+SixWidths = Annotated[tuple[Width, ...], Field(min_length=6, max_length=6)]
 Depths = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=12)]
 """Blocks of the levels of a network."""
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import WeightsError, reported
-from ..runtime.quiet import quiet
 from ..weights import catalogue
 from ..weights.config import read_config
+from ..weights.pretrained import half_variant, load_pretrained
 from .backbone import EmptyPrompt
 
 if TYPE_CHECKING:
@@ -104,24 +104,8 @@ class Checkpoint:
     def network(self, part: str, dtype: torch.dtype) -> Any:
         """A network of the folder. Raises WeightsError unless every tensor is there and fits."""
         cls, folder = self._class(part), self.folder / part
-        variant = self._variant(folder, dtype)
-        if not any(folder.glob("*.safetensors")):
-            raise WeightsError(f"{folder} holds no .safetensors file; fetch the model again, or convert its weights")
         read_config(folder / "config.json")
-        with self._failing(part), quiet():
-            network, report = cls.from_pretrained(
-                str(folder), torch_dtype=dtype, use_safetensors=True, variant=variant, output_loading_info=True
-            )
-        faults = [
-            f"{len(report[key])} {key.split('_')[0]}" for key in ("missing_keys", "mismatched_keys") if report[key]
-        ]
-        if faults:
-            first = sorted(map(str, report["missing_keys"] or report["mismatched_keys"]))[0]
-            raise WeightsError(
-                f"{folder} does not fit its own config.json: tensors {', '.join(faults)} ({first}, ...); "
-                "it was made for another network or is cut short"
-            )
-        return network
+        return load_pretrained(cls, folder, torch_dtype=dtype, variant=half_variant(folder, dtype))
 
     @cached_property
     def scheduler(self) -> Any:
@@ -178,13 +162,6 @@ class Checkpoint:
         if name not in CLASSES[part]:
             raise WeightsError(f"{self.folder}: its {part} is a {name}; amodal knows {', '.join(CLASSES[part])}")
         return getattr(diffusers if part in ("unet", "transformer", "vae") else transformers, name)
-
-    @staticmethod
-    def _variant(folder: Path, dtype: torch.dtype) -> str | None:
-        """ "fp16" where such files are there and they are wanted, or nothing else is."""
-        half = [file for file in folder.glob("*.safetensors") if ".fp16" in file.name]
-        full = [file for file in folder.glob("*.safetensors") if file not in half]
-        return "fp16" if half and (not full or dtype.itemsize == 2) else None
 
     def _failing(self, part: str) -> AbstractContextManager[None]:
         """Whatever a library raises on damaged or foreign files becomes one line."""

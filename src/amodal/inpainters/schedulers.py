@@ -70,7 +70,8 @@ class SchedulerSteps:
         if "sigmas" not in timing:
             timing = {"num_inference_steps": steps, **timing}
         scheduler.set_timesteps(**timing, device=device)
-        first = steps - steps_run(steps, strength)
+        # A checkpoint's own scheduler may be of the second order: two entries a step, which must not be torn apart.
+        first = (steps - steps_run(steps, strength)) * scheduler.order
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
         self.scheduler = scheduler

@@ -80,7 +80,7 @@ class InpaintOptions(Options):
         "white", description="what replaces everything but the visible object; mean: of the object's colours"
     )
     threshold: float = Field(
-        5.0, ge=0, le=255, description="a pixel is object if its grey value is farther than this from the background's"
+        5.0, gt=0, le=255, description="a pixel is object if its grey value is at least so far from the background's"
     )
     connected: bool = Field(False, description="keep only what touches the visible object")
     steps: int = Field(30, ge=1, le=1000, description="network evaluations per picture")
@@ -147,7 +147,10 @@ class Inpaint(Method):
 
     def prediction(self, rgb: Image, colour: NDArray[np.float32], visible: Mask, crop: Crop) -> Prediction:
         """The mask of what differs from the background, with the picture."""
-        bits = np.abs(rgb.astype(np.float32) @ GREY - colour @ GREY) > self.options.threshold
+        import cv2
+
+        grey = cv2.cvtColor(rgb, cv2.COLOR_BGR2GRAY).astype(np.float32)  # whole numbers, as in pix2gestalt's evaluation
+        bits = np.abs(grey - np.rint(colour @ GREY)) >= self.options.threshold
         mask = crop.mask_back(bits.astype(np.float32))
         if self.options.connected:
             mask = touching(mask | visible, visible)

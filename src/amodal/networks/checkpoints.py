@@ -11,14 +11,15 @@ from ..core.errors import OptionError, WeightsError
 from ..core.files import atomic_write
 from ..core.options import Options, build_options
 from ..weights import cache_folder, load_tensors, locate, sha256
-from ..weights.tensors import read_header
+from ..weights.tensors import file_kind, read_header
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["at_trained_size", "converted", "crop_side", "facts_of", "read_checkpoint"]
+__all__ = ["at_trained_size", "check_trained", "converted", "crop_side", "facts_of", "read_checkpoint"]
 
 T = TypeVar("T", bound=Options)
+HOLDERS = ("model.", "net.", "network.")
 
 
 def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -37,23 +38,29 @@ def read_checkpoint(name: str) -> tuple[Path, dict[str, torch.Tensor]]:
         UnknownNameError: neither a name nor a file.
     """
     path = locate(name)
-    if path.suffix == ".safetensors" or path.is_dir():
-        return path, load_tensors(path)
+    if path.is_dir() or file_kind(path) == "safetensors":
+        return path, _bare(load_tensors(path))
     copy = converted(path)
     if copy.is_file():
-        return path, load_tensors(copy)
+        return path, _bare(load_tensors(copy))
     tensors = load_tensors(path)
     _save(tensors, copy)
-    return path, tensors
+    return path, _bare(tensors)
+
+
+def _bare(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without the name under which a LightningModule held the whole network."""
+    head = next((name for name in HOLDERS if all(key.startswith(name) for key in tensors)), "")
+    return {key.removeprefix(head): value for key, value in tensors.items()}
 
 
 def facts_of(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, such as `task` and `step` of `amodal train`; {} for other files.
+    """The metadata of a safetensors file, whatever its name, such as `task` and `step` of `amodal train`; {} for other files.
 
     Raises:
-        WeightsError: a safetensors file that cannot be read.
+        WeightsError: a file that cannot be read.
     """
-    if path.suffix != ".safetensors":
+    if not path.is_file() or file_kind(path) != "safetensors":
         return {}
     facts = read_header(path).get("__metadata__")
     return {str(name): str(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
@@ -99,6 +106,27 @@ def at_trained_size(options: T, otherwise: int) -> T:
             f"{given.weights} says that it was trained on crops of {said[:40]!r} pixels, which the method cannot take ({error}); "
             "give a side that fits as the option input_size, or train it anew at such a data.size"
         ) from error
+
+
+def check_trained(options: Options, *names: str) -> None:
+    """Refuse weights that say that they were trained with another value of an option than its default, which is in use.
+
+    Args:
+        options: with `weights`, a name or a file.
+        names: of the options that must be as in training.
+
+    Raises:
+        WeightsError: says what to set; a value that was set on purpose is taken.
+    """
+    weights = str(getattr(options, "weights", ""))
+    facts = facts_of(locate(weights))
+    for name in names:
+        said, used = facts.get(name), str(getattr(options, name)).lower()
+        if said is not None and said != used and name not in options.model_fields_set:
+            raise WeightsError(
+                f"{weights} was trained with {name}={said[:40]}, {name}={used} is in use; set the option {name}={said[:40]}, or "
+                f"{name}={used} if that is meant"
+            )
 
 
 def converted(path: Path) -> Path:

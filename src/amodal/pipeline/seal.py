@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..core.mask import Mask, Size, bounding_box, grown, overlap
 from ..core.soft_mask import SoftMask
 from ..plugins.protocols import Inpainter, Method, Plugin, Prediction, Request, Segmenter
 from ..weights import catalogue
+from ..weights.digest import content_digest
 
 __all__ = [
     "assemble",
@@ -227,16 +227,7 @@ def _weights_digest(name: str) -> str:
         return ""
     commit = path.name if path.parent.name == "snapshots" else ""  # the hub's cache names a folder by its commit
     files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    return next(filter(None, (*known, commit)), "") or _content(
-        tuple((each, each.stat().st_mtime_ns) for each in files)
-    )
-
-
-@cache
-def _content(files: tuple[tuple[Path, int], ...]) -> str:
-    """SHA-256 of a file, or of the digests of several."""
-    found = [catalogue.sha256(path) for path, _ in files]
-    return found[0] if len(found) == 1 else hashlib.sha256("".join(found).encode()).hexdigest()
+    return next(filter(None, (*known, commit)), "") or content_digest(files)
 
 
 @cache

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import WeightsError, reported
 from ..runtime.devices import Dtype, pick_device, pick_dtype
-from ..runtime.quiet import quiet
 from ..weights.config import read_config
+from ..weights.pretrained import load_pretrained
 from .preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -227,30 +227,8 @@ def _load_sam3(kind: str, folder: Path, place: torch.device, number: torch.dtype
 
 
 def _load(cls: Any, folder: Path) -> Any:
-    """`cls.from_pretrained` on a local folder, safetensors only, whose weights must all be there and fit."""
-    hint = "it must hold config.json and model.safetensors"
-    with quiet(), reported(WeightsError, f"{folder} cannot be loaded as {cls.__name__}", hint):
-        model, info = cls.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    faults = [
-        f"{len(info[key])} {what} ({', '.join(sorted(map(_key, info[key]))[:2])}{', ...' if len(info[key]) > 2 else ''})"
-        for key, what in (("missing_keys", "missing"), ("mismatched_keys", "of another shape"))
-        if info[key]
-    ]
-    if faults:
-        raise WeightsError(
-            f"the weights in {folder} do not fit its config.json ({cls.__name__}): {'; '.join(faults)}; fetch it again"
-        )
-    return model.float().eval()  # files in half precision too: the number format is the caller's choice
-
-
-def _key(item: Any) -> str:
-    return str(item[0] if isinstance(item, tuple) else item)
+    """A network of float32, whatever its files hold: the number format is the caller's choice."""
+    return load_pretrained(cls, folder, ignore_mismatched_sizes=True).float().eval()
 
 
 def _tokenizer(folder: Path) -> Any:

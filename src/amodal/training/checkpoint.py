@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from ..core.errors import WeightsError, reason_of
+from ..core.errors import MALFORMED, WeightsError, reason_of, reported
 from ..core.files import atomic_write
-from ..weights.tensors import read_torch
-from .run_folder import CHECKPOINT
+from ..weights.tensors import read_header, read_torch
+from .run_folder import CHECKPOINT, WEIGHTS
 
 NAME = CHECKPOINT
 
@@ -33,6 +33,33 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             f"no checkpoint could be written in {folder} ({reason_of(e)}). The last good one is kept; mend that and "
             "repeat the run, which goes on"
         ) from None
+
+
+def save_weights(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+    """Write `folder/weights.safetensors` atomically, with `facts` as its metadata.
+
+    Raises:
+        CheckpointError: No room on the disk, or the folder cannot be written; the last ones stay.
+    """
+    from safetensors.torch import save_file
+
+    part = folder / f".{WEIGHTS}.part"  # what a kill leaves of it goes at the next start
+    try:
+        with reported(CheckpointError, f"no weights could be written in {folder}", "mend that and repeat the run"):
+            save_file(weights, part, metadata=facts)
+            part.chmod(0o644)
+            part.replace(folder / WEIGHTS)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def weights_step(folder: Path) -> int | None:
+    """The step of which `folder/weights.safetensors` is; None if it is not there or damaged."""
+    try:
+        facts = read_header(folder / WEIGHTS).get("__metadata__", {})
+        return int(facts["step"])
+    except (WeightsError, *MALFORMED):
+        return None
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import sys
@@ -25,20 +24,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..core.errors import AmodalError, reason_of, reported
 from ..core.files import write_json
-from ..networks.onnx_export import read_tensors
+from ..core.paths import own_path
 from ..runtime.devices import pick_device
-from ..weights.catalogue import embedded
-from ..weights.tensors import load_tensors
 from . import checkpoint
 from .recipe import RECORD, Recipe, RecipeError
-from .run_folder import cut_table
+from .run_folder import LOG, VALIDATION, append_row, cut_table, last_step
 from .schedule import Average, learning_rate
+from .start import SHIPPED, network_of, read_shipped, read_weights
 from .task import BatchSource, Task
 
-__all__ = ["Trainer", "read_shipped", "read_weights"]
-
-SHIPPED = "shipped"
-"""`run.init_from` for the weights that ship in the package."""
+__all__ = ["Trainer"]
 
 
 class _Numbered(Dataset[Any]):
@@ -82,41 +77,6 @@ def _keep_out_of_the_way(_: int) -> None:
     _one_thread()
 
 
-def read_weights(network: nn.Module, *paths: Path) -> None:
-    """Load averaged weights (.safetensors, fp32 or fp16) into a network; several files' mean (Wortsman et al.: Model Soups).
-
-    Raises:
-        WeightsError: unreadable, or of another network.
-    """
-    mean: dict[str, Tensor] = {}
-    for path in paths:
-        weights = {k: v.float() if v.dtype == torch.float16 else v for k, v in load_tensors(path).items()}
-        checkpoint.check_fits(network, weights, str(path))
-        for name, value in weights.items():
-            whole = not value.is_floating_point()  # a count of batches: the last one's
-            mean[name] = value if whole or name not in mean else mean[name] + value
-    network.load_state_dict({k: v / len(paths) if v.is_floating_point() else v for k, v in mean.items()})
-
-
-def read_shipped(network: nn.Module, task: Task) -> None:
-    """Load what ships in the package into a network. Layers that do not ship keep their first values.
-
-    Raises:
-        RecipeError: no network of this task ships.
-        CheckpointError: the shipped one has other sizes than the recipe.
-    """
-    files: dict[str, tuple[str, str]] = getattr(task, "shipped", {})
-    if not files:
-        raise RecipeError('run.init_from = "shipped": no network of this task ships; name a file of weights')
-    weights = network.state_dict()
-    for name, (theirs, mine) in files.items():
-        for key, value in read_tensors(embedded(name)).items():
-            if key.startswith(theirs):
-                weights[mine + key.removeprefix(theirs)] = value
-    checkpoint.check_fits(network, weights, "the package")
-    network.load_state_dict(weights)
-
-
 class Trainer:
     """A run in a folder: `recipe.json`, `log.csv`, `validation.csv`, `checkpoint.pt`, `weights.safetensors`, sheets.
 
@@ -141,13 +101,13 @@ class Trainer:
             torch.set_num_threads(run.threads)
         # 1. The network, from chance, from what ships or from files; its average; compiled where that is wanted.
         torch.manual_seed(run.seed)
-        self.network = task.network().to(self.device)
+        self.network = network_of(task).to(self.device)
         convert_conv2d_weight_memory_format(self.network, torch.channels_last)
         self.step = 0
         if run.init_from == SHIPPED:
             read_shipped(self.network, task)
         elif run.init_from:
-            read_weights(self.network, Path(run.init_from))
+            read_weights(self.network, own_path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema, getattr(task, "plain", ()))
         if run.compile:
             for name in getattr(task, "compiled", ("",)):
@@ -193,14 +153,16 @@ class Trainer:
             checkpoint.check_fits(self.network, state["network"], str(path))
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
+            # Rate, decay and momentum are the recipe's, which `--resume` may have changed; a state brings its own.
+            own = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["optimizer"])
+            for group, said in zip(self.optimizer.param_groups, own, strict=True):
+                group.update(said)
             torch.set_rng_state(state["rng"])
             self.step = int(state["step"])
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights."""
-        from safetensors.torch import save_file
-
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
@@ -210,14 +172,20 @@ class Trainer:
             "recipe": json.dumps(self.recipe.to_dict()),
         }
         checkpoint.save(self.folder, state)
+        self._save_weights()
+
+    def _save_weights(self) -> None:
         weights = {k: v.contiguous() for k, v in self.average.network.state_dict().items()}
-        temporary = self.folder / ".weights.safetensors.part"  # what a kill leaves of it goes at the next start
-        save_file(
-            weights,
-            temporary,
-            metadata={"step": str(self.step), "task": self.recipe.task, **getattr(self.task, "facts", {})},
-        )
-        temporary.replace(self.folder / "weights.safetensors")
+        facts = {"step": str(self.step), "task": self.recipe.task, **getattr(self.task, "facts", {})}
+        checkpoint.save_weights(self.folder, weights, facts)
+
+    def _make_up(self) -> dict[str, float]:
+        """What a kill right after the last checkpoint left undone: its weights, its validation."""
+        if checkpoint.weights_step(self.folder) != self.step:
+            self._save_weights()
+        run = self.recipe.run
+        due = self.step % run.validate_every == 0 or self.step == run.steps
+        return self._validate() if due and last_step(self.folder / VALIDATION) != self.step else {}
 
     def train(self) -> dict[str, float]:
         """Run to the recipe's last step; returns the last validation's metrics.
@@ -243,8 +211,9 @@ class Trainer:
         mark, first, began = time.monotonic(), self.step, self.step
         sums: dict[str, float] = {}
         if self.main:
-            for name in ("log.csv", "validation.csv"):
+            for name in (LOG, VALIDATION):
                 cut_table(self.folder / name, self.step)
+            metrics = self._make_up() if began else {}
         stream = iter(self._batches())
         while batches := tuple(islice(stream, self.accelerator.gradient_accumulation_steps)):
             parts = self._one(batches) if self.step > began else self._begin(batches)
@@ -328,7 +297,7 @@ class Trainer:
         row = {"step": self.step, "samples_per_second": round(rate * run.batch * run.accumulate, 2)}
         row |= {"lr": round(learning_rate(self.recipe.optimizer, self.step - 1, run.steps), 7)}
         row |= {k: round(v / count, 5) for k, v in sums.items()}
-        _append(self.folder / "log.csv", row)
+        append_row(self.folder / LOG, row)
         if self.writer is not None:
             for k, v in row.items():
                 self.writer.add_scalar(f"train/{k}", v, self.step)
@@ -345,7 +314,7 @@ class Trainer:
 
         began = time.monotonic()
         metrics, sheet = self.task.validate(self.average.network, self.device)
-        _append(self.folder / "validation.csv", {"step": self.step, **{k: round(v, 5) for k, v in metrics.items()}})
+        append_row(self.folder / VALIDATION, {"step": self.step, **{k: round(v, 5) for k, v in metrics.items()}})
         if self.writer is not None:
             for k, v in metrics.items():
                 self.writer.add_scalar(f"validation/{k}", v, self.step)
@@ -386,12 +355,3 @@ def share(passes: int, processes: int) -> int:
             f"{passes}. Raise it and lower run.batch: a step learns from their product"
         )
     return passes // processes
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as f:
-        writer = csv.DictWriter(f, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)

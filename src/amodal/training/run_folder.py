@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from ..core.files import read_text, write_text
 from ..engine.store import Store
 from .recipe import RECORD, Recipe, RecipeError, parse_recipe
 
-__all__ = ["CHECKPOINT", "RunFolder", "cut_table", "is_main"]
+__all__ = ["CHECKPOINT", "LOG", "VALIDATION", "WEIGHTS", "RunFolder", "append_row", "cut_table", "is_main", "last_step"]
 
-CHECKPOINT = "checkpoint.pt"
-MADE = (CHECKPOINT, "weights.safetensors", "log.csv", "validation.csv", "sheet.jpg", "tensorboard")
+CHECKPOINT, WEIGHTS = "checkpoint.pt", "weights.safetensors"
+LOG, VALIDATION = "log.csv", "validation.csv"
+MADE = (CHECKPOINT, WEIGHTS, LOG, VALIDATION, "sheet.jpg", "tensorboard")
 FREE = ("run.log_every", "run.validate_every", "run.checkpoint_every", "run.workers", "run.threads")
 """Settings on which nothing that is learnt depends."""
 
@@ -79,6 +81,24 @@ def cut_table(path: Path, step: int) -> None:
         write_text(path, head + "".join(kept))
 
 
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a row to a table (.csv); of a column that is new, the rows before have nothing."""
+    text = read_text(path) if path.is_file() else ""
+    names, *lines = text.splitlines() or [""]
+    head = names.split(",") if names else []
+    columns = list(dict.fromkeys([*head, *row]))
+    if columns != head:
+        free = "," * (len(columns) - len(head))
+        write_text(path, "".join(f"{line}\r\n" for line in (",".join(columns), *(line + free for line in lines))))
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.DictWriter(file, columns).writerow(row)
+
+
+def last_step(path: Path) -> int:
+    """The step of a table's last row; -1 without one."""
+    return _step((read_text(path) if path.is_file() else "").rstrip().rpartition("\n")[2])
+
+
 def _step(line: str) -> int:
-    first = line.partition(",")[0]
+    first = line.partition(",")[0].strip()
     return int(first) if first.isascii() and first.isdigit() and len(first) < 16 else -1

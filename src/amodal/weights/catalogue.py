@@ -271,19 +271,22 @@ def check_folder(folder: Path) -> Path:
         check_safetensors(path)
     for path in sorted(folder.rglob("*.json")):
         content = read_json(path, WeightsError, finite=False)
-        missing = [file for file in _promised(path, content) if not file.exists()]
-        if missing:
-            raise WeightsError(f"{folder} is incomplete: {path.name} promises {missing[0].relative_to(folder)}")
+        for name in _promised(path, content):
+            if not (path.parent / name).exists():
+                raise WeightsError(f"{folder} is incomplete: {path.name} promises {name}")
     return folder
 
 
-def _promised(path: Path, content: Any) -> Iterator[Path]:
-    """The files or folders that an index says must lie beside it."""
+def _promised(path: Path, content: Any) -> Iterator[str]:
+    """The files or folders that an index says must lie beside it. Raises WeightsError: it is damaged."""
     if not isinstance(content, dict):
         return
     if path.name == "model_index.json":
         for part, value in content.items():
-            if not part.startswith("_") and part not in UNUSED and isinstance(value, list) and value[0]:
-                yield path.parent / part
+            if not part.startswith("_") and part not in UNUSED and isinstance(value, list) and any(value):
+                yield part
     elif path.name.endswith(".index.json") and isinstance(content.get("weight_map"), dict):
-        yield from (path.parent / shard for shard in sorted(set(content["weight_map"].values())))
+        shards = list(content["weight_map"].values())
+        if not all(isinstance(shard, str) for shard in shards):
+            raise WeightsError(f"{path} names shards that are no files; fetch the model again")
+        yield from sorted(set(shards))

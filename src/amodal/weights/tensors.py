@@ -18,7 +18,7 @@ from ..core.files import open_regular, parse_json
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_safetensors", "fit_state", "load_tensors", "read_header", "read_torch"]
+__all__ = ["check_safetensors", "file_kind", "fit_state", "load_tensors", "read_header", "read_torch"]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "weights", "params", "net")
 """Keys under which training programs put the tensors, in the order in which they are tried."""
@@ -65,7 +65,7 @@ def load_tensors(path: str | os.PathLike[str], prefix: str = "") -> dict[str, to
         import torch  # noqa: F401
     except ImportError as error:
         raise missing("reading weights", error, "diffusion") from error
-    kind = _kind(file)
+    kind = file_kind(file)
     content = _read_safetensors(file) if kind == "safetensors" else read_torch(file)
     tensors = _unwrap(content, file)
     while head := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None):
@@ -152,8 +152,8 @@ def check_safetensors(path: str | os.PathLike[str]) -> None:
 AGAIN = "fetch it again with a check, which replaces damaged files"
 
 
-def _kind(file: Path) -> str:
-    """ "safetensors" or "torch", from the first bytes; refuses what cannot be weights."""
+def file_kind(file: Path) -> str:
+    """ "safetensors" or "torch", from the first bytes. Raises WeightsError: it cannot be weights."""
     if file.is_dir() or not file.exists():
         what = "is a folder" if file.is_dir() else "does not exist"
         raise WeightsError(f"weights file {file} {what}; give a .safetensors, .ckpt, .pt or .bin file")

@@ -14,6 +14,7 @@ from ...core.image import Image
 from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
 from ...weights.config import read_config
+from ...weights.pretrained import load_pretrained
 from .labels import check_labels
 from .ranking import Ranking, rankings
 
@@ -56,8 +57,8 @@ class Recognizer:
             raise UsageError(f"the template {template!r} needs one pair of braces, for instance 'a photo of a {{}}'")
         folder = locate(str(model))
         read_config(folder / "config.json", "a CLIP model")
+        self.network: Any = load_pretrained(CLIPModel, folder)
         with quiet(), reported(WeightsError, f"{folder} is not a CLIP model"):
-            self.network: Any = CLIPModel.from_pretrained(folder, local_files_only=True)
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.network.eval().requires_grad_(False).to(pick_device(device))
         self.size = int(self.network.config.vision_config.image_size)

@@ -47,14 +47,19 @@ class ShapE(Lifter):
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
-        from diffusers import ShapEImg2ImgPipeline
+        from diffusers import PriorTransformer, ShapEImg2ImgPipeline
+        from diffusers.pipelines.shap_e import ShapERenderer
+        from transformers import CLIPVisionModel
 
         from ...runtime.devices import pick_device
         from ...weights.catalogue import locate
+        from ...weights.pretrained import load_pretrained
 
         folder = locate(self.options.model)
+        parts = {"prior": PriorTransformer, "image_encoder": CLIPVisionModel, "shap_e_renderer": ShapERenderer}
+        networks = {name: load_pretrained(cls, folder / name) for name, cls in parts.items()}
         with quiet(), reported(WeightsError, f"{folder} is not a Shap-E pipeline"):
-            self.pipeline = ShapEImg2ImgPipeline.from_pretrained(folder, local_files_only=True)
+            self.pipeline = ShapEImg2ImgPipeline.from_pretrained(folder, local_files_only=True, **networks)
         self.pipeline.set_progress_bar_config(disable=True)
         self.pipeline.to(pick_device(device))
 

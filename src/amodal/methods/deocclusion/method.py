@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.crop import Crop
-from ...core.errors import MissingOptionError
+from ...core.errors import MissingOptionError, WeightsError
 from ...core.image import Image
 from ...core.mask import Mask, union
 from ...core.options import Options
 from ...core.regions import convex_hull
 from ...core.soft_mask import SoftMask
 from ...data.scene_masks import read_scene
-from ...networks.checkpoints import at_trained_size
+from ...networks.checkpoints import at_trained_size, check_trained
 from ...pipeline import order as ordering
 from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of, no_progress
 from ...runtime.devices import pick_device
@@ -48,10 +48,13 @@ class Deocclusion(Method):
     memory: ClassVar[str] = "3.4 million parameters; runs on a CPU"
     extra: ClassVar[str] = "diffusion"
     takes_unseen: ClassVar[bool] = True
+    trained: ClassVar[tuple[str, ...]] = ()
+    """Options that must be as in training; see `check_trained`."""
 
     def __init__(self, options: Any = None, device: str = "auto") -> None:
         super().__init__(options, device)
         self.network = load_weights(self.name, self.options.weights, device)
+        check_trained(self.options, *self.trained)
         self.options = at_trained_size(self.options, CROP)
         self.content = None
         if self.options.content_weights:
@@ -198,6 +201,7 @@ class Asbu(Deocclusion):
         "ASBU: PCNet-M's successor with boundary uncertainty; needs the occluder or the option scene as well"
     )
     Options: ClassVar[type[Options]] = AsbuOptions
+    trained: ClassVar[tuple[str, ...]] = ("boundary",)
     paper: ClassVar[str] = (
         "Nguyen and Todorovic, A Weakly Supervised Amodal Segmenter with Boundary Uncertainty Estimation, ICCV 2021"
     )
@@ -220,13 +224,16 @@ def load_weights(method: str, weights: str, device: str, final_skip: bool = True
         raise MissingOptionError(
             f"{method} needs its weights: a file of {RELEASE}, or of amodal train recipes/{method}.toml", "weights=FILE"
         )
-    from ...networks.checkpoints import read_checkpoint
+    from ...networks.checkpoints import facts_of, read_checkpoint
     from ...networks.picture_unet import PictureUNet, picture_unet_layout
     from ...networks.unet import MaskUNet
     from ...weights import fit_state
     from .network import SingleStageNet, widths_of
 
-    _, tensors = read_checkpoint(weights)
+    path, tensors = read_checkpoint(weights)
+    task = facts_of(path).get("task", method)
+    if {task, method} == {"deocclusion", "asbu"}:  # networks of the same tensors, whose two outputs mean other things
+        raise WeightsError(f"{weights} was trained for {task}, not for {method}; take the method {task}")
     widths = widths_of(tensors)
     six = picture_unet_layout(tensors)
     if method == "deocclusion-single" and six:

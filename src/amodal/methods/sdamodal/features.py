@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.errors import AmodalError, OptionError, WeightsError, reported
-from ...core.files import open_regular
 from ...core.image import Image
 from ...plugins.protocols import Progress, no_progress
 from ...runtime.devices import pick_device, pick_dtype
 from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
 from ...weights.config import read_config
+from ...weights.digest import content_digest
+from ...weights.pretrained import half_variant, load_pretrained
 from .cache import FeatureCache
 
 if TYPE_CHECKING:
@@ -221,23 +222,19 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[s
     Raises:
         WeightsError: a part is missing or made for something else.
     """
+    import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    def part(cls: Any, name: str, **more: Any) -> Any:
-        files = [path.name for path in (folder / name).glob("*.safetensors")]
-        only_half = bool(files) and all(file.endswith(".fp16.safetensors") for file in files)
-        how = {"variant": "fp16"} if only_half else {}
-        with quiet():
-            return cls.from_pretrained(str(folder), subfolder=name, local_files_only=True, **how, **more)
+    def network(cls: Any, name: str) -> Any:
+        variant = half_variant(folder / name, torch.float32)
+        return load_pretrained(cls, folder / name, torch_dtype=dtype, variant=variant).to(device).eval()
 
-    weights = {"torch_dtype": dtype, "use_safetensors": True}
-    with reported(WeightsError, f"{folder} cannot be loaded as a Stable Diffusion model"):
-        unet = part(UNet2DConditionModel, "unet", **weights).to(device).eval()
-        vae = part(AutoencoderKL, "vae", **weights).to(device).eval()
-        encoder = part(CLIPTextModel, "text_encoder", use_safetensors=True).to(device, dtype).eval()
-        tokenizer = part(CLIPTokenizer, "tokenizer")
-        scheduler = part(DDIMScheduler, "scheduler")
+    unet, vae = network(UNet2DConditionModel, "unet"), network(AutoencoderKL, "vae")
+    encoder = network(CLIPTextModel, "text_encoder")
+    with quiet(), reported(WeightsError, f"{folder} cannot be loaded as a Stable Diffusion model"):
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+        scheduler = DDIMScheduler.from_pretrained(str(folder / "scheduler"), local_files_only=True)
         text = empty_prompt(tokenizer, encoder)
     if text.shape[-1] != unet.config.cross_attention_dim:
         raise WeightsError(
@@ -259,16 +256,6 @@ def empty_prompt(tokenizer: Any, encoder: Any) -> Tensor:
 
 
 def fingerprint(folder: Path) -> str:
-    """What tells a checkpoint from another without reading gigabytes: name, size, head and tail of its networks' files."""
-    digest = hashlib.sha256()
-    for part in ("unet", "vae", "text_encoder", "scheduler"):
-        for path in sorted((folder / part).glob("*")):
-            if not path.is_file():
-                continue
-            size = path.stat().st_size
-            digest.update(f"{part}/{path.name} {size}\n".encode())
-            with open_regular(path, WeightsError) as file:
-                digest.update(file.read(1 << 16))
-                file.seek(max(0, size - (1 << 16)))
-                digest.update(file.read())
-    return digest.hexdigest()
+    """What tells a checkpoint from another: the content of its networks' files."""
+    parts = [folder / part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")]
+    return content_digest(path for part in parts for path in sorted(part.glob("*")) if path.is_file())

@@ -15,7 +15,7 @@ from ...core.mask import Box
 from ...core.options import Options
 from ...core.paths import own_path
 from ...core.soft_mask import SoftMask
-from ...networks.checkpoints import at_trained_size, crop_side
+from ...networks.checkpoints import at_trained_size, check_trained, crop_side
 from ...plugins.protocols import Context, Method, Prediction, Progress, Request, frame_of
 from ...runtime.devices import pick_device
 from ...weights.catalogue import cache_folder
@@ -122,6 +122,7 @@ class SDAmodal(Method):
             chosen.model, feature_settings(chosen), device, cache=cache, batch=chosen.draw_batch
         )
         self.network = load_network(chosen, self.features.channels, device)
+        check_trained(chosen, "timestep", "image_size")
         self.options = at_trained_size(chosen, 512)
 
     def embed(self, image: Image) -> Features:

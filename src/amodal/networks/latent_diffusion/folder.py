@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from ...core.errors import OutputError
+from ...core.errors import OutputError, WeightsError
 from ...plugins.protocols import Progress, no_progress
 from ...weights.catalogue import cache_folder, locate
+from ...weights.digest import content_digest
 from .convert import convert_checkpoint
 from .model import Architecture
 
@@ -32,10 +33,14 @@ def ready_folder(model: str, architecture: Architecture | None = None, progress:
     checkpoints = sorted(path.glob("*.ckpt")) if path.is_dir() else [path]
     if not checkpoints:
         return path  # loading says what is absent
+    if len(checkpoints) > 1:
+        names = ", ".join(each.name for each in checkpoints)
+        raise WeightsError(f"{path} holds {len(checkpoints)} checkpoints ({names}); name the one that is meant")
     checkpoint = checkpoints[0]
-    size = checkpoint.stat().st_size
-    folder = cache_folder() / "weights" / "converted" / f"{checkpoint.stem.replace('=', '-')}-{size}"
+    digest = content_digest([checkpoint])  # checkpoints of one network have the same size, and often the same name
+    folder = cache_folder() / "weights" / "converted" / f"{checkpoint.stem.replace('=', '-')}-{digest[:16]}"
     if not folder.is_dir():
+        size = checkpoint.stat().st_size
         warnings.warn(f"converting {checkpoint.name} ({size / 1e9:.1f} GB) once, to {folder}", stacklevel=2)
         try:
             convert_checkpoint(checkpoint, folder, architecture=architecture, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -249,7 +250,7 @@ def write_side_files(folder: Path, networks: Networks) -> None:
 
 
 def load_part(cls: Any, folder: Path, dtype: Any = None) -> Any:
-    """A diffusers or transformers network from its folder: `config.json` and one safetensors file.
+    """A diffusers or transformers network from its folder: `config.json` and one safetensors file, or its shards.
 
     Args:
         cls: its class.
@@ -274,7 +275,7 @@ def load_part(cls: Any, folder: Path, dtype: Any = None) -> Any:
 
 
 def _filled(network: Any, folder: Path, dtype: Any) -> Any:
-    return _fitted(network, load_tensors(weights_file(folder)), folder, dtype)
+    return _fitted(network, folder_tensors(folder), folder, dtype)
 
 
 def _fitted(network: Any, state: Mapping[str, torch.Tensor], folder: Path, dtype: Any) -> Any:
@@ -302,19 +303,29 @@ def _renamed(item: tuple[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
     return f"{block}.{OLD_ATTENTION[part]}.{kind}", value[:, :, 0, 0] if value.dim() == 4 else value
 
 
-def weights_file(folder: Path) -> Path:
-    """The safetensors file of a network's folder; the full-precision one if there are several. Raises WeightsError."""
+def folder_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a network's folder: of its safetensors file, the full-precision one if there are several, or of its shards.
+
+    Raises:
+        WeightsError: there are none, or not all shards.
+    """
     files = sorted(folder.glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name))
     if not files:
         raise WeightsError(f"{folder} holds no .safetensors file; convert or fetch the weights again")
-    return files[0]
+    shard = re.fullmatch(r"(.+)-\d+(-of-0*([1-9]\d*)\.safetensors)", files[0].name)
+    if shard is None:
+        return load_tensors(files[0])
+    shards = [file for file in files if file.name.startswith(f"{shard[1]}-") and file.name.endswith(shard[2])]
+    if len(shards) != int(shard[3]):
+        raise WeightsError(f"{folder} holds {len(shards)} of {shard[3]} shards; convert or fetch the weights again")
+    return {name: value for file in shards for name, value in load_tensors(file).items()}
 
 
 def _load_projection(folder: Path, dtype: Any) -> Any:
     """A linear layer; the hub's layouts name it `proj` or `projection` and keep its sizes in the tensors alone."""
     import torch
 
-    state = {name.rpartition(".")[2]: value for name, value in load_tensors(weights_file(folder)).items()}
+    state = {name.rpartition(".")[2]: value for name, value in folder_tensors(folder).items()}
     if set(state) != {"weight", "bias"} or state["weight"].ndim != 2:
         raise WeightsError(f"{folder} holds {', '.join(state)}, not the weight and the bias of one linear layer")
     rows, columns = state["weight"].shape

@@ -25,8 +25,8 @@ def sample_views(
 ) -> NDArray[np.uint8]:
     """Draw all views of an object on white.
 
-    The released program evaluates all DDIM times from 1 + c (S - 1) down to 1 and adds no noise at the last; its condition
-    is a sample of the VAE's posterior, here its mode.
+    The released program evaluates all DDIM times 1, 1 + c, 1 + 2 c, ... with c = 1000 // S, downwards (a few more than S where
+    that does not divide 1000), and adds no noise at the last; its condition is a sample of the VAE's posterior, here its mode.
 
     Args:
         networks: with a volume.
@@ -53,7 +53,7 @@ def sample_views(
     scheduler = DDIMScheduler(**SCHEDULE)
     scheduler.set_timesteps(settings.steps)
     stride = 1000 // settings.steps
-    times = list(range(1, 1001, stride))[::-1][-settings.steps :]
+    times = list(range(1, 1000, stride))[::-1]
     with torch.inference_mode():
         token, latent = encode_pictures(networks, picture[None], poses)
         condition = Condition(token, latent.expand(views, -1, -1, -1))

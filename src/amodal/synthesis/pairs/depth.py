@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from ...core.errors import WeightsError, reported
 from ...core.image import Image
-from ...runtime.quiet import quiet
 from ...weights.catalogue import locate
 from ...weights.config import read_config
+from ...weights.pretrained import load_pretrained
 
 __all__ = ["DepthEstimator"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FARNESS = ("zoedepth", "glpn", "depth_pro", "prompt_depth_anything")
 """Model types whose output grows with the distance; the others' grows with nearness (inverse depth)."""
+UNUSED = "neck.fusion_stage.layers.0.residual_layer1.*"
+"""What DPT's class has and MiDaS' files lack: the first stage of the fusion has nothing to add."""
 
 
 class DepthEstimator:
@@ -43,8 +45,7 @@ class DepthEstimator:
 
         folder = locate(str(model))
         read_config(Path(folder) / "config.json", "a depth model that transformers loads")
-        with quiet(), reported(WeightsError, f"{folder} is not a depth model that transformers loads"):
-            network = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        network = load_pretrained(AutoModelForDepthEstimation, Path(folder), unused=UNUSED)
         self.network = network.eval().requires_grad_(False).to(pick_device(device))
         self.farness = (
             network.config.model_type in FARNESS or getattr(network.config, "depth_estimation_type", "") == "metric"

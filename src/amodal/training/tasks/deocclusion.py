@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
-from ...core.config import Share, Weight, Widths, config, section
+from ...core.config import FourWidths, Share, Weight, Width, config, section
 from ...core.crop import Crop
 from ...data import Sample
 from ...methods.deocclusion.erasers import erase, place_eraser
@@ -26,7 +27,7 @@ from ...methods.deocclusion.network import (
 from ...networks.picture_unet import PictureUNet
 from ...networks.resnet import normalise
 from ...networks.unet import MaskUNet, boundary, xavier
-from ..recipe import Recipe
+from ..recipe import Recipe, RecipeError
 from .objects import Arrays, Drawn, Mixture, ObjectBatches, ObjectsConfig, ObjectTask
 
 __all__ = ["DataConfig", "ErasedTask", "SingleStageTask", "placed"]
@@ -53,8 +54,8 @@ class NetworkConfig:
         final_skip: the skip at full resolution.
     """
 
-    widths: Widths = (32, 64, 128, 256, 256)
-    image_widths: Widths = (64, 128, 256, 512)
+    widths: Annotated[tuple[Width, ...], Field(min_length=5, max_length=6)] = (32, 64, 128, 256, 256)
+    image_widths: FourWidths = (64, 128, 256, 512)
     final_skip: bool = True
 
 
@@ -135,7 +136,16 @@ class ErasedTask(_CropTask):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.asbu = recipe.task == "asbu"
+        if len(self.config.widths) != 5:
+            raise RecipeError(
+                f"network.widths has {len(self.config.widths)} levels; the network of {recipe.task} has five"
+            )
         self.threshold = 0.5 if self.asbu else 0.2
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Also what the second input of ASBU is."""
+        return {**super().facts, **({"boundary": str(self.weights.boundary).lower()} if self.asbu else {})}
 
     @property
     def kind(self) -> Kind:

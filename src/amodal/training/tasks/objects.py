@@ -132,7 +132,10 @@ class Drawn:
 
 def mixture_of(sets: tuple[SetConfig, ...], where: str) -> Mixture:
     """The mixture of a recipe's list; a function of plain values, so that data processes can call it."""
-    return Mixture(open_sets(sets, where))
+    opened = open_sets(sets, where)
+    if not any(one.share for one in opened):
+        raise RecipeError(f"no set of {where} has a share above 0; give one to each that is to be drawn from")
+    return Mixture(opened)
 
 
 class Mixture:

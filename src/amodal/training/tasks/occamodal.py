@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.config import Share, Weight, Width, Widths, config, section
+from ...core.config import FourWidths, Share, SixWidths, Weight, Width, config, section
 from ...core.crop import Crop
 from ...core.mask import Mask, union
 from ...data import Dataset, Sample
@@ -47,8 +47,8 @@ class NetworkConfig:
         image_weights: ResNet-18 weights with torchvision's names to start the picture's encoders from; "" starts from scratch.
     """
 
-    widths: Widths = (32, 64, 128, 256, 512, 512)
-    image_widths: Widths = (64, 128, 256, 512)
+    widths: SixWidths = (32, 64, 128, 256, 512, 512)
+    image_widths: FourWidths = (64, 128, 256, 512)
     reduced: Width = 256
     final_skip: bool = True
     find_occluder: bool = True

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.config import Batch, Natural, Positive, Width, Widths, config, section
+from ...core.config import Batch, Natural, Positive, SixWidths, Width, config, section
 from ...core.crop import Crop
 from ...core.paths import own_path
 from ...data import Dataset, Sample
@@ -66,7 +66,7 @@ class DataConfig(ObjectsConfig):
 class NetworkConfig:
     """Channels of the six levels, to which features are reduced, and the fifth skip; table 4 of the paper."""
 
-    widths: Widths = (32, 64, 128, 256, 512, 512)
+    widths: SixWidths = (32, 64, 128, 256, 512, 512)
     reduced: Width = 256
     final_skip: bool = True
 
@@ -121,8 +121,9 @@ class SDAmodalTask(ObjectTask):
 
     @property
     def facts(self) -> dict[str, str]:
-        """Also how features join, see `methods.sdamodal.network.aligned_corners`."""
-        return {**super().facts, "align_corners": "false"}
+        """Also how features join, see `methods.sdamodal.network.aligned_corners`, and how they are made."""
+        made = {name: str(getattr(self.feature_config, name)) for name in ("timestep", "image_size")}
+        return {**super().facts, **made, "align_corners": "false"}
 
     def network(self) -> nn.Module:
         how = self.config

@@ -1,0 +1,61 @@
+"""Networks of diffusers and transformers from their folders; what a library would fill with chance is refused."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import WeightsError, reported
+from ..runtime.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["half_variant", "load_pretrained"]
+
+
+def load_pretrained(cls: Any, folder: Path, *, unused: str = "", **how: Any) -> Any:
+    """`cls.from_pretrained` on a folder of this machine, safetensors only, whose tensors must all be there and fit.
+
+    The libraries give tensors that are missing random values, with a warning.
+
+    Args:
+        cls: a class of diffusers or transformers.
+        folder: with `config.json` and the tensors.
+        unused: pattern of tensors that may be missing, since nothing is computed with them.
+        how: what else `from_pretrained` takes.
+
+    Raises:
+        WeightsError: it cannot be loaded, or tensors are missing or of another shape.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise WeightsError(f"{folder} holds no .safetensors file; fetch the model again, or convert its weights")
+    hint = "it is damaged or of another architecture"
+    with quiet(), reported(WeightsError, f"{folder} cannot be loaded as {cls.__name__}", hint):
+        network, report = cls.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=True, output_loading_info=True, **how
+        )
+    kinds = {"missing": report["missing_keys"], "of another shape": report["mismatched_keys"]}
+    names = {what: sorted(n for n in map(_name, found) if not fnmatch(n, unused)) for what, found in kinds.items()}
+    faults = [
+        f"{len(found)} {what} ({', '.join(found[:2])}{', ...' if len(found) > 2 else ''})"
+        for what, found in names.items()
+        if found
+    ]
+    if faults:
+        raise WeightsError(
+            f"the weights in {folder} do not fit its config.json ({cls.__name__}): {'; '.join(faults)}; fetch it again"
+        )
+    return network
+
+
+def half_variant(folder: Path, dtype: torch.dtype) -> str | None:
+    """ "fp16" where such files are there and they are wanted, or nothing else is."""
+    half = [file for file in folder.glob("*.safetensors") if ".fp16" in file.name]
+    full = [file for file in folder.glob("*.safetensors") if file not in half]
+    return "fp16" if half and (not full or dtype.itemsize == 2) else None
+
+
+def _name(item: Any) -> str:
+    return str(item[0] if isinstance(item, tuple) else item)
