@@ -259,3 +259,18 @@ def test_prompts_of_any_number_type(kind):
 def test_pictures_that_are_refused_with_what_to_do(value, advice):
     with pytest.raises(AmodalError, match=advice):
         image.as_image(value)
+
+
+def test_whole_numbers_below_0_mark_nothing_that_is_known():
+    """-1 is what labels call background, and what 255 becomes as int8: it marked the object."""
+    for labels in (np.where(BITS, 1, -1), np.where(BITS, 255, 0).astype(np.uint8).view(np.int8)):
+        with pytest.raises(MaskError, match="a mask holds the number -1; it must be 0 off the object"):
+            image.as_mask(labels, (24, 32))
+
+
+def test_open_files_are_read_as_by_read():
+    content = image.encode_png(BITS)
+    for file in (io.BytesIO(content), io.BufferedReader(io.BytesIO(content))):
+        assert image.as_mask(file, (24, 32)) == Mask.from_array(BITS)
+        file.seek(0)
+        assert np.array_equal(image.as_image(file)[..., 0] > 0, BITS)
