@@ -161,3 +161,18 @@ def test_objects_that_the_segmenter_finds(one: OnePicture, tmp_path: Path, capsy
     assert "grabcut finds no object in this photo; give their masks" in capsys.readouterr().err
     assert run([*found, "--masks", str(tmp_path / "found")]) == 2
     assert "leave out --segmenter" in capsys.readouterr().err
+
+
+def test_masks_are_written_where_there_is_room(
+    one: OnePicture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two names that make one file took each other's place with --force."""
+    from amodal.cli.order import mask_files
+    from amodal.core.errors import DataError, ExistsError
+
+    with pytest.raises(DataError, match="the objects 'a/b', 'a:b' would all be written as a.b.amodal.png"):
+        mask_files(tmp_path, ["a/b", "c", "a:b"], ["amodal"], force=True)
+    (tmp_path / "c.amodal.png").touch()
+    with pytest.raises(ExistsError):
+        mask_files(tmp_path, ["b", "c"], ["visible", "amodal"], force=False)
+    assert mask_files(tmp_path, ["c"], ["visible"], force=False) == {"visible": [tmp_path / "c.visible.png"]}
