@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.completion import Edge
+from ..core.completion import Edge, files_of
 from ..core.errors import AmodalError, DataError, ImageError, UsageError
+from ..core.files import refuse_taken
 from ..core.prompt import Prompt
 from ..pipeline.choice import PARTS, ModelChoice, Values, options_field
 from .common import Force, ModelOptions, hint, print_json, progress_bar, word
@@ -68,6 +69,10 @@ def segment(
     if not images:
         raise UsageError("no picture given; name one or more, or - for stdin")
     prompts = gather_prompts(point or [], box or [], text)
+    if prompts and mask:
+        raise UsageError(
+            "--mask says itself what is visible and takes no --point, --box or --text; leave one of them out"
+        )
     if not prompts and not mask and record.prompt is not None:
         prompts = [Prompt.from_dict(record.prompt)]
     if not prompts and not mask:
@@ -111,11 +116,17 @@ def refuse_one_name(images: list[Path]) -> None:
     """Raises UsageError: two pictures would be written under one name."""
     first: dict[str, Path] = {}
     for path in images:
-        if first.setdefault(path.stem, path) is not path:
+        stem = stem_of(path)
+        if first.setdefault(stem, path) is not path:
             raise UsageError(
-                f"{first[path.stem]} and {path} would both be written as {path.stem}.json; "
+                f"{first[stem]} and {path} would both be written as {stem}.json; "
                 "ask for them one by one, each with its own -o, or use amodal batch"
             )
+
+
+def stem_of(path: Path) -> str:
+    """How the names of a picture's results begin."""
+    return "stdin" if str(path) == "-" else path.stem
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,11 @@ class Wanted:
     seed: int
     record: Record
 
+    @property
+    def count(self) -> int:
+        """Objects of a picture."""
+        return len(self.masks or self.prompts)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -138,6 +154,17 @@ class Target:
     folder: Path | None
     force: bool
     edge: Edge
+
+    def names(self, path: Path, count: int) -> list[str]:
+        """How the files of a picture's objects begin: `<stem>` for one object, `<stem>.N` for several."""
+        stem = stem_of(path)
+        return [stem] if count == 1 else [f"{stem}.{number}" for number in range(count)]
+
+    def refuse_taken(self, path: Path, count: int) -> None:
+        """To be asked before long work. Raises ExistsError: a result of the picture is there, and may not be replaced."""
+        if self.folder is not None:
+            for name in self.names(path, count):
+                refuse_taken(files_of(self.folder, name).values(), self.force)
 
 
 def run_images(
@@ -149,6 +176,7 @@ def run_images(
     for path in images:
         try:
             start = time.perf_counter()
+            target.refuse_taken(path, wanted.count)
             results = complete_image(model, path, wanted)
             saved = save_all(results, path, target)
             records += saved
@@ -175,8 +203,6 @@ def complete_image(model: Model, path: Path, wanted: Wanted) -> list[Completion]
     if record.image.sha256_pixels not in (None, scene.digest):
         warnings.warn(f"{path} is not the picture of the record; the result will differ", stacklevel=2)
     drawn = [read_mask(file, scene.size, invert=wanted.invert) for file in wanted.masks]
-    if wanted.prompts and len(drawn) > 1:
-        raise UsageError("several masks are several objects and take no points, box or text")
     prompts = [Prompt.make(mask=mask) for mask in drawn] or wanted.prompts
     hides: Mask | None = None
     if wanted.occluder is not None:
@@ -210,11 +236,9 @@ def read_stdin() -> bytes:
 
 
 def save_all(results: list[Completion], path: Path, to: Target) -> list[dict[str, Any]]:
-    """Write every result, `<stem>` for one object, `<stem>.N` for several, unless there is no folder; the records with their files."""
-    stem = "stdin" if str(path) == "-" else path.stem
+    """Write every result, unless there is no folder; the records with their files."""
     records = []
-    for number, result in enumerate(results):
-        name = stem if len(results) == 1 else f"{stem}.{number}"
+    for name, result in zip(to.names(path, len(results)), results, strict=True):
         files = {} if to.folder is None else result.save(to.folder, name, overwrite=to.force, edge=to.edge)
         records.append({**result.to_dict(to.edge), "files": {what: str(file) for what, file in files.items()}})
     return records

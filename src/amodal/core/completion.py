@@ -23,7 +23,7 @@ from .soft_mask import SoftMask
 if TYPE_CHECKING:
     import supervision
 
-__all__ = ["Alternative", "Completion", "Edge", "coco_object"]
+__all__ = ["Alternative", "Completion", "Edge", "coco_object", "files_of"]
 
 Picture = NDArray[np.uint8]
 Edge = Literal["hard", "soft"]
@@ -51,6 +51,11 @@ def coco_object(amodal: Mask, visible: Mask, size: Size, occlusion_rate: float) 
         "visible_area": visible.area,
         "occlude_rate": round(occlusion_rate, 6),
     }
+
+
+def files_of(folder: str | os.PathLike[str], stem: str) -> dict[str, Path]:
+    """What each file of a saved completion holds ("amodal", "visible", "cutout", "overlay", "json") to its path."""
+    return {suffix.split(".")[1]: Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +239,7 @@ class Completion:
             raise OutputError(
                 f"a folder and the stem of a file's name are needed, got {str(folder)[:40]}, {str(stem)[:40]}"
             )
-        paths = {suffix.split(".")[1]: Path(folder) / f"{stem}{suffix}" for suffix in SUFFIXES}
+        paths = files_of(folder, stem)
         refuse_taken(paths.values(), overwrite)
         pictures: dict[str, Callable[[], Image | Picture | Bits]] = {
             "overlay": self.overlay,

@@ -216,7 +216,7 @@ class Scene(Asking):
             progress: as in `complete`.
 
         Raises:
-            PromptError: no object is found.
+            PromptError: no object is found, or as in `take_apart`.
         """
         from .layers import take_apart
 
@@ -242,6 +242,10 @@ class Scene(Asking):
         """What a segmenter answers, cut to the frame, without empty masks."""
         prompt.check(self.size)
         if prompt.mask is not None:
+            if prompt.points or prompt.box is not None:
+                raise PromptError(
+                    "a mask says itself what is visible; clicks or a box beside it would change nothing: leave them out, or the mask"
+                )
             return [Proposal(prompt.mask.clip(self.size), 1.0)]
         clipped = [Proposal(p.mask.clip(self.size), p.score) for p in answers(self._embed("segmenter"), prompt)]
         found = [proposal for proposal in clipped if proposal.mask]
