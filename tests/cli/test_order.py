@@ -198,3 +198,18 @@ def test_masks_of_other_pictures_are_not_taken(tmp_path: Path) -> None:
     path.write_text(json.dumps({"images": images, "annotations": entries[:1]}))
     with pytest.warns(UserWarning, match="are for other.png; they are taken for photo.png"):
         assert [mask for _, mask, _ in read_json_masks(path, (20, 40), "photo.png")] == [first]
+
+
+def test_masks_are_written_where_there_is_room(
+    one: OnePicture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two names that make one file took each other's place with --force."""
+    from amodal.cli.order import mask_files
+    from amodal.core.errors import DataError, ExistsError
+
+    with pytest.raises(DataError, match="the objects 'a/b', 'a:b' would all be written as a.b.amodal.png"):
+        mask_files(tmp_path, ["a/b", "c", "a:b"], ["amodal"], force=True)
+    (tmp_path / "c.amodal.png").touch()
+    with pytest.raises(ExistsError):
+        mask_files(tmp_path, ["b", "c"], ["visible", "amodal"], force=False)
+    assert mask_files(tmp_path, ["c"], ["visible"], force=False) == {"visible": [tmp_path / "c.visible.png"]}

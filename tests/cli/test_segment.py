@@ -314,3 +314,28 @@ def test_the_home_folder_in_every_path(files, monkeypatch):
     monkeypatch.setenv("HOME", str(files))
     assert run(["segment", "~/photo.png", "--mask", "~/mask.png", "--method", "hull", "-o", "~/out"]) == 0
     assert (files / "out" / "photo.json").is_file()
+
+
+def test_what_is_there_is_refused_before_the_work(files, capsys):
+    """A method that takes minutes ended in a refusal to write."""
+    (files / "mine.py").write_text(
+        "from amodal.plugins.protocols import Method, Prediction\n"
+        "class Mine(Method):\n    name = 'mine'\n    summary = 'counts'\n"
+        "    def complete(self, embedded, image, requests, context):\n"
+        f"        with open({str(files / 'calls')!r}, 'a') as calls: calls.write('x')\n"
+        "        return [[Prediction(request.visible)] for request in requests]\n"
+    )
+    (files / "other.png").write_bytes((files / "photo.png").read_bytes())
+    given = ["--mask", str(files / "mask.png"), "--method", f"{files / 'mine.py'}:Mine", "-o", str(files / "out")]
+    assert run(["segment", str(files / "photo.png"), *given]) == 0
+    assert run(["segment", str(files / "photo.png"), *given]) == 1
+    assert run(["segment", str(files / "photo.png"), str(files / "other.png"), *given]) == 3, "the other one is done"
+    assert capsys.readouterr().err.count("photo.amodal.png exists already") == 2
+    assert (files / "calls").read_text() == "xx"
+
+
+def test_stdin_and_a_picture_of_its_name(files, capsys):
+    """Both are written as stdin: with --force one took the other's place."""
+    shutil.copy(files / "photo.png", files / "stdin.png")
+    arguments = ["segment", "-", str(files / "stdin.png"), "--point", "60,45", "--force", "-o", str(files / "out")]
+    assert run(arguments) == 2 and "would both be written as stdin.json" in capsys.readouterr().err

@@ -202,3 +202,16 @@ def test_a_failing_export_keeps_the_work(tmp_path):
         with pytest.raises(OutputError, match=r"kept in .*shards.*the disk is full.*repeat"):
             out.finish(full)
     assert run(tmp_path) == {"done": 8, "failed": 2}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_is_told_with_its_folder(tmp_path):
+    """What could not be written is tried again when the journal is closed, and that error hid the first one."""
+    with Store(tmp_path, {"seed": 0}):
+        pass
+    with (
+        pytest.raises(OutputError, match=f"cannot write to {tmp_path}: the disk is full"),
+        Store(tmp_path, {"seed": 0}) as store,
+    ):
+        store.journal.symlink_to("/dev/full")
+        store.append({"row": 1})

@@ -1,5 +1,6 @@
 """What must not take the service down: odd heads and bodies, damaged pictures, huge canvases, those who trickle or flood."""
 
+import base64
 import contextlib
 import select
 import socket
@@ -9,6 +10,7 @@ import pytest
 
 from amodal.core.image import encode_png
 from amodal.core.mask import Mask
+from amodal.serve.config import Limits
 from serve.conftest import DEMO, Browser, quarter_photo, running
 
 
@@ -113,6 +115,43 @@ def test_a_small_request_for_a_huge_canvas(browser):
         amodal = {"size": size, "counts": "01", "origin": origin}
         status, answer, _ = browser("POST", f"/api/scenes/{scene}/repaints", {"visible": seen, "amodal": amodal})
         assert status == 422 and "leave the photo" in answer["error"], answer
+
+
+def test_a_small_file_of_a_huge_picture(monkeypatch):
+    """A photo and a mask alike are refused by their heads: nothing of them is unpacked."""
+    import httpx
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", None)
+    photo = quarter_photo()
+    with running(limits=Limits(pixels=20_000)) as service:
+        browser = Browser(service)
+        large = encode_png(np.zeros((150, 150), np.uint8))
+        assert "the photo is 150 x 150; at most" in browser("POST", "/api/scenes", large)[1]["error"]
+        body = {"image": base64.b64encode(photo).decode(), "point": [5, 5]}
+        assert "damaged" in browser("POST", "/api/complete", body)[1]["error"], (
+            "a picture within the bounds is unpacked"
+        )
+        form = {"image": ("cup.png", photo), "mask": ("mask.png", large)}
+        answer = httpx.post(f"{service.url}/api/complete", files=form, trust_env=False, timeout=60)
+        assert answer.status_code == 422 and "the mask is 150 x 150; at most" in answer.json()["error"]
+
+
+def test_mask_pictures_are_read_for_their_photo(browser):
+    """As everywhere: here labels of 0 and 1. Of another size, of nothing, or for somebody else's photo they are refused."""
+    scene = browser.open(quarter_photo())
+    bits = np.zeros((100, 150), np.uint8)
+    bits[20:50, 30:70] = 1
+    status, found, _ = browser("POST", f"/api/scenes/{scene}/mask", encode_png(bits))
+    assert status == 200 and Mask.from_rle(found["mask"]) == Mask.from_array(bits) and found["box"] == [30, 20, 70, 50]
+    for picture, text in (
+        (bits.T, "100 x 150 pixels, the photo 150 x 100"),
+        (0 * bits, "marks no pixel"),
+        (None, "empty"),
+    ):
+        content = b"" if picture is None else encode_png(np.ascontiguousarray(picture))
+        status, answer, _ = browser("POST", f"/api/scenes/{scene}/mask", content)
+        assert status == 422 and text in answer["error"], answer
+    assert Browser(browser.service)("POST", f"/api/scenes/{scene}/mask", encode_png(bits))[0] == 404
 
 
 def test_those_who_trickle_hold_nothing(browser):

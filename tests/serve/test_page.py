@@ -33,6 +33,10 @@ def test_from_a_click_to_a_downloaded_mask(page, service, tmp_path, monkeypatch)
     assert mask == local.amodal
     coco = json.loads(page.download("coco.json"))
     assert amodal.Mask.from_rle(coco["annotations"][0]["segmentation"]) == local.amodal
+    known = {
+        name: coco["annotations"][0].get(name) for name in ("visible_area", "occlude_rate", "bbox", "visible_mask")
+    }
+    assert known == {name: local.to_coco()[name] for name in known}
     assert coco["annotations"][0]["area"] == local.amodal.area and coco["categories"][0]["name"] == "object"
     assert amodal.read(page.download("overlay.png")).shape == (300, 451, 3)
     assert int((read_rgba(page.download("cutout.png"))[..., 3] > 0).sum()) == local.amodal.area

@@ -309,8 +309,6 @@ def test_arrays_that_hold_more_than_yes_and_no_are_told():
         assert image.as_mask(blurred, (24, 32)).area == BITS.sum() + 14
     with pytest.warns(UserWarning, match="values from -3 to 8; what is above 0.5 .*give shares"):
         assert image.as_mask(np.where(BITS, 8.0, -3.0), (24, 32)).area == BITS.sum()
-    with pytest.raises(MaskError, match="whole numbers from -1; mark the object with 1"):
-        image.as_mask(BITS.astype(int) - 1, (24, 32))
     for entering in (BITS * 255.0, BITS * 7, BITS * 1.0001):
         assert image.as_mask(entering, (24, 32)).area == BITS.sum()
 
@@ -323,3 +321,18 @@ def test_masked_values_are_refused():
         Mask.from_array(masked)
     with pytest.raises(PromptError, match="masked values"):
         Prompt.make(points=np.ma.masked_array([[3, 4]], mask=[[False, True]]))
+
+
+def test_whole_numbers_below_0_mark_nothing_that_is_known():
+    """-1 is what labels call background, and what 255 becomes as int8: it marked the object."""
+    for labels in (np.where(BITS, 1, -1), np.where(BITS, 255, 0).astype(np.uint8).view(np.int8)):
+        with pytest.raises(MaskError, match="a mask holds the number -1; it must be 0 off the object"):
+            image.as_mask(labels, (24, 32))
+
+
+def test_open_files_are_read_as_by_read():
+    content = image.encode_png(BITS)
+    for file in (io.BytesIO(content), io.BufferedReader(io.BytesIO(content))):
+        assert image.as_mask(file, (24, 32)) == Mask.from_array(BITS)
+        file.seek(0)
+        assert np.array_equal(image.as_image(file)[..., 0] > 0, BITS)

@@ -154,3 +154,19 @@ def test_layers_are_named(photo, disc_visible):
     assert [each["name"] for each in made.to_dict()["objects"]] == ["a <disc>", "bar"]
     with pytest.raises(PromptError, match="names is a list with one value an object, 2 in all"):
         scene.layers(prompts, names=["one"])
+
+
+def test_an_object_without_a_pixel_of_its_own_is_told(photo, disc_visible):
+    """The same object twice, or one that lies within smaller ones: it was left out without a word."""
+    scene = amodal.load("hull", segmenter="grabcut", inpainter="classical").open(photo)
+    twice = [Prompt.make(mask=disc_visible)] * 2
+    with pytest.raises(PromptError, match=r"object 2 of 2 \(copy\) has no visible pixel of its own"):
+        scene.layers(twice, names=["disc", "copy"])
+
+
+def test_layers_are_written_by_their_ending(layers, tmp_path):
+    layers.save(tmp_path / "all.ZIP")
+    assert "background.png" in zipfile.ZipFile(tmp_path / "all.ZIP").namelist()
+    with pytest.raises(OutputError, match=r"written as \.ora \(OpenRaster\) or \.zip"):
+        layers.save(tmp_path / "all.png")
+    assert not (tmp_path / "all.png").exists()

@@ -178,3 +178,11 @@ def test_every_tiny_shape_can_be_painted():
         visible = Mask.from_box((x0, y0, x0 + 1, y0 + 1))
         (picture,) = paint_occluded(Levels(image), [(visible, amodal_mask)], model.inpainter, [0])
         assert picture.shape == (y1 - y0, x1 - x0, 3)
+
+
+def test_clicks_beside_a_mask_are_refused(photo, disc_visible):
+    """A mask is its own answer: they changed nothing, and nobody was told."""
+    scene = amodal.load("visible").open(photo)
+    for beside in ({"point": (60, 45)}, {"box": (10, 10, 90, 90)}):
+        with pytest.raises(PromptError, match="a mask says itself what is visible"):
+            scene.complete(mask=disc_visible, **beside)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..core.errors import PromptError, UsageError
+from ..core.errors import DataError, PromptError, UsageError
 from .common import AsJson, Device, Force, hint, print_json, progress_bar, split_settings
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def order(
     if as_json and dot:
         raise UsageError("--json and --dot are two forms of the same; give one of them")
     check_use(by, network, bool(masks), segmenter, parts, output)
-    from ..core.files import check_targets
     from ..core.image import read
     from ..data.scene_masks import read_scene
     from ..pipeline.order import dilate, to_dot
@@ -64,20 +63,19 @@ def order(
     picture = read(image)
     if masks:
         names, visible, categories = read_scene(masks, picture.shape[:2], str(image))
-        check_targets(targets(output, names, "amodal"), force)
     else:
-        check_targets(targets(output, ["object-1"], "visible"), force)
+        mask_files(output, ["object-1"], ["visible"], force)
         names, visible = find_masks(picture, segmenter, parts["segmenter"], device)
         categories = [None] * len(visible)
+    kinds = [kind for kind, made in (("visible", not masks), ("amodal", network)) if made]
+    files = mask_files(output, names, kinds, force)
     predictions: list[Prediction] = []
     if network:
-        chosen = {"widen": str(widen), **parts["method"]}
-        objects = list(zip(visible, categories, strict=True))
+        chosen, objects = {"widen": str(widen), **parts["method"]}, list(zip(visible, categories, strict=True))
         matrix, predictions = by_network(by, chosen, device, picture, objects, complete=output is not None)
     else:
         matrix = by_rule(by, [dilate(mask, widen) for mask in visible])
-    if output:
-        write_masks(output, names, [] if masks else visible, predictions, picture, force)
+    write_masks(files, visible, predictions, picture, force)
     if dot:
         typer.echo(to_dot(matrix, names), nl=False)
     elif as_json:
@@ -150,23 +148,37 @@ def by_network(
         return method.order(requests, progress), []
 
 
+def mask_files(folder: Path | None, names: list[str], kinds: list[str], force: bool) -> dict[str, list[Path]]:
+    """Each kind to the file `NAME.KIND.png` of each object; none without a folder. To be asked before long work.
+
+    Raises:
+        DataError: two names make one.
+        ExistsError: one is there and may not be replaced.
+    """
+    from ..core.files import check_targets
+
+    if folder is None:
+        return {}
+    stems = ["".join(c if c.isalnum() or c in "-_. " else "." for c in name) for name in names]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        alike = ", ".join(repr(name) for name, stem in zip(names, stems, strict=True) if stem == twice)
+        raise DataError(f"the objects {alike[:200]} would all be written as {twice}.{kinds[0]}.png; rename them")
+    files = {kind: [folder / f"{stem}.{kind}.png" for stem in stems] for kind in kinds}
+    check_targets([file for each in files.values() for file in each], force)
+    return files
+
+
 def write_masks(
-    folder: Path, names: list[str], visible: list[Mask], predictions: list[Prediction], picture: Image, force: bool
+    files: dict[str, list[Path]], visible: list[Mask], predictions: list[Prediction], picture: Image, force: bool
 ) -> None:
-    """Write `NAME.visible.png` and `NAME.amodal.png` for each object, as far as there are some."""
+    """Write the mask of each object, as far as there are some."""
     from ..core.files import write_bytes
     from ..core.image import encode_png
 
-    whole = [prediction.amodal for prediction in predictions]
-    for kind, masks in (("visible", visible), ("amodal", whole)):
-        for path, mask in zip(targets(folder, names, kind), masks, strict=False):
+    masks = {"visible": visible, "amodal": [prediction.amodal for prediction in predictions]}
+    for kind, paths in files.items():
+        for path, mask in zip(paths, masks[kind], strict=True):
             write_bytes(path, encode_png(mask.to_array(picture.shape[:2])), overwrite=force)
-
-
-def targets(folder: Path | None, names: list[str], kind: str) -> list[Path]:
-    """The files of a kind ("visible", "amodal") for the objects of these names; none without a folder."""
-    stems = ["".join(c if c.isalnum() or c in "-_. " else "." for c in name) for name in names]
-    return [] if folder is None else [folder / f"{stem}.{kind}.png" for stem in stems]
 
 
 def as_record(matrix: Order, names: list[str], visible: list[Mask], by: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class PromptOptions:
         picture = read(self.image)
         prompts = gather_prompts(self.point or [], self.box or [], None)
         if self.mask is not None:
-            prompts += [Prompt.make(mask=read_mask(self.mask, frame_of(picture)))]
+            prompts.append(Prompt.make(mask=read_mask(self.mask, frame_of(picture))))
         if len(prompts) != 1:
             raise UsageError("mark one object with --point X,Y, one --box X0,Y0,X1,Y1 or --mask FILE")
         return picture, prompts[0]

@@ -114,11 +114,17 @@ def refuse_one_name(images: list[Path]) -> None:
     """Raises UsageError: two pictures would be written under one name."""
     first: dict[str, Path] = {}
     for path in images:
-        if first.setdefault(path.stem, path) is not path:
+        stem = stem_of(path)
+        if first.setdefault(stem, path) is not path:
             raise UsageError(
-                f"{first[path.stem]} and {path} would both be written as {path.stem}.json; "
+                f"{first[stem]} and {path} would both be written as {stem}.json; "
                 "ask for them one by one, each with its own -o, or use amodal batch"
             )
+
+
+def stem_of(path: Path) -> str:
+    """How the names of a picture's results begin."""
+    return "stdin" if str(path) == "-" else path.stem
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,11 @@ class Wanted:
     samples: int
     seed: int
     record: Record
+
+    @property
+    def count(self) -> int:
+        """Objects of a picture."""
+        return len(self.masks or self.prompts)
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,7 @@ def run_images(
     for path in images:
         try:
             start = time.perf_counter()
-            target.check(names_of(path, len(wanted.masks or wanted.prompts)))
+            target.check(names_of(path, wanted.count))
             results = complete_image(model, path, wanted)
             saved = save_all(results, path, target)
             records += saved
@@ -219,7 +230,7 @@ def read_stdin() -> bytes:
 
 def names_of(path: Path, count: int) -> list[str]:
     """What the results of a picture are called: `<stem>` for one object, `<stem>.N` for several."""
-    stem = "stdin" if str(path) == "-" else path.stem
+    stem = stem_of(path)
     return [stem] if count == 1 else [f"{stem}.{number}" for number in range(count)]
 
 

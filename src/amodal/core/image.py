@@ -61,12 +61,12 @@ Image = NDArray[np.uint8]
 
 
 def as_image(value: Any) -> Image:
-    """A picture given in Python as (H, W, 3) uint8 RGB: such an array or tensor, a PIL image, or a path to read.
+    """A picture given in Python as (H, W, 3) uint8 RGB: such an array or tensor, a PIL image, or what `read` takes.
 
     Raises:
         ImageError: anything else, with what to do about it.
     """
-    if isinstance(value, str | os.PathLike | bytes):
+    if isinstance(value, str | os.PathLike | bytes) or hasattr(value, "read"):
         return read(value)
     if _is_pil(value):
         return _on_white(*split_colours(load_upright(value, "the image"), "the image"), "the image")
@@ -97,7 +97,7 @@ def to_numpy(value: Any, error: type[AmodalError], what: str) -> NDArray[Any]:
     try:
         if np.ma.is_masked(value):
             raise error(f"{what} has masked values, which say nothing; fill them first: {what}.filled(0)")
-        if hasattr(value, "detach"):  # a torch tensor
+        if hasattr(value, "detach") and hasattr(value, "cpu"):  # a torch tensor; files have a `detach` too
             value = value.detach().cpu()
             value = value.float() if str(value.dtype) == "torch.bfloat16" else value
         array = np.asarray(value)
@@ -179,8 +179,8 @@ def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
 
     Args:
         value: a `Mask`; an array, list or tensor (H, W), whose pixels that are not 0 (for floats: > 0.5) are the object; a PIL
-            image or the path of a mask picture, see `read_soft`; a COCO RLE `{"size", "counts"}`; or what `Mask.to_dict` returns
-            (an RLE of a crop with its `origin`, whose frame is not known).
+            image; the path, bytes or open file of a mask picture, see `read_soft`; a COCO RLE `{"size", "counts"}`; or what
+            `Mask.to_dict` returns (an RLE of a crop with its `origin`, whose frame is not known).
         what: what to call it in errors.
 
     Raises:
@@ -192,7 +192,7 @@ def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
     if isinstance(value, Mapping):
         mask = Mask.from_dict(value)
         return mask, None if "origin" in value else (int(value["size"][0]), int(value["size"][1]))
-    if isinstance(value, str | os.PathLike | bytes):
+    if isinstance(value, str | os.PathLike | bytes) or hasattr(value, "read"):
         bits = read_soft(value) > 0.5
     elif _is_pil(value):
         bits = soft_of(load_upright(value, f"the {what}"), f"the {what}") > 0.5
@@ -207,13 +207,11 @@ def framed_mask(value: Any, what: str = "mask") -> tuple[Mask, Size | None]:
 
 
 def _tell_values(values: NDArray[Any], what: str) -> None:
-    """Warn of an array that holds more than yes and no, beyond the shares 0..1. Raises MaskError: whole numbers below 0."""
+    """Warn of an array that holds more than yes and no, beyond the shares 0..1."""
     if values.dtype == bool or not values.size:
         return
     low, high = values.min(), values.max()
     if values.dtype.kind != "f":
-        if low < 0:
-            raise MaskError(f"{what} holds whole numbers from {low}; mark the object with 1 and all else with 0")
         if high > 1 and not ((values == 0) | (values == high)).all():
             text = f"{what} holds whole numbers up to {high}; every one but 0 is taken for the object"
             warnings.warn(f"{text} (for brightness, give mask > {high // 2})", stacklevel=4)

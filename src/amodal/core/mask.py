@@ -110,7 +110,8 @@ class Mask:
         """The mask of the non-zero (for floats: > 0.5) pixels of `array` (H, W); `origin` is the place of its pixel (0, 0).
 
         Raises:
-            MaskError: no array, not two-dimensional, or holding NaN or masked values; or the origin is not two whole numbers.
+            MaskError: no array, not two-dimensional, or holding NaN, masked values or whole numbers below 0, which may mean anything;
+                or the origin is not two whole numbers.
         """
         origin = place_of(origin)
         if isinstance(array, Mask):
@@ -129,6 +130,10 @@ class Mask:
             return cls._tight(values > 0.5, origin)
         if values.dtype.kind not in "bui":
             raise MaskError(f"a mask is bool, integer or float, got {values.dtype}")
+        if values.dtype.kind == "i" and values.min(initial=0) < 0:
+            raise MaskError(
+                f"a mask holds the number {values.min()}; it must be 0 off the object: write what marks it, as in `labels > 0`"
+            )
         return cls._tight(values.astype(bool, copy=False), origin, own=values.dtype != bool)
 
     @classmethod

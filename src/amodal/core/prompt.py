@@ -73,7 +73,7 @@ class Prompt:
             prompt: a prompt that is made already, in place of all these.
 
         Raises:
-            PromptError: nothing or too much given (a mask takes nothing beside it), unequal numbers of points and labels, or a
+            PromptError: nothing or too much given (a mask takes no points and no box), unequal numbers of points and labels, or a
                 malformed point, label, box or text.
             MaskError: a malformed mask.
         """
@@ -95,9 +95,9 @@ class Prompt:
         prompt = cls(clicks, marks, _box(box), shape, _words(text), frame)
         if not clicks and box is None and mask is None and text is None:
             raise PromptError("no prompt: mark the object with a point, a box, a mask or text")
-        if mask is not None and (clicks or box is not None or text is not None):
+        if mask is not None and (clicks or box is not None):
             raise PromptError(
-                "a mask says what is visible, and points, a box or words beside it change nothing; give one or the other"
+                "a mask says itself what is visible; points or a box beside it would change nothing: leave them out, or the mask"
             )
         if clicks and 1 not in marks and box is None and text is None:
             raise PromptError("all points are negative; give at least one point on the object")

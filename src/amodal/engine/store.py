@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -143,6 +144,8 @@ class Store:
             self._file.write(json_line(entry))
             self._file.flush()
         except OSError as error:
+            with suppress(OSError):  # what could not be written is tried once more when the file is closed
+                self._close_journal()
             raise self._cannot_write(error) from error
 
     def rewrite(self, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -239,9 +242,9 @@ class Store:
         return entries
 
     def _close_journal(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def json_line(content: Any) -> bytes:

@@ -41,7 +41,7 @@ class Asking(ABC):
             prompt: all of this as one `Prompt`.
 
         Raises:
-            PromptError: outside of the image, malformed, or nothing found there.
+            PromptError: outside of the image, malformed, nothing found there, or a mask with clicks or a box beside it.
         """
         made = Prompt.make(point=point, points=points, labels=labels, box=box, mask=mask, text=text, prompt=prompt)
         return self._visible(made)
@@ -135,7 +135,8 @@ class Opening(ABC):
         """The photo, to prompt many times.
 
         Args:
-            image: a path, a PIL image, an array (H, W, 3) uint8 RGB or a torch tensor of that kind.
+            image: a path, a file's bytes, an open binary file, a PIL image, an array (H, W, 3) uint8 RGB or a torch tensor of
+                that kind.
 
         Raises:
             ImageError: none of these, or a file that cannot be read.

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..core.completion import Completion, Picture
 from ..core.drawing import checkerboard, fitted, lay
-from ..core.errors import PromptError
-from ..core.files import write_bytes
+from ..core.errors import OutputError, PromptError
+from ..core.files import check_targets, write_bytes
 from ..core.image import Image, encode_png
 from ..core.mask import Box, Mask, Size, bounding_box, place, union
 from ..core.prompt import Prompt, one_each, prompts_of, seed_of
@@ -134,9 +134,12 @@ class Layers:
         return zip_files(files)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write an OpenRaster file, or a zip of PNGs if the name ends in `.zip`. Raises OutputError if it exists."""
-        content = self.to_zip() if Path(path).suffix == ".zip" else self.to_openraster()
-        write_bytes(path, content, overwrite=overwrite)
+        """Write an OpenRaster file (`.ora`), or a zip of PNGs (`.zip`). Raises OutputError: another ending, or it exists."""
+        write = {".ora": self.to_openraster, ".zip": self.to_zip}.get(Path(path).suffix.lower())
+        if write is None:
+            raise OutputError(f"layers are written as .ora (OpenRaster) or .zip (PNGs), got {str(path)[:200]}")
+        check_targets([path], overwrite)
+        write_bytes(path, write(), overwrite=overwrite)
 
 
 def take_apart(
@@ -159,7 +162,7 @@ def take_apart(
         progress: as in `Scene.complete`.
 
     Raises:
-        PromptError: no object is found, or not as many names as prompts.
+        PromptError: no object is found, one has no visible pixel that is not a smaller one's, or not as many names as prompts.
     """
     seed = seed_of(seed)
     if prompts is None:
@@ -167,10 +170,14 @@ def take_apart(
     else:
         prompts = prompts_of(prompts)
         words = [prompt.text or "" for prompt in prompts]
-        told = one_each(words if names is None else names, len(prompts), "names")
-        found = separate([scene.segment(prompt=prompt)[0].mask for prompt in prompts])
-        masks = [mask for mask in found if mask]
-        words = [word for word, mask in zip(told, found, strict=True) if mask]
+        words = one_each(words if names is None else names, len(prompts), "names")
+        masks = separate([scene.segment(prompt=prompt)[0].mask for prompt in prompts])
+        if not all(masks):
+            number = next(index for index, mask in enumerate(masks) if not mask)
+            raise PromptError(
+                f"object {number + 1} of {len(masks)}{f' ({words[number]})' if words[number] else ''} has no visible pixel of its "
+                "own: smaller objects, or one like it, have them all; leave it out, or mark it otherwise"
+            )
     if not masks:
         raise PromptError("no object is found in this photo; mark objects with points, boxes or masks")
     # 1. Complete; the farthest object comes first.

@@ -216,7 +216,7 @@ class Scene(Asking):
             progress: as in `complete`.
 
         Raises:
-            PromptError: no object is found.
+            PromptError: no object is found, or as in `take_apart`.
         """
         from .layers import take_apart
 

@@ -152,6 +152,8 @@ class Guard:
 
     def _limit(self, scope: Scope) -> int:
         limits = self.config.limits
+        if scope["path"].startswith("/api/scenes/") and scope["path"].endswith("/mask"):
+            return limits.upload_bytes
         if scope["path"] in UPLOADS:
             return limits.upload_bytes + (limits.body_bytes if scope["path"] == "/api/complete" else 0)
         return limits.body_bytes * (4 if scope["path"].startswith("/label-studio") else 1)

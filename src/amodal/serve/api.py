@@ -52,7 +52,7 @@ PICTURE = {
     "requestBody": {
         "required": True,
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-        "description": "the photo's bytes: JPEG, PNG, WebP, TIFF, BMP or GIF",
+        "description": "the picture's bytes: JPEG, PNG, WebP, TIFF, BMP or GIF",
     }
 }
 router = APIRouter(prefix="/api", responses=ERRORS)
@@ -114,14 +114,18 @@ async def open_scene(request: Request, name: Annotated[str, Query(max_length=200
         raise ImageError(f"the body must be the photo itself (Content-Type image/*), got {kind[:60]}")
     content = await request.body()
     key, photo = await unpacked(request, content, name)
-    return SceneAnswer(id=key, width=photo.size[1], height=photo.size[0], sha256_pixels=photo.sha256)
+    return _scene_answer(key, photo)
 
 
 @router.get("/scenes/{scene}")
 async def scene_info(request: Request, scene: Id) -> SceneAnswer:
     """Whether a photo is still open."""
-    photo = _photo(request, scene)
-    return SceneAnswer(id=scene, width=photo.size[1], height=photo.size[0], sha256_pixels=photo.sha256)
+    return _scene_answer(scene, _photo(request, scene))
+
+
+def _scene_answer(key: str, photo: OpenPhoto) -> SceneAnswer:
+    height, width = photo.size
+    return SceneAnswer(id=key, width=width, height=height, sha256_pixels=photo.sha256, orientation=photo.orientation)
 
 
 @router.get("/scenes/{scene}/photo.png", response_class=Response)
@@ -161,6 +165,14 @@ async def _soon(future: Future[T]) -> T:
 def _visible(proposal: Proposal, photo: OpenPhoto) -> Visible:
     mask = proposal.mask
     return Visible(mask=mask.to_rle(photo.size), score=proposal.score, area=mask.area, box=list(mask.box))
+
+
+@router.post("/scenes/{scene}/mask", openapi_extra=PICTURE)
+async def read_mask(request: Request, scene: Id) -> Visible:
+    """The visible mask that a picture of the photo's size marks, read as `amodal segment --mask` does; send it as `mask`."""
+    photo, engine = _photo(request, scene), engine_of(request)
+    mask = await asyncio.wrap_future(engine.decoders.submit(engine.mask, photo, await request.body()))
+    return await run_in_threadpool(_visible, Proposal(mask, None), photo)
 
 
 @router.post("/scenes/{scene}/completions", status_code=202)

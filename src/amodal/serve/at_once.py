@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Annotated, Any
 
@@ -15,9 +16,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from ..core.errors import AmodalError, ImageError, PromptError
 from ..core.files import parse_json
-from ..core.image import framed_mask
 from .answers import ERRORS, engine_of, owner_of, unpacked
 from .config import Limits
+from .engine import decode_mask
 from .results import TYPES, file_of
 from .schema import CompleteRequest
 from .shelf import Gone
@@ -122,7 +123,8 @@ async def _read(request: Request) -> tuple[bytes, str, dict[str, Any]]:
 
 
 async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
-    limits = engine_of(request).config.limits
+    engine = engine_of(request)
+    limits = engine.config.limits
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=4, max_fields=32, max_part_size=limits.body_bytes
     )
@@ -141,7 +143,9 @@ async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
         fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
         fields.pop("image", None)
         if isinstance(mask, UploadFile):
-            fields["mask"] = await run_in_threadpool(_encoded, await mask.read())
+            found = engine.decoders.submit(decode_mask, await mask.read(), engine.config.limits.pixels)
+            drawn, size = await asyncio.wrap_future(found)
+            fields["mask"] = await run_in_threadpool(drawn.to_rle, size)
     finally:
         await form.close()
     return content, called, fields
@@ -159,13 +163,6 @@ def _refuse_unclear(items: list[tuple[str, Any]]) -> None:
             raise PromptError(
                 f"the form has a file {name[:40]!r}; files are the photo 'image' and the visible mask 'mask'"
             )
-
-
-def _encoded(picture: bytes) -> dict[str, Any]:
-    """A mask picture as a run-length encoding. Raises ImageError."""
-    mask, size = framed_mask(picture)
-    assert size is not None
-    return mask.to_rle(size)
 
 
 def _value(name: str, text: str) -> Any:

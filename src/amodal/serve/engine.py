@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import AmodalError, ImageError, OptionError, PromptError, UnknownNameError, nearest
+from ..core.errors import AmodalError, ImageError, MaskError, OptionError, PromptError, UnknownNameError, nearest
 from ..core.extras import requirements
-from ..core.image import Image, picture_size, read
+from ..core.image import Image, as_image, framed_mask, picture_size
 from ..core.mask import Mask, Size
 from ..core.options import Options, build_options
+from ..core.picture import open_picture, orientation
 from ..core.prompt import Prompt
 from ..pipeline import Model, Scene
 from ..pipeline.choice import PARTS, ModelChoice, Part
@@ -30,7 +31,7 @@ from .results import weight
 from .schema import CompleteRequest, LayersRequest, RepaintRequest, VisibleRequest
 from .shelf import Shelf
 
-__all__ = ["Engine", "OpenPhoto", "catalogue", "decode"]
+__all__ = ["Engine", "OpenPhoto", "catalogue", "decode", "decode_mask"]
 
 COPIES = 3
 """How often a photo is in memory: the photo, and what segmenter and method keep of it."""
@@ -39,9 +40,10 @@ COPIES = 3
 class OpenPhoto:
     """An uploaded photo with one `Scene` per model that was asked about it (the last few), so that each embeds it once."""
 
-    def __init__(self, image: Image, name: str, keep: int) -> None:
+    def __init__(self, image: Image, name: str, keep: int, orientation: int = 1) -> None:
         self.image = image
         self.name = name
+        self.orientation = orientation
         self.sha256 = digest(image)
         self._scenes: OrderedDict[int, tuple[Model, Scene]] = OrderedDict()
         self._keep = keep
@@ -100,9 +102,20 @@ class Engine:
 
     def open(self, owner: str, content: bytes, name: str, caller: str = "") -> tuple[str, OpenPhoto]:
         """Decode a photo and keep it; `caller` as for `Shelf.put`. Call it on `decoders`. Raises ImageError."""
-        image = decode(content, self.config.limits.pixels)
-        photo = OpenPhoto(image, name, self.config.limits.models)
+        image, turn = decode(content, self.config.limits.pixels)
+        photo = OpenPhoto(image, name, self.config.limits.models, turn)
         return self.photos.put(owner, photo, COPIES * int(image.nbytes), caller), photo
+
+    def mask(self, photo: OpenPhoto, content: bytes) -> Mask:
+        """The mask of a mask picture of a photo. Call it on `decoders`.
+
+        Raises:
+            ImageError, MaskError: no such picture, of another size, or empty.
+        """
+        mask, _ = decode_mask(content, self.config.limits.pixels, photo.size)
+        if not mask:
+            raise MaskError("The mask marks no pixel; white (or opaque) pixels must mark the visible object.")
+        return mask
 
     def model(self, choice: ModelChoice) -> Model:
         """The model of a request; loads it if it is not there. Call it on the device's thread, after `check`.
@@ -259,20 +272,43 @@ class Engine:
         return job
 
 
-def decode(content: bytes, pixels: int) -> Image:
-    """A picture (H, W, 3) of at most `pixels`; refused by its header, before it is unpacked.
+def decode(content: bytes, pixels: int) -> tuple[Image, int]:
+    """A picture (H, W, 3) of at most `pixels`, and EXIF's orientation, which is applied; refused by its header, before it is
+    unpacked.
 
     Raises:
         ImageError: too large, damaged, or not a picture.
     """
-    height, width = picture_size(content)
+    with warnings.catch_warnings(), open_picture(content) as picture:
+        refuse_large(picture.size, pixels, "photo")
+        warnings.simplefilter("ignore")  # an animation's first frame is taken, as everywhere
+        return as_image(picture), orientation(picture, "the photo")
+
+
+def decode_mask(content: bytes, pixels: int, frame: Size | None = None) -> tuple[Mask, Size]:
+    """The mask of a mask picture of at most `pixels`, and the picture's size (H, W), which must be `frame`; refused as by `decode`.
+
+    Raises:
+        ImageError: too large, damaged, or not a picture.
+        MaskError: of another size.
+    """
+    with open_picture(content) as picture:
+        refuse_large(picture.size, pixels, "mask")
+    if frame is not None and (found := picture_size(content)) != frame:
+        (h, w), (height, width) = found, frame
+        raise MaskError(f"The mask is {w} x {h} pixels, the photo {width} x {height}; they must be equal.")
+    mask, size = framed_mask(content)
+    assert size is not None
+    return mask, size
+
+
+def refuse_large(size: tuple[int, int], pixels: int, what: str) -> None:
+    """Raises ImageError: a picture of `size` (width, height) has more pixels."""
+    width, height = size
     if width * height > pixels:
         raise ImageError(
-            f"the photo is {width} x {height}; at most {pixels / 1e6:.0f} megapixels here: scale it down first"
+            f"the {what} is {width} x {height}; at most {pixels / 1e6:.0f} megapixels here: scale it down first"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an animation's first frame is taken, as everywhere
-        return read(content)
 
 
 def free_text(cls: type[Options]) -> set[str]:

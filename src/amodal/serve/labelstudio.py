@@ -105,7 +105,7 @@ async def predict(request: Request, body: PredictRequest) -> dict[str, Any]:
         if isinstance(drawn, list) and drawn:
             content = await run_in_threadpool(load_picture, _picture_of(task, control), engine.config)
             pixels = engine.config.limits.pixels
-            image = await asyncio.wrap_future(engine.decoders.submit(decode, content, pixels))
+            image, _ = await asyncio.wrap_future(engine.decoders.submit(decode, content, pixels))
             drawing = await run_in_threadpool(read_drawing, drawn, (image.shape[0], image.shape[1]), control.picture)
             done: Completion = await asyncio.wrap_future(engine.now(partial(_complete, image, drawing)))
             regions = await run_in_threadpool(regions_of, done, control, drawing.label)

@@ -143,6 +143,9 @@ class SceneAnswer(BaseModel):
     width: int
     height: int
     sha256_pixels: str
+    orientation: int = Field(
+        description="EXIF's, which is applied: a page that does not turn the file itself shows photo.png"
+    )
 
 
 class Visible(BaseModel):

@@ -21,7 +21,7 @@ const headers = (type) => ({ ...(token && { Authorization: `Bearer ${token}` }),
 async function ask(verb, path, body, signal) {
   let answer;
   try {
-    answer = await fetch(path, { method: verb, signal, headers: headers(body && "application/json"), body: body && JSON.stringify(body) });
+    answer = await fetch(path, { method: verb, signal, headers: headers(body && (body instanceof Blob ? "application/octet-stream" : "application/json")), body: body instanceof Blob ? body : body && JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(GONE, 0);
@@ -36,6 +36,7 @@ const json = async (...request) => (await ask(...request)).json();
 
 export const about = () => json("GET", "/api/about");
 export const visible = (scene, body) => json("POST", `/api/scenes/${scene}/visible`, body);
+export const mask = (scene, picture) => json("POST", `/api/scenes/${scene}/mask`, picture);
 export const start = (scene, what, body, signal) => json("POST", `/api/scenes/${scene}/${what}`, body, signal);
 export const cancel = (job) => json("DELETE", `/api/jobs/${job}`);
 export const closeScene = (scene) => ask("DELETE", `/api/scenes/${scene}`);

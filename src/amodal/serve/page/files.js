@@ -109,7 +109,7 @@ export function coco(state, photo, objects = photo.objects.filter(({ result }) =
     annotations: objects.map((object, k) => {
       const record = recordOf(state, object, photo), mask = amodalOf(object).on(0, 0, photo.width, photo.height).tight();
       return { id: k + 1, image_id: 1, category_id: names.indexOf(object.category) + 1, iscrowd: 0, name: object.name, segmentation: record.amodal,
-        visible_mask: record.visible, bbox: [mask.x, mask.y, mask.width, mask.height], area: mask.area, occlusion_rate: record.occlusion_rate };
+        visible_mask: record.visible, visible_area: record.visible_area, bbox: [mask.x, mask.y, mask.width, mask.height], area: mask.area, occlude_rate: record.occlusion_rate };
     }),
   };
 }

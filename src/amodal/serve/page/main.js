@@ -7,14 +7,13 @@ import { listenHover } from "./hover.js";
 import { listenIntake } from "./intake.js";
 import { keep, restore } from "./keep.js";
 import { HELP, listenKeys, showKeys, TOOLS, VIEWS, zoomTo } from "./keys.js";
-import { Mask } from "./mask.js";
 import { drawPanel, onLoss } from "./panel.js";
 import { abandon, listen } from "./pointer.js";
 import { buildResult, drawResult } from "./result.js";
 import { active, hiddenShare, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
 import { canvas, draft, draw } from "./stage.js";
 import { dispatch, now, onChange } from "./store.js";
-import { attempt, enter, onMedia, onTooLarge, openFiles, upload } from "./work.js";
+import { attempt, enter, onMedia, onTooLarge, openFiles, takeMask, upload } from "./work.js";
 
 const HINTS = {
   plus: "Click the object", minus: "Click what is not the object", box: "Drag a box around the object",
@@ -103,7 +102,7 @@ function buildTools() {
     return button;
   });
   const file = node("input", { type: "file", accept: "image/*", className: "hidden-input", id: "mask-file", aria: { "aria-label": "Mask file" } });
-  file.onchange = () => { if (file.files[0]) uploadMask(file.files[0]); file.value = ""; };
+  file.onchange = () => { const [picture] = file.files; file.value = ""; if (picture) attempt(() => takeMask(picture)); };
   const group = (name, ...children) => node("span", { className: "set", aria: { role: "group", "aria-label": name } }, ...children);
   $("tools").append(group("Mark", ...buttons.slice(0, 3)), group("Paint", ...buttons.slice(3, 5), node("label", { className: "button", title: "Upload a visible mask: white marks the object" }, icon("file"), node("span", { textContent: "File" }), file)),
     group("Occluder", buttons[5]), group("Correct", ...buttons.slice(6)));
@@ -136,20 +135,6 @@ function buildSamples(place) {
     return button;
   }));
 }
-
-const uploadMask = (file) => attempt(async () => {
-  const bitmap = await createImageBitmap(file), { width, height } = photoOf(now());
-  if (bitmap.width !== width || bitmap.height !== height) {
-    throw new api.Refusal(`The mask is ${bitmap.width} x ${bitmap.height} pixels, the photo ${width} x ${height}; they must be equal.`, 422);
-  }
-  const pen = new OffscreenCanvas(width, height).getContext("2d");
-  pen.drawImage(bitmap, 0, 0);
-  const { data } = pen.getImageData(0, 0, width, height), bits = new Uint8Array(width * height);
-  for (let k = 0; k < bits.length; k++) bits[k] = data[4 * k + 3] > 127 && data[4 * k] > 127 ? 1 : 0;
-  const mask = new Mask(0, 0, width, height, bits).tight();
-  if (!mask.area) throw new api.Refusal("The mask marks no pixel; white marks the visible object.", 422);
-  dispatch({ type: "mask", mask });
-});
 
 // --- wiring -----------------------------------------------------------------------------------------------------------------
 

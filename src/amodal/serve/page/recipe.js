@@ -15,6 +15,9 @@ function parts(provenance, about) {
   return out;
 }
 
+/** A remark for a photo that was scaled here: the places are not those in the file. */
+const scaling = (photo) => (photo.scaled ? `# scale the photo from ${photo.scaled.join(" x ")} to ${photo.width} x ${photo.height} first: the places are in that size\n` : "");
+
 const plain = (value) => (Array.isArray(value) ? value.join(",") : String(value));
 
 /** `name` is what the object's files are called. */
@@ -24,7 +27,7 @@ export function command({ provenance }, photo, about, name) {
   const nothing = provenance.occluder && !provenance.occluder.size[0];
   if (mask || (provenance.occluder && !nothing) || provenance.repainted) {
     const needs = `${name}.json`;
-    return `# needs ${needs}, the JSON download\n${[...words, "--like", needs].map(quote).join(" ")}`;
+    return `${scaling(photo)}# needs ${needs}, the JSON download\n${[...words, "--like", needs].map(quote).join(" ")}`;
   }
   points.forEach(([x, y], k) => words.push("--point", `${x},${y}${labels[k] ? "" : ",0"}`));
   if (box) words.push("--box", box.join(","));
@@ -35,8 +38,7 @@ export function command({ provenance }, photo, about, name) {
     for (const [key, value] of changed) words.push("--set", `${part === "method" ? "" : `${part}.`}${key}=${plain(value)}`);
   }
   words.push("--samples", String(provenance.samples), "--seed", String(provenance.seed));
-  const scaled = photo.scaled ? `# the photo scaled from ${photo.scaled.join(" x ")} to ${photo.width} x ${photo.height}\n` : "";
-  return scaled + words.map(quote).join(" ");
+  return scaling(photo) + words.map(quote).join(" ");
 }
 
 const python = (value) =>
@@ -66,5 +68,5 @@ export function code({ provenance }, photo, about) {
     lines.push(`result = model(image, ${call.join(", ")})`);
   }
   lines.push('result.save("amodal-out")');
-  return `${lines.join("\n")}\n`;
+  return `${scaling(photo)}${lines.join("\n")}\n`;
 }

@@ -87,9 +87,12 @@ async function decode(photo) {
     if (gone()) return;
     const scene = await sceneOf({ ...photo, blob });
     if (gone()) return;
-    if (entry.bitmap?.width !== scene.width || entry.bitmap?.height !== scene.height) {
-      entry.bitmap = await createImageBitmap(await api.photo(scene.id));
-      dispatch({ type: "decoded", photo: photo.key, width: scene.width, height: scene.height });
+    const unclear = scene.orientation > 1 && (scene.orientation < 5 || scene.width === scene.height); // turned, and of the same size
+    if (entry.bitmap?.width !== scene.width || entry.bitmap?.height !== scene.height || unclear) { // read otherwise here, or not at all
+      const upright = await api.photo(scene.id);
+      if (gone()) return;
+      entry.bitmap = await createImageBitmap(upright);
+      dispatch({ type: "decoded", photo: photo.key, width: scene.width, height: scene.height, blob: upright, scaled: photo.scaled });
     }
     drawn();
   } catch (error) {
@@ -141,6 +144,14 @@ async function put(photo, { key, kind, of, body, after }) {
     if (!(error instanceof api.Refusal)) console.error(error);
     dispatch({ type: "answered", kind, of, error: error.message, status: error.status });
   }
+}
+
+/** A picture of the visible mask, read by the service as it reads all masks; dropped where another object is shown meanwhile. */
+export async function takeMask(picture) {
+  const photo = photoOf(now()), { active: object } = photo;
+  const { mask } = await onScene(photo, (scene) => api.mask(scene, picture));
+  if (photoOf(now())?.key === photo.key && photoOf(now()).active === object) dispatch({ type: "mask", mask: Mask.decode(mask) });
+  else dispatch({ type: "notice", kind: "error", text: `The mask was left out: it was for ${photo.name}, and another object is shown now.` });
 }
 
 // --- jobs -------------------------------------------------------------------------------------------------------------------
