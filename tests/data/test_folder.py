@@ -225,6 +225,9 @@ def test_mask_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"0002: there is no file 0002\.\* in images, amodal/"):
         MaskFolder(tmp_path)
     assert len(MaskFolder(tmp_path, skip_bad=True)) == 1
+    (tmp_path / "rows.json").write_text('[{"id": "0001", "name": "box"}, {"id": "0001", "name": "cup"}]')
+    with pytest.raises(DataError, match="rows.json says '0001' twice; keep one row"):
+        MaskFolder(tmp_path)
 
 
 def test_composites_dev(development_data: Path) -> None:

@@ -1,5 +1,9 @@
 """One object of a photo in one call: `POST /api/complete`, a form or JSON."""
 
+from urllib.parse import unquote
+
+import numpy as np
+
 import amodal
 from amodal.core.image import encode_png, read_rgba
 from amodal.core.mask import Mask
@@ -49,6 +53,25 @@ def test_one_call(service):
             answer = line.post("/api/complete", files=wrong)
             assert answer.status_code == 422 and text in answer.json()["error"]
     assert len(service.engine.photos) <= kept[0] and len(service.engine.jobs) <= kept[1]
+
+
+def test_what_had_to_be_understood_is_told_to_the_caller(service, recwarn):
+    """Warnings had gone to the service's own terminal."""
+    import httpx
+
+    photo = quarter_photo()
+    size = amodal.read(photo).shape[:2]
+    labels = np.zeros(size, np.uint8)
+    labels[18:90, 38:122], labels[40:50, 50:70] = 1, 2
+    files = {"image": ("cup.png", photo), "mask": ("visible.png", encode_png(labels))}
+    told = "the given picture holds 2 labels; every one but 0 is taken for the object"
+    with httpx.Client(base_url=service.url, trust_env=False, timeout=60) as line:
+        answer = line.post("/api/complete", files=files)
+        assert answer.json()["provenance"]["image"]["notes"] == [f"mask {told}"]
+        assert unquote(answer.headers["x-amodal-notes"]) == f"mask {told}"
+        answer = line.post("/api/complete", files={"image": ("cup.png", photo)}, data={"box": "38,18,122,90"})
+        assert "notes" not in answer.json()["provenance"]["image"] and "x-amodal-notes" not in answer.headers
+    assert not recwarn.list
 
 
 def test_the_document_of_the_one_call_knows_its_fields_and_limits(browser):

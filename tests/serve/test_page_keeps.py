@@ -226,6 +226,11 @@ def test_a_mask_file_is_read_as_everywhere(page, tmp_path):
         page.element("mask-file").send_keys(str(tmp_path / f"{name}.png"))
         assert page.until(page.visible_mask) == amodal.Mask.from_array(bits), name
         page.click("#reset")
+    two = bits.astype(np.uint8)
+    two[60:80] *= 2
+    (tmp_path / "two.png").write_bytes(encode_png(two))
+    page.element("mask-file").send_keys(str(tmp_path / "two.png"))
+    page.until(lambda: "holds 2 labels; every one but 0 is taken for the object" in page.text("toast"))
     (tmp_path / "empty.png").write_bytes(encode_png(np.zeros((300, 451), np.uint8)))
     page.element("mask-file").send_keys(str(tmp_path / "empty.png"))
     page.until(lambda: "The mask marks no pixel" in page.text("toast"))

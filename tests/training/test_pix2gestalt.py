@@ -69,7 +69,7 @@ def recipe(folders) -> Recipe:
     )
 
 
-def test_run_resume_and_export(folders, recipe, tmp_path):
+def test_run_resume_and_export(folders, recipe, tmp_path, capsys):
     whole = Trainer(recipe, open_task(recipe), tmp_path / "whole")
     metrics = whole.train()
     assert set(metrics) == {"mse", "iou", "error"} and (tmp_path / "whole" / "sheet.jpg").stat().st_size > 0
@@ -102,6 +102,18 @@ def test_run_resume_and_export(folders, recipe, tmp_path):
     assert torch.allclose(unet.conv_in.weight, one["average"]["unet.conv_in.weight"], atol=1e-3)
     image = disc(1).image()
     assert model(image, mask=disc(1).mask).amodal.contains(disc(1).mask)
+
+    from safetensors.torch import load_file, save_file
+
+    large = load_file(weights)
+    large["projection.weight"][0, 0] = 1e6
+    save_file(large, tmp_path / "large.safetensors")
+    capsys.readouterr()
+    assert (
+        run(["export", str(tmp_path / "recipe.toml"), str(tmp_path / "large.safetensors"), "-o", str(tmp_path / "l")])
+        == 1
+    )
+    assert "weight holds values that half precision cannot hold" in capsys.readouterr().err
 
 
 def to_toml(record: dict) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from .picture import (
     stored_size,
 )
 from .png import encode_png
+from .remarks import remark
 
 if TYPE_CHECKING:
     pass
@@ -165,7 +165,7 @@ def size_and_turn(source: Source) -> tuple[Size, int]:
 def _on_white(rgb: Image, alpha: Image | None, name: str) -> Image:
     if alpha is not None:
         if not alpha.any():
-            warnings.warn(f"{name} is transparent everywhere, so that it is all white", stacklevel=3)
+            remark(f"{name} is transparent everywhere, so that it is all white", stacklevel=3)
         rows = max(1, (1 << 22) // rgb.shape[1])
         for top in range(0, len(rgb), rows):
             part = alpha[top : top + rows, :, None].astype(np.uint16)
@@ -214,10 +214,10 @@ def _tell_values(values: NDArray[Any], what: str) -> None:
     if values.dtype.kind != "f":
         if high > 1 and not ((values == 0) | (values == high)).all():
             text = f"{what} holds whole numbers up to {high}; every one but 0 is taken for the object"
-            warnings.warn(f"{text} (for brightness, give mask > {high // 2})", stacklevel=4)
+            remark(f"{text} (for brightness, give mask > {high // 2})", stacklevel=4)
     elif scale_of(float(low), float(high)) != 1 and not ((values == 0) | (values == high)).all():
         text = f"{what} holds values from {low:g} to {high:g}; what is above 0.5 is taken for the object"
-        warnings.warn(f"{text} (give shares in 0..1, or mask > THRESHOLD)", stacklevel=4)
+        remark(f"{text} (give shares in 0..1, or mask > THRESHOLD)", stacklevel=4)
 
 
 def as_mask(value: Any, size: Size, what: str = "mask") -> Mask:
@@ -264,7 +264,7 @@ def read_mask(source: Source, size: Size | None = None, *, invert: bool = False)
         raise MaskError(f"mask {name} marks no pixel; white (or opaque) pixels must mark the visible object")
     share = mask.area / bits.size
     if share > 0.9 and not invert:
-        warnings.warn(
+        remark(
             f"mask {name} is {share:.0%} white; white marks the visible object. If white is the background, invert the mask",
             stacklevel=2,
         )

@@ -5,7 +5,6 @@ Where that is a guess, a warning says so.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import ImageError
 from .picture import WIDE, Source, load_upright, name_of, open_picture, scale_of, split_colours
+from .remarks import remark
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -149,7 +149,7 @@ def _labelled(labels: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 
 def _told(text: str) -> None:
-    warnings.warn(text, stacklevel=5)
+    remark(text, stacklevel=5)
 
 
 def read_labels(source: Source) -> NDArray[np.int64] | None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .errors import AmodalError, ImageError, reason_of
 from .extras import install
 from .files import open_regular
+from .remarks import remark
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -171,7 +172,7 @@ def load_upright(picture: PILImage.Image, name: str) -> PILImage.Image:
                 65535 - np.asarray(upright)
             )  # white is 0: with 8 bits Pillow inverts, with 16 it does not
     if animated:
-        warnings.warn(f"{name} has several frames; the first one is used", stacklevel=3)
+        remark(f"{name} has several frames; the first one is used", stacklevel=3)
     return upright
 
 
@@ -235,9 +236,7 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
         finite = np.isfinite(values)
         low, high = (float(of(values, where=finite, initial=0)) for of in (np.min, np.max))
         if broken:
-            warnings.warn(
-                f"{name} has {broken} values that are no finite numbers; they are read as black", stacklevel=5
-            )
+            remark(f"{name} has {broken} values that are no finite numbers; they are read as black", stacklevel=5)
         top = scale_of(low, high)
         if top is None:
             raise ImageError(
@@ -249,7 +248,7 @@ def _narrowing(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image],
             raise ImageError(f"{name} holds values from {low} to {high}; grey pictures must be 8 or 16 bit")
         top = 65535 if values.dtype.itemsize == 2 or high > 255 or picture.format == "PPM" else 255
     if top > 1 and 0 < high < top / 10:
-        warnings.warn(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
+        remark(f"{name} holds values up to {high:g}, which are taken in 0..{top}; it is dark", stacklevel=5)
 
     def narrow(strip: PILImage.Image) -> PILImage.Image:
         grey = np.nan_to_num(np.asarray(strip, np.float32), posinf=0, neginf=0) * np.float32(255 / top)
@@ -287,7 +286,7 @@ def _profile_of(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image]
         source: Any = ImageCms.createProfile("LAB")
     elif not embedded:
         if picture.mode == "CMYK":
-            warnings.warn(f"{name} is CMYK without a colour profile; its colours are converted roughly", stacklevel=4)
+            remark(f"{name} is CMYK without a colour profile; its colours are converted roughly", stacklevel=4)
         return plain
     else:
         try:
@@ -297,7 +296,7 @@ def _profile_of(picture: PILImage.Image, name: str) -> Callable[[PILImage.Image]
             space = "damaged"
         if picture.mode not in SPACES.get(space, ()):
             text = "is damaged" if space == "damaged" else f"is for {space}, its pixels are {picture.mode}"
-            warnings.warn(f"the colour profile of {name} {text}; it is left out", stacklevel=4)
+            remark(f"the colour profile of {name} {text}; it is left out", stacklevel=4)
             return plain
     transforms: dict[str, ImageCms.ImageCmsTransform | None] = {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from ..core.errors import DataError
 from ..core.files import read_json
 from ..core.image import Image, is_picture, read_soft
 from ..core.mask import Bits, Mask, Size, check_frame
+from ..core.remarks import remark
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["MaskFolder", "read_beside", "read_bits"]
@@ -51,7 +51,11 @@ class MaskFolder(Dataset):
         rows = read_json(path, DataError)
         if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
             raise DataError(f'{path} must be a list of {{"id": stem, ...}}')
-        return {str(row["id"]): row for row in rows}
+        told: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            if told.setdefault(str(row["id"]), row) is not row:
+                raise DataError(f"{path} says {str(row['id'])[:100]!r} twice; keep one row for each stem")
+        return told
 
     def _loader(self, stem: str, files: dict[str, Path], row: dict[str, Any]) -> Callable[[], Sample]:
         def load() -> Sample:
@@ -74,7 +78,7 @@ def read_bits(path: Path) -> tuple[Mask, Size]:
     size = (int(soft.shape[0]), int(soft.shape[1]))
     mask = Mask.from_array(soft)
     if not mask and (brightest := float(soft.max())) > 0.1:
-        warnings.warn(f"mask {path} reaches {brightest:.2f} of white, not half; it marks no pixel", stacklevel=2)
+        remark(f"mask {path} reaches {brightest:.2f} of white, not half; it marks no pixel", stacklevel=2)
     return mask, size
 
 

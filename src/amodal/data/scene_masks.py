@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ from ..core.files import read_json
 from ..core.image import is_picture, read_mask
 from ..core.mask import Mask, Size
 from ..core.paths import own_path
+from ..core.remarks import remark
 from ..engine.output import is_batch, read_records
 from .annotations import decode, guarded
 from .coco import VISIBLE_FIELDS, category_names, channel_value, check_stated, framed, is_crowd, picture_names
@@ -191,7 +191,7 @@ def of_picture(path: Path, content: Mapping[str, Any], picture: str, size: Size)
         raise unclear(path, len(images), len(mine), Path(picture).name)
     image = (mine or images)[0]
     if picture and not mine and (named := picture_names(image)):
-        warnings.warn(f"the masks of {path} are for {named[0]}; they are taken for {Path(picture).name}", stacklevel=2)
+        remark(f"the masks of {path} are for {named[0]}; they are taken for {Path(picture).name}", stacklevel=2)
     check_stated(framed(image), size)
     number = image.get("id")
     rows = [row for row in content["annotations"] if isinstance(row, dict) and row.get("image_id") == number]

@@ -125,7 +125,9 @@ async def scene_info(request: Request, scene: Id) -> SceneAnswer:
 
 def _scene_answer(key: str, photo: OpenPhoto) -> SceneAnswer:
     height, width = photo.size
-    return SceneAnswer(id=key, width=width, height=height, sha256_pixels=photo.sha256, orientation=photo.orientation)
+    return SceneAnswer(
+        id=key, width=width, height=height, sha256_pixels=photo.sha256, orientation=photo.orientation, notes=photo.notes
+    )
 
 
 @router.get("/scenes/{scene}/photo.png", response_class=Response)
@@ -171,8 +173,9 @@ def _visible(proposal: Proposal, photo: OpenPhoto) -> Visible:
 async def read_mask(request: Request, scene: Id) -> Visible:
     """The visible mask that a picture of the photo's size marks, read as `amodal segment --mask` does; send it as `mask`."""
     photo, engine = _photo(request, scene), engine_of(request)
-    mask = await asyncio.wrap_future(engine.decoders.submit(engine.mask, photo, await request.body()))
-    return await run_in_threadpool(_visible, Proposal(mask, None), photo)
+    mask, notes = await asyncio.wrap_future(engine.decoders.submit(engine.mask, photo, await request.body()))
+    found = await run_in_threadpool(_visible, Proposal(mask, None), photo)
+    return found.model_copy(update={"notes": notes})
 
 
 @router.post("/scenes/{scene}/completions", status_code=202)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -75,7 +76,7 @@ async def complete_at_once(
     for (`Accept: image/png`). Nothing is kept.
     """
     file = file or ("cutout.png" if request.headers.get("accept", "").startswith("image/") else "result.json")
-    content, name, fields = await _read(request)
+    content, name, fields, notes = await _read(request)
     try:
         body = CompleteRequest.model_validate(fields)
     except ValidationError as error:
@@ -84,6 +85,7 @@ async def complete_at_once(
         ) from error
     engine, owner = engine_of(request), owner_of(request)
     key, photo = await unpacked(request, content, name)
+    photo.notes += notes
     job = None
     try:
         job = await run_in_threadpool(engine.complete, owner, photo, body)
@@ -99,11 +101,16 @@ async def complete_at_once(
             engine.jobs.discard(job.id)
     if answer is None:
         raise Gone("the result has no file of this name; for instance result.json, cutout.png, amodal.png")
-    return Response(answer, media_type=TYPES[file.rpartition(".")[2]])
+    told = {"X-Amodal-Notes": quote("; ".join(photo.notes), safe=" ;,:.()")} if photo.notes else {}
+    return Response(answer, media_type=TYPES[file.rpartition(".")[2]], headers=told)
 
 
-async def _read(request: Request) -> tuple[bytes, str, dict[str, Any]]:
-    """The photo, its name and the other fields of a form or of JSON. Raises ImageError, PromptError, HTTPException."""
+async def _read(request: Request) -> tuple[bytes, str, dict[str, Any], list[str]]:
+    """The photo, its name, the other fields of a form or of JSON, and what was understood of a mask picture.
+
+    Raises:
+        ImageError, PromptError, HTTPException.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _read_form(request)
@@ -119,10 +126,10 @@ async def _read(request: Request) -> tuple[bytes, str, dict[str, Any]]:
         content = base64.b64decode(fields.pop("image").rpartition(",")[2], validate=True)
     except ValueError as error:
         raise ImageError("'image' is not base64") from error
-    return content, "photo", fields
+    return content, "photo", fields, []
 
 
-async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
+async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any], list[str]]:
     engine = engine_of(request)
     limits = engine.config.limits
     parser = MultiPartParser(
@@ -142,13 +149,14 @@ async def _read_form(request: Request) -> tuple[bytes, str, dict[str, Any]]:
         called = (image.filename if isinstance(image, UploadFile) else None) or "photo"
         fields = {name: _value(name, value) for name, value in form.items() if isinstance(value, str)}
         fields.pop("image", None)
+        notes: list[str] = []
         if isinstance(mask, UploadFile):
             found = engine.decoders.submit(decode_mask, await mask.read(), engine.config.limits.pixels)
-            drawn, size = await asyncio.wrap_future(found)
+            drawn, size, notes = await asyncio.wrap_future(found)
             fields["mask"] = await run_in_threadpool(drawn.to_rle, size)
     finally:
         await form.close()
-    return content, called, fields
+    return content, called, fields, notes
 
 
 def _refuse_unclear(items: list[tuple[str, Any]]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from ..core.mask import Mask, Size
 from ..core.options import Options, build_options
 from ..core.picture import open_picture, orientation
 from ..core.prompt import Prompt
+from ..core.remarks import remarks
 from ..pipeline import Model, Scene
 from ..pipeline.choice import PARTS, ModelChoice, Part
 from ..pipeline.seal import digest
@@ -40,10 +40,11 @@ COPIES = 3
 class OpenPhoto:
     """An uploaded photo with one `Scene` per model that was asked about it (the last few), so that each embeds it once."""
 
-    def __init__(self, image: Image, name: str, keep: int, orientation: int = 1) -> None:
+    def __init__(self, image: Image, name: str, keep: int, orientation: int = 1, notes: Sequence[str] = ()) -> None:
         self.image = image
         self.name = name
         self.orientation = orientation
+        self.notes = list(notes)
         self.sha256 = digest(image)
         self._scenes: OrderedDict[int, tuple[Model, Scene]] = OrderedDict()
         self._keep = keep
@@ -102,20 +103,21 @@ class Engine:
 
     def open(self, owner: str, content: bytes, name: str, caller: str = "") -> tuple[str, OpenPhoto]:
         """Decode a photo and keep it; `caller` as for `Shelf.put`. Call it on `decoders`. Raises ImageError."""
-        image, turn = decode(content, self.config.limits.pixels)
-        photo = OpenPhoto(image, name, self.config.limits.models, turn)
+        with remarks() as notes:
+            image, turn = decode(content, self.config.limits.pixels)
+        photo = OpenPhoto(image, name, self.config.limits.models, turn, notes)
         return self.photos.put(owner, photo, COPIES * int(image.nbytes), caller), photo
 
-    def mask(self, photo: OpenPhoto, content: bytes) -> Mask:
-        """The mask of a mask picture of a photo. Call it on `decoders`.
+    def mask(self, photo: OpenPhoto, content: bytes) -> tuple[Mask, list[str]]:
+        """The mask of a mask picture of a photo, and what was understood of the picture. Call it on `decoders`.
 
         Raises:
             ImageError, MaskError: no such picture, of another size, or empty.
         """
-        mask, _ = decode_mask(content, self.config.limits.pixels, photo.size)
+        mask, _, notes = decode_mask(content, self.config.limits.pixels, photo.size)
         if not mask:
             raise MaskError("The mask marks no pixel; white (or opaque) pixels must mark the visible object.")
-        return mask
+        return mask, notes
 
     def model(self, choice: ModelChoice) -> Model:
         """The model of a request; loads it if it is not there. Call it on the device's thread, after `check`.
@@ -252,7 +254,8 @@ class Engine:
         return self.desk.ask(lambda: question(self._default))
 
     def _named(self, photo: OpenPhoto, done: Any) -> Any:
-        done.provenance["image"] = {"file": photo.name, "sha256_pixels": photo.sha256}
+        notes = {"notes": photo.notes} if photo.notes else {}
+        done.provenance["image"] = {"file": photo.name, "sha256_pixels": photo.sha256, **notes}
         return done
 
     def _submit(self, owner: str, job: Job) -> Job:
@@ -279,14 +282,14 @@ def decode(content: bytes, pixels: int) -> tuple[Image, int]:
     Raises:
         ImageError: too large, damaged, or not a picture.
     """
-    with warnings.catch_warnings(), open_picture(content) as picture:
+    with open_picture(content) as picture:
         refuse_large(picture.size, pixels, "photo")
-        warnings.simplefilter("ignore")  # an animation's first frame is taken, as everywhere
         return as_image(picture), orientation(picture, "the photo")
 
 
-def decode_mask(content: bytes, pixels: int, frame: Size | None = None) -> tuple[Mask, Size]:
-    """The mask of a mask picture of at most `pixels`, and the picture's size (H, W), which must be `frame`; refused as by `decode`.
+def decode_mask(content: bytes, pixels: int, frame: Size | None = None) -> tuple[Mask, Size, list[str]]:
+    """The mask of a mask picture of at most `pixels`, the picture's size (H, W), which must be `frame`, and what was understood of it;
+    refused as by `decode`.
 
     Raises:
         ImageError: too large, damaged, or not a picture.
@@ -297,9 +300,10 @@ def decode_mask(content: bytes, pixels: int, frame: Size | None = None) -> tuple
     if frame is not None and (found := picture_size(content)) != frame:
         (h, w), (height, width) = found, frame
         raise MaskError(f"The mask is {w} x {h} pixels, the photo {width} x {height}; they must be equal.")
-    mask, size = framed_mask(content)
+    with remarks() as notes:
+        mask, size = framed_mask(content)
     assert size is not None
-    return mask, size
+    return mask, size, notes
 
 
 def refuse_large(size: tuple[int, int], pixels: int, what: str) -> None:

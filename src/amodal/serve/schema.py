@@ -146,6 +146,7 @@ class SceneAnswer(BaseModel):
     orientation: int = Field(
         description="EXIF's, which is applied: a page that does not turn the file itself shows photo.png"
     )
+    notes: list[str] = Field(description="what had to be understood of the file, such as which frame of an animation")
 
 
 class Visible(BaseModel):
@@ -155,6 +156,7 @@ class Visible(BaseModel):
     score: float | None
     area: int
     box: list[int]
+    notes: list[str] = Field(default=[], description="what had to be understood of a mask picture")
 
 
 class VisibleAnswer(Visible):

@@ -87,6 +87,7 @@ async function decode(photo) {
     if (gone()) return;
     const scene = await sceneOf({ ...photo, blob });
     if (gone()) return;
+    if (scene.notes?.length) dispatch({ type: "notice", text: scene.notes.join("; ") });
     const unclear = scene.orientation > 1 && (scene.orientation < 5 || scene.width === scene.height); // turned, and of the same size
     if (entry.bitmap?.width !== scene.width || entry.bitmap?.height !== scene.height || unclear) { // read otherwise here, or not at all
       const upright = await api.photo(scene.id);
@@ -149,8 +150,11 @@ async function put(photo, { key, kind, of, body, after }) {
 /** A picture of the visible mask, read by the service as it reads all masks; dropped where another object is shown meanwhile. */
 export async function takeMask(picture) {
   const photo = photoOf(now()), { active: object } = photo;
-  const { mask } = await onScene(photo, (scene) => api.mask(scene, picture));
-  if (photoOf(now())?.key === photo.key && photoOf(now()).active === object) dispatch({ type: "mask", mask: Mask.decode(mask) });
+  const { mask, notes } = await onScene(photo, (scene) => api.mask(scene, picture));
+  if (photoOf(now())?.key === photo.key && photoOf(now()).active === object) {
+    dispatch({ type: "mask", mask: Mask.decode(mask) });
+    if (notes.length) dispatch({ type: "notice", text: notes.join("; ") });
+  }
   else dispatch({ type: "notice", kind: "error", text: `The mask was left out: it was for ${photo.name}, and another object is shown now.` });
 }
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...core.config import Count, config, section
-from ...core.errors import DataError
+from ...core.errors import DataError, WeightsError
 from ...core.image import Image, read
 from ...core.paths import own_path
 from ...data.pairs import Pairs
@@ -176,9 +176,13 @@ class Pix2GestaltTask:
         return {"mse": loss, "iou": float(np.mean(ious)), "error": float(np.mean(errors))}, sheet
 
     def export(self, network: nn.Module, folder: Path) -> list[Path]:
-        """The folder that the method loads (`--set model=FOLDER`), in half precision."""
-        parts = (network.unet, self.networks.vae, self.networks.image_encoder, network.projection)
-        Networks(*(copy.deepcopy(part).half() for part in parts)).save_pretrained(folder)
+        """The folder that the method loads (`--set model=FOLDER`), in half precision. Raises WeightsError: which cannot hold it."""
+        parts: list[Any] = [network.unet, self.networks.vae, self.networks.image_encoder, network.projection]
+        halves = [copy.deepcopy(part).half() for part in parts]
+        for name, value in (pair for half in halves for pair in half.state_dict().items()):
+            if not torch.isfinite(value).all():
+                raise WeightsError(f"{name} holds values that half precision cannot hold; train it with a lower rate")
+        Networks(*halves).save_pretrained(folder)
         return sorted(folder.rglob("*.safetensors"))
 
     def _move(self, device: torch.device) -> None:
