@@ -60,14 +60,18 @@ def test_out_of_date_results_say_so(page):
     assert page.text("words-rate") == "Nothing of it is hidden."
 
 
+def reload(page) -> None:
+    """Load the page anew, once all is kept."""
+    page.until(lambda: page.js("return dispatchEvent(new Event('beforeunload', { cancelable: true }))"))
+    page.driver.refresh()
+    page.ready()
+
+
 def test_the_work_is_there_after_a_reload(page):
     page.open()
     page.complete()
     before = page.state("[object.key, object.result.amodal.area, state.next]")
-    leave = "return dispatchEvent(new Event('beforeunload', { cancelable: true }))"
-    page.until(lambda: page.js(leave))  # true once all is kept
-    page.driver.refresh()
-    page.ready()
+    reload(page)
     page.until(lambda: page.state("Boolean(photo?.width)"))
     after = page.state("[object.key, object.result.amodal.area, state.next]")
     assert after[:2] == before[:2] and after[2] >= before[2], "keys are not used again"
@@ -201,8 +205,7 @@ def test_a_turned_photo_is_shown_as_the_service_sees_it(page, service, tmp_path,
     page.until(lambda: page.state("photo?.width && photo.scene"))
     page.until(lambda: page.state("photo.blob.type") == "image/png")
     assert max(shown(page, 5, 5)[:3]) < 50 and shown(page, 85, 55)[0] > 200
-    page.driver.refresh()
-    page.ready()
+    reload(page)
     page.until(lambda: shown(page, 5, 5))
     assert max(shown(page, 5, 5)[:3]) < 50 and shown(page, 85, 55)[0] > 200
 
