@@ -27,7 +27,7 @@ from ..core.errors import (
     UsageError,
     nearest,
 )
-from ..core.extras import entry_points, install, load, provider
+from ..core.extras import entry_points, install, load, provider, requirements
 from ..core.options import build_options
 from ..core.paths import own_path
 from .protocols import Inpainter, Method, Plugin, Segmenter
@@ -44,6 +44,7 @@ __all__ = [
     "default_inpainter",
     "find",
     "names",
+    "package_of",
     "requirement",
 ]
 
@@ -225,8 +226,13 @@ def requirement(kind: str, name: str, extra: str) -> str:
     """The command that installs what a plug-in needs beside its package; empty if it needs nothing or is a file of one's own."""
     if not extra or _is_file(name):
         return ""
+    return install(extra, package_of(kind, name))
+
+
+def package_of(kind: str, name: str) -> str:
+    """The package that a plug-in belongs to, and its extra with it."""
     points = _added(kind).get(name)
-    return install(extra, provider(points[0]) if points else "amodal")
+    return provider(points[0]) if points else "amodal"
 
 
 def _is_file(name: str) -> bool:
@@ -278,6 +284,10 @@ def kinds_of(name: str) -> list[str]:
 def create(kind: str, name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Plugin:
     """A plug-in of any kind by name. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
     cls, settings = _resolve(kind, name, options)
+    if cls.extra and name in _added(kind) and None in requirements(package_of(kind, name)).get(cls.extra, {}).values():
+        raise MissingExtraError(
+            f"{kind[:-1]} {name!r} needs packages that are not installed; run: {requirement(kind, name, cls.extra)}"
+        )
     try:
         return cast(Plugin, cls(settings, device=device))
     except ImportError as error:
