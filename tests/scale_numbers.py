@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from amodal.engine.worker import Result
 
 
@@ -13,6 +15,15 @@ class Numbers:
             raise ValueError("three is refused")
         records = [done_record(part, seed(part)) for part in row.parts]
         return [Result(record, {f"cutouts/{record['seed']}.png": bytes([row.content["n"]])}) for record in records]
+
+
+class Sleeper(Numbers):
+    """The same, but only the first row is done soon."""
+
+    def __call__(self, row, seed):
+        if row.content["n"] not in (0, 4):
+            time.sleep(120)
+        return super().__call__(row, seed)
 
 
 def done_record(part, seed):

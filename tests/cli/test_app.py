@@ -172,6 +172,32 @@ def test_stopping_is_told(words, place, goes_on, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == f"amodal: stopped{'; the same command goes on' if goes_on else ''}\n"
 
 
+def test_stopping_while_the_commands_are_imported_is_told(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(amodal.cli, "run", stop)
+    with pytest.raises(SystemExit) as end:
+        amodal.cli.main(["list"])
+    assert end.value.code == 130 and capsys.readouterr().err == "amodal: stopped\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file descriptors")
+@pytest.mark.parametrize(("closed", "words"), [(0, b"empty"), (1, b""), (2, b"")])
+def test_a_closed_stream_is_no_failure(closed, words, photo, tmp_path):
+    """`2>&-`: no traceback, and no file takes the stream's number."""
+    cv2.imwrite(str(tmp_path / "photo.png"), photo)
+    source = "-" if closed == 0 else str(tmp_path / "photo.png")
+    command = ["segment", source, "--box", "10,10,60,60", "--method", "hull", "-o", str(tmp_path / "out")]
+    code = (
+        f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-m', 'amodal', *sys.argv[1:]])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr and words in done.stderr
+    assert done.returncode == (closed == 0)
+    assert (tmp_path / "out" / "photo.json").exists() == (closed != 0)
+
+
 def test_serve_needs_its_media_folder(tmp_path, capsys):
     assert run(["serve", "--media", str(tmp_path / "nope")]) == 2
     assert "nope; --media names the folder" in capsys.readouterr().err

@@ -59,3 +59,9 @@ def test_answers_to_other_masks_do_not_count(root: Path, tmp_path: Path, capsys:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     log.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "masks"}) + "\n" for line in lines[:3]))
     assert Review(root).answers("ann") == {"a/1": "yes", "a/2": "yes"}
+
+
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_a_port_that_is_none_is_told(port: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "review", str(root), "--port", port]) == 2
+    assert "--port" in capsys.readouterr().err

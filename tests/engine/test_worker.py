@@ -1,7 +1,11 @@
 """The engine below every batch: rows are taken as they are needed, results can be had in order, a bug costs one row."""
 
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +33,37 @@ def test_a_pool_takes_rows_as_it_needs_them_and_gives_what_one_process_gives():
         given[row.id] = results
         assert taken <= len(given) + 4
     assert given == {row.id: results for row, results in run_local(NUMBERS, ROWS)}
+
+
+def test_leaving_a_pool_waits_for_nothing():
+    """After Ctrl-C or an error nobody would take what the workers still do: they end at once, whatever they are at."""
+    rows = run_local(Spec("scale_numbers:Sleeper"), iter(ROWS), workers=2)
+    next(rows)
+    start = time.monotonic()
+    rows.close()
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_is_sent_to_all_processes_of_a_terminal_and_ends_them():
+    code = (
+        "from amodal.engine.local import run_local; from amodal.engine.worker import Row, Spec\n"
+        "try:\n for _ in run_local(Spec('scale_numbers:Sleeper'), [Row(str(n), {'n': n}, (str(n),)) for n in range(9)], 2):\n"
+        "  print('one', flush=True)\n"
+        "except KeyboardInterrupt: print('stopped')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"one\n"
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert out == b"stopped\n" and b"Traceback" not in err
 
 
 def test_in_order():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 import warnings
 
@@ -16,7 +17,11 @@ LONGEST = 1500
 def main(arguments: list[str] | None = None) -> None:
     """Run `amodal`; exits with 0 (all well), 1 (failed), 2 (wrong use), 3 (some items failed) or 130 (Ctrl-C)."""
     gc.disable()  # until the command is imported (`app.Commands`): nothing of all this is garbage
-    sys.exit(run(arguments))
+    _open_streams()
+    try:
+        sys.exit(run(arguments))
+    except KeyboardInterrupt:  # while `run` imports what it needs
+        sys.exit(_fail("stopped", 130))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -54,6 +59,14 @@ def run(arguments: list[str] | None = None) -> int:
         except MemoryError:
             return _fail("there is not enough memory for this; take a smaller picture or close other programs", 1)
     return 0
+
+
+def _open_streams() -> None:
+    """A stream that the caller has closed (`2>&-`) leads nowhere; else a file that is opened later takes its number, and
+    what libraries print goes into that file."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  for the life of the process
 
 
 def _stopped(words: list[str]) -> str:

@@ -19,7 +19,7 @@ Round = Annotated[int, typer.Option("--round", min=1, max=2, help="2 shows what 
 Reviewer = Annotated[str, typer.Option(help="Your name; the page asks for it otherwise.")]
 Policy = Annotated[str, typer.Option(help="How several answers become one: majority, any, all.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(help="Port; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
 Report = Annotated[bool, typer.Option("--report", help="Print progress and agreement as JSON, serve nothing.")]
 Export = Annotated[
     Path | None, typer.Option("--export", metavar="OUT", help="Write the accepted objects as a data set.")

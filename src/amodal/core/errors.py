@@ -18,6 +18,7 @@ __all__ = [
     "MissingOptionError",
     "OptionError",
     "OutputError",
+    "PluginError",
     "PromptError",
     "UnknownNameError",
     "UsageError",
@@ -90,6 +91,10 @@ class WeightsError(AmodalError, RuntimeError):
 
 class MissingExtraError(AmodalError, ImportError):
     """A package of an optional extra is not installed."""
+
+
+class PluginError(AmodalError, RuntimeError):
+    """A plug-in of another package that cannot be loaded or is not what it is offered as."""
 
 
 class OutputError(AmodalError, OSError):

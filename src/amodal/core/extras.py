@@ -10,10 +10,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingExtraError
+from .errors import MissingExtraError, PluginError, reason_of
 from .files import read_toml
 
-__all__ = ["entry_points", "from_checkout", "install", "missing", "requirements", "told", "version_of"]
+__all__ = [
+    "entry_points",
+    "from_checkout",
+    "install",
+    "load",
+    "missing",
+    "provider",
+    "requirements",
+    "told",
+    "version_of",
+]
 
 
 def requirements(package: str = "amodal") -> dict[str, dict[str, str | None]]:
@@ -62,6 +72,32 @@ def entry_points(group: str) -> Iterable[metadata.EntryPoint]:
     """What installed packages offer under the name of a group; all packages are read once a process."""
     found: Iterable[metadata.EntryPoint] = _offered().select(group=group)
     return found
+
+
+def provider(point: metadata.EntryPoint) -> str:
+    """The package that offers something."""
+    return point.dist.name if point.dist is not None else point.value
+
+
+def load(point: metadata.EntryPoint, what: str) -> Any:
+    """What a package offers, imported.
+
+    Args:
+        point: the offer.
+        what: it is, for the error: "method 'grow'".
+
+    Raises:
+        MissingExtraError: a package is missing.
+        PluginError: its import fails in any other way.
+    """
+    try:
+        return point.load()
+    except ImportError as error:
+        raise MissingExtraError(f"{what} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{what} of the package {provider(point)} cannot be imported: {type(error).__name__}: {reason_of(error)}"
+        ) from error
 
 
 @cache

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from typing import Any
 
 from ..core.errors import UsageError
@@ -60,7 +62,7 @@ def _run_pool(spec: Spec, rows: Iterable[Row], workers: int) -> Iterator[Done]:
                     if not waiting and not flying:
                         return
                     while waiting:
-                        flying[pool.submit(_run_one, waiting[0])] = waiting[0]
+                        flying[_submit(pool, waiting[0])] = waiting[0]
                         waiting.popleft()
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         results = future.result()
@@ -77,20 +79,42 @@ def _run_alone(spec: Spec, row: Row) -> list[Result]:
     for _ in range(ATTEMPTS):
         with _pool(spec, 1) as pool:
             try:
-                return pool.submit(_run_one, row).result()
+                return _submit(pool, row).result()
             except BrokenProcessPool:
                 continue
     return failed(row, f"the worker process died {ATTEMPTS} times on this row (killed, or out of memory)")
 
 
-def _pool(spec: Spec, workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(spec: Spec, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with the block; at once if it is left by an error or Ctrl-C, as nobody would take what they still do."""
     # spawn: forking a process that has threads (OpenCV, ONNX Runtime, torch) can lock up
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _start, (spec, workers, context.Value("i", 0)))
+    held, holder = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, _start, (spec, workers, context.Value("i", 0), held))
+    with held, holder:
+        try:
+            yield pool
+        except BaseException:
+            holder.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _start(spec: Spec, workers: int, begun: Any) -> None:
-    """In a new process: takes its share of the cores, and ends with the parent, even if that is killed.
+def _submit(pool: ProcessPoolExecutor, row: Row) -> Future[list[Result]]:
+    """A process that this starts inherits that Ctrl-C, which a terminal sends to all processes, is not for it but for the parent."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(_run_one, row)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_run_one, row)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start(spec: Spec, workers: int, begun: Any, held: Connection) -> None:
+    """In a new process: takes its share of the cores, and ends when the parent lets go of `held`, or is killed.
 
     The model is made on the first row.
     """
@@ -101,15 +125,14 @@ def _start(spec: Spec, workers: int, begun: Any) -> None:
         # Else the threads of each worker would take all cores, and wait for those of the others.
         every = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, set(every[number % len(every) :: workers]))
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited (Windows)
+    threading.Thread(target=_end_with, args=(held,), daemon=True).start()
     _worker = None
     _specs.append(spec)
 
 
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
+def _end_with(held: Connection) -> None:
+    held.poll(None)  # nothing is ever sent: it returns at the end
     os._exit(1)
 
 

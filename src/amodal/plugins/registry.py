@@ -7,6 +7,7 @@ A package adds a plug-in by an entry point in the group `amodal.methods`, `amoda
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -17,8 +18,16 @@ from importlib import import_module, metadata, util
 from pathlib import Path
 from typing import Any, cast
 
-from ..core.errors import AmodalError, MissingExtraError, OptionError, UnknownNameError, UsageError, nearest
-from ..core.extras import entry_points, install
+from ..core.errors import (
+    AmodalError,
+    MissingExtraError,
+    OptionError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+    nearest,
+)
+from ..core.extras import entry_points, install, load, provider, requirements
 from ..core.options import build_options
 from ..core.paths import own_path
 from .protocols import Inpainter, Method, Plugin, Segmenter
@@ -35,6 +44,7 @@ __all__ = [
     "default_inpainter",
     "find",
     "names",
+    "package_of",
     "requirement",
 ]
 
@@ -110,18 +120,25 @@ FOLDERS: dict[str, str] = {"inpainters": "diffusers", "segmenters": "sam"}
 
 
 BASES: dict[str, type[Plugin]] = {"methods": Method, "inpainters": Inpainter, "segmenters": Segmenter}
-"""What a class of one's own must be, by kind; the other kinds have no common base."""
+"""What a class of one's own must be, by kind; the other kinds have bases in rooms above."""
 
 
 @cache
-def _added(kind: str) -> dict[str, metadata.EntryPoint]:
-    """What other packages add; names that ship are not given away."""
-    return {point.name: point for point in entry_points(f"amodal.{kind}") if point.name not in BUILTIN[kind]}
+def _added(kind: str) -> dict[str, list[metadata.EntryPoint]]:
+    """What other packages add: a name to those who offer it, of whom there should be one. Names that ship are not given away."""
+    added: dict[str, list[metadata.EntryPoint]] = {}
+    for point in entry_points(f"amodal.{kind}"):
+        if point.name not in BUILTIN[kind]:
+            added.setdefault(point.name, []).append(point)
+        else:
+            text = f"the {kind[:-1]} {point.name!r} of the package {provider(point)} is left aside: amodal has one of that name"
+            warnings.warn(text, stacklevel=4)
+    return added
 
 
 @cache
-def _table(kind: str) -> dict[str, str]:
-    return {**BUILTIN[kind], **{name: point.value for name, point in _added(kind).items()}}
+def _table(kind: str) -> frozenset[str]:
+    return frozenset({*BUILTIN[kind], *_added(kind)})
 
 
 def names(kind: str) -> list[str]:
@@ -149,6 +166,7 @@ def find(kind: str, name: str) -> Any:
     Raises:
         UnknownNameError: no such name; tells the nearest one.
         MissingExtraError: its module needs a package that is not installed.
+        PluginError: what another package offers cannot be imported or does not fit, or two packages offer the name.
     """
     known = names(kind)
     if not isinstance(name, str):
@@ -158,19 +176,63 @@ def find(kind: str, name: str) -> Any:
         return _from_file(kind, name)
     if name not in known:
         raise UnknownNameError(f"no {kind[:-1]} named {name!r}; {nearest(name, known)}")
-    module, _, attribute = _table(kind)[name].partition(":")
+    if name in _added(kind):
+        return _offered(kind, name)
+    module, _, attribute = BUILTIN[kind][name].partition(":")
     try:
         return getattr(import_module(module), attribute)
     except ImportError as error:
         raise MissingExtraError(f"{kind[:-1]} {name!r} cannot be imported: {error}") from error
 
 
+@cache
+def _offered(kind: str, name: str) -> Any:
+    """The class of another package."""
+    point, *more = _added(kind)[name]
+    what = f"{kind[:-1]} {name!r}"
+    if more:
+        packages = " and ".join(map(provider, [point, *more]))
+        raise PluginError(f"{what} is offered by the packages {packages}; uninstall all but one")
+    found = load(point, what)
+    absent = [field for field in ("name", "summary") if not isinstance(getattr(found, field, None), str)]
+    if misfit := _misfit(kind, found) or (f"has no {' and no '.join(absent)}" if absent else ""):
+        raise PluginError(f"{what} of the package {provider(point)} cannot be used: {point.value} {misfit}")
+    found._found_by = name
+    return found
+
+
+def _misfit(kind: str, found: Any) -> str:
+    """What a class of somebody else lacks of what its kind asks for; empty if nothing."""
+    base = BASES.get(kind, object)
+    if not isinstance(found, type) or not issubclass(found, base):
+        return f"is no class{f' derived from {base.__name__}' if kind in BASES else ''}"
+    if inspect.isabstract(found):
+        return f"lacks {', '.join(sorted(getattr(found, '__abstractmethods__', ())))}"
+    for verb in sorted(getattr(base, "__abstractmethods__", ())):
+        asked = list(inspect.signature(getattr(base, verb)).parameters)
+        try:
+            inspect.signature(getattr(found, verb)).bind(*asked)
+        except TypeError:
+            return f"does not take what {verb} is given: {verb}({', '.join(asked)})"
+    if kind in BASES:
+        try:
+            inspect.signature(found).bind({}, device="auto")
+        except TypeError:
+            return "does not take what it is made with: __init__(self, options, device)"
+    return ""
+
+
 def requirement(kind: str, name: str, extra: str) -> str:
     """The command that installs what a plug-in needs beside its package; empty if it needs nothing or is a file of one's own."""
     if not extra or _is_file(name):
         return ""
-    point = _added(kind).get(name)
-    return install(extra, point.dist.name if point is not None and point.dist is not None else "amodal")
+    return install(extra, package_of(kind, name))
+
+
+def package_of(kind: str, name: str) -> str:
+    """The package that a plug-in belongs to, and its extra with it."""
+    points = _added(kind).get(name)
+    return provider(points[0]) if points else "amodal"
 
 
 def _is_file(name: str) -> bool:
@@ -193,6 +255,8 @@ def _from_file(kind: str, name: str) -> Any:
         what = f"no {base.__name__} named {wanted!r}" if base is not None else f"no class named {wanted!r}"
         raise UnknownNameError(f"{file} has {what}; {nearest(wanted, fitting)}")
     found = getattr(module, wanted)
+    if misfit := _misfit(kind, found):
+        raise UsageError(f"{file}:{wanted} {misfit}")
     found._found_by = name
     return found
 
@@ -220,6 +284,10 @@ def kinds_of(name: str) -> list[str]:
 def create(kind: str, name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Plugin:
     """A plug-in of any kind by name. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
     cls, settings = _resolve(kind, name, options)
+    if cls.extra and name in _added(kind) and None in requirements(package_of(kind, name)).get(cls.extra, {}).values():
+        raise MissingExtraError(
+            f"{kind[:-1]} {name!r} needs packages that are not installed; run: {requirement(kind, name, cls.extra)}"
+        )
     try:
         return cast(Plugin, cls(settings, device=device))
     except ImportError as error:

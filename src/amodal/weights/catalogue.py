@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.errors import UnknownNameError, WeightsError, nearest
-from ..core.extras import entry_points
+from ..core.errors import UnknownNameError, WeightsError, nearest, reported
+from ..core.extras import entry_points, provider
 from ..core.files import file_sha256, read_json, read_toml
 from ..core.paths import own_path
 from .ready import size_text
@@ -94,15 +96,33 @@ def entries(path: Path = CATALOGUE) -> dict[str, Weights]:
     """All entries by name: those of `weights.toml`, and of the packages that an entry point of the group `amodal.weights` names
     (each has a `weights.toml`, and a folder `_weights/` for what it ships).
 
+    Of another package, a malformed list is left out, and so are weights of a name that is taken; a warning says so.
+
     Raises:
         WeightsError: the file is malformed.
     """
     own = _read(path, None)
     for point in entry_points("amodal.weights") if path == CATALOGUE else ():
-        spec = find_spec(point.module)
-        for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
-            own = {**_read(folder / "weights.toml", folder), **own}
+        try:
+            added = _added(point)
+        except WeightsError as error:
+            warnings.warn(f"the weights of the package {provider(point)} are left out: {error}", stacklevel=2)
+            continue
+        if taken := sorted(own.keys() & added.keys()):
+            text = f"weights {', '.join(taken)} of the package {provider(point)} are left out: there are others of that name"
+            warnings.warn(text, stacklevel=2)
+        own = {**added, **own}
     return own
+
+
+def _added(point: EntryPoint) -> dict[str, Weights]:
+    """The entries of another package, which is not imported. Raises WeightsError."""
+    with reported(WeightsError, f"there is no package {point.module}"):
+        spec = find_spec(point.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsError(f"there is no package {point.module}")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    return _read(folder / "weights.toml", folder)
 
 
 def _read(path: Path, package: Path | None) -> dict[str, Weights]:

@@ -5,29 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import AmodalError, WeightsError
+from ..core.extras import requirements
 from ..plugins import registry
 
 __all__ = ["size_text", "state", "usable"]
 
 
 def usable(kind: str, name: str, extras: dict[str, dict[str, str | None]]) -> dict[str, Any]:
-    """Whether a plug-in can be loaded with its default options, and the command that would make it so."""
+    """Whether a plug-in can be loaded with its default options, and the command that would make it so; `extras` are those of amodal."""
     from . import catalogue
 
     try:
         cls = registry.find(kind, name)
     except AmodalError as error:
         return {"ready": False, "do": str(error)}
-    missing = [package for package, version in extras.get(cls.extra, {}).items() if version is None]
-    if cls.extra and missing:
+    owner = registry.package_of(kind, name)
+    needed = (extras if owner == "amodal" else requirements(owner)).get(cls.extra, {})
+    if cls.extra and None in needed.values():
         return {"ready": False, "do": registry.requirement(kind, name, cls.extra)}
     if not cls.weights and any(own := [_wanted(cls, name) for name in ("weights", "model")]):
         return {"ready": False, "do": f"needs weights of your own, as the option {next(filter(None, own))}"}
-    needed = [catalogue.find(each) for each in cls.needed_weights() if each in catalogue.entries()]
-    broken = [text for entry in needed if (text := state(entry.name)).startswith("damaged")]
+    listed = [catalogue.find(each) for each in cls.needed_weights() if each in catalogue.entries()]
+    broken = [text for entry in listed if (text := state(entry.name)).startswith("damaged")]
     if broken:
         return {"ready": False, "do": broken[0]}
-    absent = [entry for entry in needed if catalogue.cached(entry) is None]
+    absent = [entry for entry in listed if catalogue.cached(entry) is None]
     if absent:
         total = size_text(sum(entry.size for entry in absent))
         return {"ready": False, "do": f"amodal fetch {' '.join(entry.name for entry in absent)}  ({total})"}

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ...core.errors import nearest
-from ...core.extras import entry_points
+from ...core.extras import entry_points, load
 from ..recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RENAMED = {"occamodal-paper": "occamodal"}
 
 
 def open_task(recipe: Recipe) -> Task:
-    """The task that a recipe names, with its sections checked. An old name works, with a warning. Raises OptionError."""
+    """The task that a recipe names, with its sections checked. An old name works, with a warning. Raises OptionError, PluginError."""
     if recipe.task in RENAMED:
         warnings.warn(f"the task {recipe.task!r} is called {RENAMED[recipe.task]!r} now", stacklevel=2)
         recipe = replace(recipe, task=RENAMED[recipe.task])
@@ -49,7 +49,7 @@ def open_task(recipe: Recipe) -> Task:
         )
     added = {point.name: point for point in entry_points("amodal.tasks") if point.name not in TASKS}
     if recipe.task in added:
-        task: Task = added[recipe.task].load()(recipe)
+        task: Task = load(added[recipe.task], f"task {recipe.task!r}")(recipe)
         return task
     if recipe.task not in TASKS:
         raise RecipeError(f"no training task named {recipe.task!r}; {nearest(recipe.task, [*TASKS, *added])}")
