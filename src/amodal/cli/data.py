@@ -167,7 +167,7 @@ def convert(
 ) -> None:
     """Convert a data set to the project's own format, which COCO tools open, to COCO-A's JSON or to mask pictures."""
     from ..data import convert as conversions
-    from ..data.sample import alike
+    from ..data.problems import alike
 
     writers = {"folder": conversions.to_folder, "cocoa": conversions.to_cocoa, "masks": conversions.to_masks}
     if to not in writers:
