@@ -12,7 +12,7 @@ from ..core.errors import DataError
 from ..core.files import read_bytes
 from .sample import Dataset
 
-__all__ = ["identity"]
+__all__ = ["checksum", "identity"]
 
 WHOLE = 2 << 30
 """Bytes of truth that are read for it; of larger sets the names and sizes of the files count."""
@@ -28,13 +28,13 @@ def identity(data: Dataset, *, photos: bool = False) -> dict[str, Any]:
     Raises:
         DataError: a file that is there cannot be read.
     """
-    told = {**data.to_dict(), "truth_sha256": _checksum(data.truth_files(), data.root, WHOLE)}
+    told = {**data.to_dict(), "truth_sha256": checksum(data.truth_files(), data.root)}
     if photos:
-        told["photos_sha256"] = _checksum(data.picture_files().values(), data.root, 0)
+        told["photos_sha256"] = checksum(data.picture_files().values(), data.root, 0)
     return told
 
 
-def _checksum(files: Iterable[Path], root: Path, whole: int) -> str:
+def checksum(files: Iterable[Path], root: Path, whole: int = WHOLE) -> str:
     """Of the names below `root` and sizes of some files, and of their contents where these are at most `whole` bytes together."""
     sizes = {file: os.stat(file).st_size if os.path.isfile(file) else None for file in files}  # noqa: PTH113, PTH116  never raise
     read = sum(size or 0 for size in sizes.values()) <= whole
