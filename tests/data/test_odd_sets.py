@@ -15,6 +15,8 @@ from amodal.core.mask import Mask
 from amodal.data.convert import to_cocoa, to_folder, to_masks
 from amodal.data.folder import FolderWriter
 from amodal.data.sample import Sample
+from amodal.evaluation import compare
+from amodal.evaluation.matrix import matrix
 from amodal.evaluation.predictions import Predictions, evaluate_predictions
 
 SIZE = (40, 60)
@@ -191,6 +193,16 @@ def test_predictions_and_conversions_go_on_over_the_same_data_alone(tmp_path: Pa
         evaluate_predictions(results, other, output=tmp_path / "run")
     with pytest.raises(amodal.AmodalError, match=r"truth_sha256"):
         to_folder(other, tmp_path / "set")
+
+
+def test_runs_on_different_data_of_one_name_are_not_compared(tmp_path: Path) -> None:
+    """Their objects may have the same names, and even areas: one table was made of both."""
+    mirrored = [Mask.from_array(mask.to_array(SIZE)[:, ::-1]) for mask in (WHOLE, SEEN)]
+    for name, pair in (("one", (WHOLE, SEEN)), ("two", mirrored)):
+        amodal.evaluate(amodal.load("visible"), masks(tmp_path / f"{name}-set", *pair), output=tmp_path / name)
+    for join in (compare, matrix):
+        with pytest.raises(DataError, match="different data sets that are both called masks"):
+            join([tmp_path / "one", tmp_path / "two"])
 
 
 def test_a_conversion_leaves_nothing_of_the_last_one(tmp_path: Path) -> None:
