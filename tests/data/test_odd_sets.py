@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import amodal
+from amodal.cli import run
 from amodal.core.errors import DataError, ExistsError
 from amodal.core.image import encode_png
 from amodal.core.mask import Mask
@@ -203,6 +204,21 @@ def test_runs_on_different_data_of_one_name_are_not_compared(tmp_path: Path) -> 
     for join in (compare, matrix):
         with pytest.raises(DataError, match="different data sets that are both called masks"):
             join([tmp_path / "one", tmp_path / "two"])
+
+
+@pytest.mark.parametrize(
+    "command", ["view --order first -o {}/view.html", "view -o {}/view.html", "stats", "convert -o {}/out"]
+)
+def test_what_is_skipped_is_told_by_every_command(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A contact sheet failed on the first bad entry all the same; the statistics passed over it."""
+    coco(tmp_path, "d2sa", row(1), row(2, segmentation=[[1, 1, 9, 9]]))
+    name, *more = command.format(tmp_path).split()
+    assert run(["data", name, "d2sa", "--root", str(tmp_path), "--skip-bad", *more]) == 3
+    assert "skipped: " in capsys.readouterr().err
+    if name == "view":
+        assert "1 of 2 objects" in (tmp_path / "view.html").read_text()
 
 
 def test_a_conversion_leaves_nothing_of_the_last_one(tmp_path: Path) -> None:

@@ -285,9 +285,10 @@ class Dataset(ABC):
             yield Encoded(sample.id, sample.image_id, sample.size, *masks, sample.coco)
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Sample]:
-        """Some objects by their ids, decoded."""
-        place = {entry.id: number for number, entry in enumerate(self._entries)}
-        return {name: self[place[name]] for name in ids if name in place}
+        """Some objects by their ids, decoded, without the bad ones."""
+        entries = {entry.id: entry for entry in self._entries}
+        found = {name: self._load(entries[name]) for name in ids if name in entries}
+        return {name: sample for name, sample in found.items() if sample is not None}
 
     def ids(self) -> list[str]:
         """The ids of all objects, in order, without decoding anything."""
