@@ -221,6 +221,15 @@ def test_what_is_skipped_is_told_by_every_command(
         assert "1 of 2 objects" in (tmp_path / "view.html").read_text()
 
 
+@pytest.mark.parametrize("to", [to_folder, to_cocoa, to_masks])
+def test_objects_without_their_photo_are_skipped_if_asked_to(to: Any, tmp_path: Path) -> None:
+    lost = {"id": 2, "file_name": "b.png", "width": SIZE[1], "height": SIZE[0]}
+    kept = {"id": 1, "file_name": "a.png", "width": SIZE[1], "height": SIZE[0]}
+    data = coco(tmp_path / "coco", "d2sa", row(1), row(2, image_id=2), images=[kept, lost])
+    assert to(data, tmp_path / "out")["objects"] == 1
+    assert ["there is no file" in str(problem) for problem in data.problems] == [True]
+
+
 def test_a_conversion_leaves_nothing_of_the_last_one(tmp_path: Path) -> None:
     out = tmp_path / "out"
     to_masks(masks(tmp_path / "one", names=("a", "b", "c")), out)

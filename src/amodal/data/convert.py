@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def to_folder(
         license=data.license,
         overwrite=overwrite,
     ) as writer:
-        for scene in data.scenes(limit):
+        for scene in _with_photo(data, limit):
             kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
             counts["left_out"] += len(scene) - len(kept)
             counts["trimmed"] += sum(
@@ -67,6 +68,16 @@ def to_folder(
                 writer.add(kept)
             progress("object", counts["objects"] + counts["left_out"], total)
     return counts
+
+
+def _with_photo(data: Dataset, limit: int | None) -> Iterator[list[Sample]]:
+    """The samples picture by picture, without those whose photo is absent, which are bad entries."""
+    missing = set(data.missing())
+    for scene in data.scenes(limit):
+        if scene[0].picture in missing:
+            data.bad(scene[0].source, scene[0].image_id, f"there is no file {scene[0].picture}")
+        else:
+            yield scene
 
 
 def _first(data: Dataset) -> Iterator[Sample]:
@@ -116,7 +127,7 @@ def to_cocoa(
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
     total = min(len(data), limit or len(data))
-    for number, scene in enumerate(data.scenes(limit), 1):
+    for number, scene in enumerate(_with_photo(data, limit), 1):
         kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
         counts["left_out"] += len(scene) - len(kept)
         if not kept:
@@ -173,12 +184,12 @@ def to_masks(
     """
     root = _place(data, output)
     check_targets([root / "rows.json"], overwrite)
-    written = set[str]()
-    earlier = _earlier(root, data, limit)
+    written, earlier = set[str](), _earlier(root, data, limit)
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     left_out = 0
-    for number, sample in enumerate(data, 1):
+    scenes = _with_photo(data, limit) if isinstance(data, Dataset) else [data]
+    for number, sample in enumerate(chain.from_iterable(scenes), 1):
         if limit is not None and number > limit:
             break
         kept = _trimmed(sample)
