@@ -253,3 +253,24 @@ def test_command_on_separated_coco(clip, tmp_path, photo, disc_visible, capsys):
     assert [line.split()[0] for line in lines[1:]] == list(VIEWS)
     # one picture, two different truths: no more than one of them can come first
     assert all(float(line.split()[1]) in (0.0, 50.0) for line in lines[1:])
+
+
+def test_what_is_bad_in_the_data_is_told(tmp_path, photo, disc_visible, capsys):
+    """Objects of which nothing is visible were shown as a circle in the corner; bad entries went without a word."""
+    from amodal.data.folder import FolderWriter
+
+    visible, nothing = Mask.from_array(disc_visible), Mask.from_array(disc_visible & False)
+    name = EmbeddedClassifier().labels[0]
+    with FolderWriter(tmp_path / "set", name="set") as writer:
+        for number, seen in enumerate((visible, nothing, visible)):
+            writer.add([Sample(f"s{number}", f"s{number}", photo, (96, 128), seen, visible, category=name)])
+    file = tmp_path / "set" / "annotations.json"
+    content = json.loads(file.read_text())
+    content["annotations"][2]["segmentation"] = [[1, 1, 9, 9]]
+    file.write_text(json.dumps(content))
+    command = ["recognize", "--dataset", "folder", "--root", str(tmp_path / "set"), "--method", "visible"]
+    assert run([*command, "--view", "circle", "--json"]) == 3
+    out, err = capsys.readouterr()
+    made = json.loads(out)
+    assert (made["objects"], made["failures"]) == (1, ["s1: no pixel of it is visible"])
+    assert ["s2" in problem for problem in made["skipped"]] == [True] and "skipped: " in err and "1 bad entries" in err

@@ -340,7 +340,7 @@ class Annotations(Grouped):
         number = (thing.coco or {}).get("category_id")
         name = self.categories.get(number, part.get("name"))  # COCO-A's regions have names
         if number is not None and number not in self.categories and number in self.nameless:
-            return _wrong(thing, f"its category {number} has a name that is not text")
+            return _wrong(thing, f"its category {number} has a name that is not text, or two names")
         thing = replace(thing, category=name if isinstance(name, str) else None, value=channel_value(part))
         shape = visible_shape(part)
         if shape and not self.boxes:

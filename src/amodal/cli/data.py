@@ -130,8 +130,8 @@ def stats(
         print_json(numbers)
     else:
         _print_numbers(numbers)
-    _tell_notes(data)
     hint(f"next: amodal evaluate --method hull --dataset {source.next()}")
+    _tell_oddities(data)
 
 
 def view(
@@ -151,8 +151,8 @@ def view(
     data = source.open(skip_bad)
     write_text(output, contact_sheet(data, count, order, seed, source.limit))
     typer.echo(str(output))
-    _tell_notes(data)
     hint(f"next: open {word(output)} in a browser")
+    _tell_oddities(data)
 
 
 def convert(
@@ -167,7 +167,6 @@ def convert(
 ) -> None:
     """Convert a data set to the project's own format, which COCO tools open, to COCO-A's JSON or to mask pictures."""
     from ..data import convert as conversions
-    from ..data.sample import alike
 
     writers = {"folder": conversions.to_folder, "cocoa": conversions.to_cocoa, "masks": conversions.to_masks}
     if to not in writers:
@@ -176,17 +175,20 @@ def convert(
     with progress_bar("convert") as progress:
         counts = writers[to](data, output, limit=source.limit, overwrite=force, progress=progress)
     typer.echo(", ".join(f"{number} {what.replace('_', ' ')}" for what, number in counts.items()))
-    for problem in alike(data.problems):
-        hint(f"skipped: {problem}")
-    _tell_notes(data)
     hint(f"next: amodal data check {to} --root {word(output)}")
-    if data.problems:
-        raise typer.Exit(3)
+    _tell_oddities(data)
 
 
-def _tell_notes(data: Dataset) -> None:
+def _tell_oddities(data: Dataset) -> None:
+    """What was noted and what was skipped; exit code 3 if something was."""
+    from ..data.problems import alike
+
     for text in data.notes:
         hint(f"note: {text}")
+    for problem in alike(data.problems):
+        hint(f"skipped: {problem}")
+    if data.problems:
+        raise typer.Exit(3)
 
 
 def _print_numbers(numbers: dict[str, Any]) -> None:

@@ -241,7 +241,7 @@ def _tell(report: Report, asked: Asked, as_json: bool) -> None:
 
 def _faults(report: Report) -> bool:
     """Whether objects failed or entries were skipped, which is then told; notes on the data are told too."""
-    from ..data.sample import alike
+    from ..data.problems import alike
 
     content = report.content
     for note in content["notes"]:

@@ -112,8 +112,10 @@ def recognize(
     if dataset is None:
         hint(f"{content['occlusion_rate']:.0%} of the object is occluded")
         return
-    hint(f"{content['objects']} objects, {len(content['failures'])} failed")
+    hint(f"{content['objects']} objects, {len(content['failures'])} failed, {len(content['skipped'])} bad entries")
     tell_failures(content["failures"])
+    if content["skipped"]:
+        raise typer.Exit(3)
 
 
 def judge(name: ClassifierName | None, labels: str | None, clip: str, template: str, device: str) -> Classifier:
@@ -165,18 +167,23 @@ def on_data(
     recognizer: Classifier, model: Model, data: Dataset, limit: int | None, views: list[str], sampling: SampleOptions
 ) -> tuple[dict[str, Any], list[str]]:
     """Accuracy on a data set, JSON-ready and as lines."""
+    from ..data.problems import alike
     from ..downstream.recognition.recognition import evaluate_recognition
 
-    with progress_bar(data.name) as progress:
-        report = evaluate_recognition(
-            itertools.islice(data, limit),
-            model,
-            recognizer,
-            views=views,
-            predictions=sampling.samples,
-            seed=sampling.seed,
-            progress=progress,
-        )
+    try:
+        with progress_bar(data.name) as progress:
+            report = evaluate_recognition(
+                itertools.islice(data, limit),
+                model,
+                recognizer,
+                views=views,
+                predictions=sampling.samples,
+                seed=sampling.seed,
+                progress=progress,
+            )
+    finally:
+        for text in [*(f"note: {note}" for note in data.notes), *(f"skipped: {each}" for each in alike(data.problems))]:
+            hint(text)
     table = report.table(views)
     content = {
         "data": data.to_dict(),
@@ -186,6 +193,8 @@ def on_data(
         "table": table,
         "rows": report.rows,
         "failures": report.failures,
+        "skipped": [str(problem) for problem in data.problems],
+        "notes": data.notes,
     }
     rows = [f"{view:16}{row['top1']:8.2f}{row['top3']:8.2f}" for view, row in table.items()]
     return content, [f"{'':16}{'top 1':>8}{'top 3':>8}", *rows]

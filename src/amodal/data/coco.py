@@ -20,11 +20,13 @@ from .annotations import number_of
 __all__ = [
     "CocoFile",
     "category_names",
+    "category_of",
     "channel_value",
     "check_stated",
     "framed",
     "id_of",
     "is_crowd",
+    "marked",
     "picture_names",
     "visible_box",
     "visible_shape",
@@ -82,18 +84,26 @@ def id_of(value: Any) -> int | str | None:
 
 
 def category_names(content: Mapping[str, Any]) -> tuple[dict[Any, str], list[Any]]:
-    """Category ids to names, and the ids (or what is in their place) of the categories whose name or id cannot be used."""
+    """Category ids to names, and the ids (or what is in their place) of the categories whose name or id cannot be used: there is
+    none, or two categories of different names have the id."""
     entries = content.get("categories")
     table: dict[Any, str] = {}
     nameless: list[Any] = []
+    twice: list[Any] = []
     for entry in entries if isinstance(entries, list) else ():
         raw, name = (entry.get("id"), entry.get("name")) if isinstance(entry, dict) else (entry, None)
         number = id_of(raw)
-        if isinstance(name, str) and number is not None:
-            table[number] = name
-        else:
+        if not isinstance(name, str) or number is None:
             nameless.append(raw)
-    return table, nameless
+        elif table.setdefault(number, name) != name:
+            twice.append(number)
+    return {number: name for number, name in table.items() if number not in twice}, [*nameless, *dict.fromkeys(twice)]
+
+
+def category_of(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> str | None:
+    """The name of an annotation's category, whose id may be written as text ("4" is 4); None where there is none of that id."""
+    value = id_of(annotation.get("category_id"))
+    return names.get(value, names.get(number_of(value)))
 
 
 def picture_names(image: Mapping[str, Any]) -> list[str]:
@@ -107,7 +117,12 @@ def picture_names(image: Mapping[str, Any]) -> list[str]:
 
 def is_crowd(annotation: Any) -> bool:
     """Whether an annotation is a crowd region: a place where objects are not told apart, and no object."""
-    return isinstance(annotation, Mapping) and annotation.get("iscrowd") in (1, True, "1")
+    return isinstance(annotation, Mapping) and marked(annotation.get("iscrowd"))
+
+
+def marked(value: Any) -> bool:
+    """Whether a field that says yes or no says yes, as 1, true or "1"."""
+    return value in (1, True, "1")
 
 
 class CocoFile:

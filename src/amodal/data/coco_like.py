@@ -10,11 +10,11 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.mask import Mask
-from .annotations import by_id, decode, find_image, first_file, frame_of, read_lists
-from .coco import category_names, is_crowd
+from .annotations import by_id, decode, find_image, first_file, frame_of, number_of, read_lists
+from .coco import category_names, category_of, id_of, is_crowd
 from .sample import Dataset, Entry, Sample
 
-__all__ = ["CocoLike"]
+__all__ = ["CocoLike", "objects_of"]
 
 
 class CocoLike(Dataset):
@@ -54,23 +54,21 @@ class CocoLike(Dataset):
         path = first_file(self.files())
         content = read_lists(path, self.bad)
         images = by_id(content["images"], path, "images")
-        categories, nameless = category_names(content)
-        for number in nameless:
-            self.bad(path, f"category {number}", "it has no name that is text, or no id")
+        rows, categories = objects_of(self, path, content)
         entries = []
-        for row in content["annotations"]:
+        for row in rows:
             number = row.get("image_id")
             image = images.get(number) if isinstance(number, int | str | float) else None
-            if is_crowd(row):
-                continue
             with self.one(path, row.get("id")):
+                if id_of(row.get("id")) is None:
+                    raise DataError("an annotation needs an id that is a number or text")
                 if image is None:
                     raise DataError(f"its image {str(number)[:60]} is not in the list of images")
                 file_name = str(image.get("file_name", image["id"]))
                 picture = find_image(self.picture_root(), self.image_folders(), file_name)
                 load = self._loader(row, image, (str(path), picture), categories)
                 load = self.photos.scaled(load) if self.scales_photos else load
-                entries.append(Entry(str(row.get("id")), str(image["id"]), str(path), picture, load))
+                entries.append(Entry(str(row["id"]), str(image["id"]), str(path), picture, load))
         return entries
 
     def _loader(
@@ -89,6 +87,12 @@ class CocoLike(Dataset):
             amodal = decode(row[amodal_field], size)
             seen = row.get(visible_field)
             nothing = Mask.from_array(np.zeros((0, 0), bool))
+            number = number_of(row.get("category_id")) if self.category_as_value else None
+            if self.category_as_value and number is None and row.get("category_id") is not None:
+                raise DataError(
+                    f"its category_id is {str(row['category_id'])[:40]!r}; it must be a number, which networks read"
+                )
+            ids = (row["id"], image["id"])
             visible = amodal if seen is None else decode(seen, size) if seen else nothing
             return Sample(
                 id=str(row["id"]),
@@ -97,11 +101,30 @@ class CocoLike(Dataset):
                 size=size,
                 visible=visible,
                 amodal=amodal,
-                category=categories.get(row.get("category_id")),
-                category_id=int(row["category_id"]) if self.category_as_value and "category_id" in row else None,
+                category=category_of(row, categories),
+                category_id=number,
                 source=files[0],
-                coco=(int(row["id"]), int(image["id"])),
+                coco=ids if all(isinstance(each, int) for each in ids) else None,
                 extra={key: row[key] for key in self.extras if key in row},
             )
 
         return load
+
+
+def objects_of(data: Dataset, path: Path, content: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], dict[Any, str]]:
+    """The annotations of a COCO-like file that are objects, and its categories by id. Crowd regions, which are no objects, and
+    objects of an unknown category, which have none then, are noted with their number."""
+    categories, nameless = category_names(content)
+    for number in nameless:
+        data.bad(path, f"category {number}", "it has no name that is text, no id, or two names")
+    rows = [row for row in content["annotations"] if not is_crowd(row)]
+    if crowds := len(content["annotations"]) - len(rows):
+        data.note(f"{path.name}: {crowds} crowd regions, in which objects are not told apart, are left out")
+    told = [row["category_id"] for row in rows if categories and row.get("category_id") is not None]
+    known = {*map(str, categories), *map(str, nameless)}
+    if unknown := [number for number in told if str(number) not in known]:
+        data.note(
+            f"{path.name}: {len(unknown)} of its objects have a category_id that is not in its list of categories, the first "
+            f"{str(unknown[0])[:40]!r}; they are without a category here"
+        )
+    return rows, categories

@@ -13,6 +13,7 @@ from ..core.files import read_json
 from ..core.mask import Mask
 from ..core.options import Options
 from .annotations import by_id, decode, find_image, first_file, frame_of, read_lists, whole_number
+from .coco import marked
 from .sample import Dataset, Entry, Sample
 
 __all__ = ["Cocoa", "RegionOptions", "image_of", "note_places", "region_entries"]
@@ -116,7 +117,7 @@ def region_entries(
     hides = _occluders(record.get("depth_constraint"), name, len(regions), data, source)
     entries = []
     for number, region in enumerate(regions, 1):
-        if data.options.things and isinstance(region, dict) and region.get("isStuff"):
+        if data.options.things and isinstance(region, dict) and marked(region.get("isStuff")):
             continue
         sample_id = f"{name}/{number}"
         image_id = str(record.get("image_id", name))
@@ -148,7 +149,7 @@ def _region_loader(
             visible=visible,
             amodal=amodal,
             category=None if name is None else str(name),
-            stuff=bool(region.get("isStuff", 0)),
+            stuff=marked(region.get("isStuff")),
             occluders=occluders,
             order=None if order is None else int(order),
             source=files[0],

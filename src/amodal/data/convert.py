@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
-from ..core.files import check_targets, read_bytes, write_bytes, write_json
-from ..core.image import encode_png
+from ..core.errors import DataError, ExistsError
+from ..core.files import check_targets, read_bytes, read_json, write_bytes, write_json
+from ..core.image import encode_png, is_picture
 from ..core.mask import Mask
 from ..core.regions import rings
 from ..plugins.protocols import Progress, no_progress
 from .folder import FolderWriter, picture_file
+from .identity import identity
 from .sample import Dataset, Sample
 
 __all__ = ["COCOA_FILE", "to_cocoa", "to_folder", "to_masks", "to_polygon"]
 
+PARTS = ("images", "visible", "amodal")
 COCOA_FILE = "COCO_amodal_val2014.json"
 """The name of COCO-A's annotations, as its readers look for them."""
 
@@ -43,17 +46,17 @@ def to_folder(
     """
     beyond = any(sample.beyond_frame for sample in _first(data))
     counts = {"images": 0, "objects": 0, "trimmed": 0, "left_out": 0}
-    settings = {"converted_from": data.to_dict(), "limit": limit}
+    settings = {"converted_from": identity(data, photos=True), "limit": limit}
     total = min(len(data), limit or len(data))
     with FolderWriter(
-        output,
+        _place(data, output),
         name=data.name,
         settings=settings,
         beyond_frame=beyond,
         license=data.license,
         overwrite=overwrite,
     ) as writer:
-        for scene in data.scenes(limit):
+        for scene in _with_photo(data, limit):
             kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
             counts["left_out"] += len(scene) - len(kept)
             counts["trimmed"] += sum(
@@ -65,6 +68,16 @@ def to_folder(
                 writer.add(kept)
             progress("object", counts["objects"] + counts["left_out"], total)
     return counts
+
+
+def _with_photo(data: Dataset, limit: int | None) -> Iterator[list[Sample]]:
+    """The samples picture by picture, without those whose photo is absent, which are bad entries."""
+    missing = set(data.missing())
+    for scene in data.scenes(limit):
+        if scene[0].picture in missing:
+            data.bad(scene[0].source, scene[0].image_id, f"there is no file {scene[0].picture}")
+        else:
+            yield scene
 
 
 def _first(data: Dataset) -> Iterator[Sample]:
@@ -114,7 +127,7 @@ def to_cocoa(
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
     total = min(len(data), limit or len(data))
-    for number, scene in enumerate(data.scenes(limit), 1):
+    for number, scene in enumerate(_with_photo(data, limit), 1):
         kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
         counts["left_out"] += len(scene) - len(kept)
         if not kept:
@@ -131,7 +144,7 @@ def to_cocoa(
                 "url": "",
                 "size": len(kept),
                 "depth_constraint": ",".join(pairs),
-                "regions": [_region(sample, place[sample.id]) for sample in kept],
+                "regions": [_region(sample, order) for sample, order in zip(kept, _orders(kept), strict=True)],
             }
         )
         counts["images"] += 1
@@ -169,31 +182,68 @@ def to_masks(
         ExistsError: the folder holds such a set already.
         DataError: a bad sample, or two whose ids give one file name.
     """
-    root = Path(output)
+    root = _place(data, output)
     check_targets([root / "rows.json"], overwrite)
+    written, earlier = set[str](), _earlier(root, data, limit)
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     left_out = 0
-    for number, sample in enumerate(data, 1):
+    scenes = _with_photo(data, limit) if isinstance(data, Dataset) else [data]
+    for number, sample in enumerate(chain.from_iterable(scenes), 1):
         if limit is not None and number > limit:
             break
         kept = _trimmed(sample)
         if not _inside(kept):
             left_out += 1
             continue
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in sample.id)
+        name = _stem(sample.id)
         if name in taken:
             raise DataError(f"object {sample.id}: another object has the file name {name} already; rename one of them")
         taken.add(name)
         picture, content = encode(kept)
-        write_bytes(root / "images" / f"{name}{Path(picture).suffix}", content)
-        for part, mask in (("visible", kept.visible), ("amodal", kept.amodal)):
-            write_bytes(root / part / f"{name}.png", encode_png(mask.to_array(kept.size)))
+        masks = {f"{part}/{name}.png": mask for part, mask in (("visible", kept.visible), ("amodal", kept.amodal))}
+        files = {file: encode_png(mask.to_array(kept.size)) for file, mask in masks.items()}
+        files[f"images/{name}{Path(picture).suffix}"] = content
+        for file, content in files.items():
+            write_bytes(root / file, content)
+        written |= files.keys()
         told = {"kind": sample.extra.get("kind"), "category": sample.category}
         rows.append({"id": name, **{key: value for key, value in told.items() if value}})
         progress("object", number, number)
+    for file in earlier - written:
+        (root / file).unlink()
     write_json(root / "rows.json", rows, overwrite=overwrite)
     return {"objects": len(rows), "left_out": left_out}
+
+
+def _place(data: Iterable[Sample], output: str | os.PathLike[str]) -> Path:
+    """The folder to write to. Raises DataError: it is the one that is read, which would be deleted or mixed with what is made of it."""
+    root = Path(output)
+    if isinstance(data, Dataset) and root.exists():
+        for source in (data.root, data.root / (data.split or "")):
+            if source.exists() and source.samefile(root):
+                raise DataError(f"{root} is the data set that is read; choose another folder")
+    return root
+
+
+def _earlier(root: Path, data: Iterable[Sample], limit: int | None) -> set[str]:
+    """The pictures of the set of masks that is in a folder, by their paths below it: those that its `rows.json` names.
+
+    Raises:
+        ExistsError: others are there, which are not written now and which a reader would take for objects of the new set.
+    """
+    rows = read_json(root / "rows.json", DataError) if (root / "rows.json").exists() else []
+    names = {str(row.get("id")) for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
+    coming = {_stem(name) for name in data.ids()[:limit]} if isinstance(data, Dataset) else set()
+    found = [file for part in PARTS for file in sorted((root / part).glob("*")) if is_picture(file)]
+    if other := next((file for file in found if file.stem not in names | coming), None):
+        raise ExistsError(f"{root} holds other pictures ({other.relative_to(root).as_posix()}); choose an empty folder")
+    return {file.relative_to(root).as_posix() for file in found if file.stem in names}
+
+
+def _stem(name: str) -> str:
+    """An object's id as the name of its files."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
 
 
 def _photo(sample: Sample, number: int, folder: Path) -> str:
@@ -205,7 +255,24 @@ def _photo(sample: Sample, number: int, folder: Path) -> str:
     return name
 
 
-def _region(sample: Sample, number: int) -> dict[str, Any]:
+def _orders(scene: Sequence[Sample]) -> list[int]:
+    """The depth order of a picture's objects, 1 = front: as the data set has it; where it is unknown for one of them, a sequence
+    in which what hides an object comes before it."""
+    known = [sample.order for sample in scene if sample.order is not None]
+    if len(known) == len(scene):
+        return known
+    rest = sorted(scene, key=lambda sample: (sample.order is None, sample.order or 0))
+    places: dict[str, int] = {}
+    while rest:
+        behind = {sample.id for sample in rest}
+        free = (sample for sample in rest if not behind & ({*sample.occluders} - {sample.id}))
+        first = next(free, rest[0])  # a cycle is cut
+        places[first.id] = len(places) + 1
+        rest.remove(first)
+    return [places[sample.id] for sample in scene]
+
+
+def _region(sample: Sample, order: int) -> dict[str, Any]:
     frame = (0, 0, sample.size[1], sample.size[0])
     amodal = Mask.from_array(sample.amodal.crop(frame))
     occluded = amodal - sample.visible
@@ -215,7 +282,7 @@ def _region(sample: Sample, number: int) -> dict[str, Any]:
         "area": amodal.area,
         "isStuff": int(sample.stuff),
         "occlude_rate": occluded.area / amodal.area,
-        "order": sample.order if sample.order is not None else number,
+        "order": order,
     }
     if occluded:
         region["visible_mask"] = sample.visible.to_rle(sample.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,8 +10,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from ..core.errors import DataError
-from ..core.mask import Mask
 from ..core.options import Options
+from .annotations import decode
 from .plain_pickle import read_pickle
 from .sample import Dataset, Entry, Sample
 
@@ -27,7 +28,7 @@ class FishBowl(Dataset):
     """Synthetic fish, 128 frames a video. One sample per object and frame, `<video>/<frame>/<object>`.
 
     The pickle maps `"<video>_<object>"` to frames, each with the RLEs `VM` (visible) and `FM` (full). Frame t is the t-th picture
-    of the video's folder, sorted by name.
+    of the video's folder, sorted by the numbers in the names.
     """
 
     name: ClassVar[str] = "fishbowl"
@@ -60,7 +61,8 @@ class FishBowl(Dataset):
         for video, t, thing, masks in sorted(keyed, key=lambda row: row[:3]):
             if video not in pictures:
                 frames_of = folder / f"{self.split}_frames" / video
-                pictures[video] = sorted(p for p in frames_of.iterdir() if p.is_file()) if frames_of.is_dir() else []
+                files = [p for p in frames_of.iterdir() if p.is_file()] if frames_of.is_dir() else []
+                pictures[video] = sorted(files, key=_numbered)
             known = pictures[video]
             picture = known[t] if 0 <= t < len(known) else folder / f"{self.split}_frames" / video / f"frame {t}"
             load = _loader(masks, (video, t, thing), picture, str(path))
@@ -79,14 +81,20 @@ def _loader(masks: Mapping[str, Any], key: tuple[str, int, str], picture: Path, 
             image_id=f"{video}/{t}",
             picture=picture,
             size=size,
-            visible=Mask.from_rle(seen),
-            amodal=Mask.from_rle(full),
+            visible=decode(seen, size),
+            amodal=decode(full, size),
             category="fish",
             source=source,
             extra={"video": video, "frame": t, "object": thing},
         )
 
     return load
+
+
+def _numbered(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """What sorts names by the numbers in them, padded or not: 2 before 10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
 
 
 def _single(mask: Any) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +15,10 @@ from ..core.files import read_bytes, read_json, write_json
 from ..core.image import encode_png
 from ..core.mask import Mask, Size
 from ..engine.store import Store
-from .annotations import frame_of, guarded
+from .annotations import by_id, frame_of, guarded, number_of, read_lists
 from .annotations import inside as inside_root
+from .coco import category_of, id_of, marked
+from .coco_like import objects_of
 from .sample import Dataset, Encoded, Entry, Sample
 
 __all__ = ["FORMAT", "Folder", "FolderWriter", "file_stem", "scene_of"]
@@ -44,39 +47,38 @@ class Folder(Dataset):
         splits = sorted(path.parent.name for path in root.glob("*/annotations.json"))
         if splits and not file.is_file():
             raise DataError(f"{root} holds the splits {', '.join(splits)}, and no set of its own; name one as split")
-        content = read_json(file, DataError)
-        if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-            raise DataError(f"{file} needs the keys images and annotations, as in COCO")
-        try:
-            beyond = bool(content.get("info", {}).get("beyond_frame", False))
-            categories = {entry["id"]: entry["name"] for entry in content.get("categories", ())}
-            images = {entry["id"]: entry for entry in content["images"]}
-            names = {row["id"]: str(row.get("name", row["id"])) for row in content["annotations"]}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{file} is not laid out as COCO: every image, annotation and category needs an id"
-            ) from error
+        content = read_lists(file, self.bad)
+        info = content.get("info")
+        beyond = isinstance(info, dict) and marked(info.get("beyond_frame"))
+        images = by_id(content["images"], file, "images")
+        called = Counter(image_name(image) for image in images.values())
+        if twice := next((name for name, count in called.items() if count > 1), None):
+            raise DataError(f"{file}: two images have the name {twice[:100]!r}")
+        rows, categories = objects_of(self, file, content)
+        names: dict[Any, str] = {}
         entries = []
-        self._rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        for row in content["annotations"]:
-            name = names[row["id"]]
-            with self.one(file, name):
+        self._rows: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        for row in rows:
+            with self.one(file, row.get("name", row.get("id"))):
+                if id_of(row.get("id")) is None or row["id"] in names:
+                    raise DataError("an annotation needs an id that is a number or text, which no other one has")
+                name = names[row["id"]] = str(row.get("name", row["id"]))
                 if row.get("image_id") not in images:
                     raise DataError(f"its image {str(row.get('image_id'))[:60]} is not in the list of images")
                 image = images[row["image_id"]]
                 picture = inside_root(root, str(image.get("file_name")), "images")
                 load = loader(row, image, picture, str(file), names, categories, beyond)
                 entries.append(Entry(name, image_name(image), str(file), picture, load))
-                self._rows.append((row, image))
+                self._rows.setdefault(name, (row, image))
         return entries
 
     def encoded(self, limit: int | None = None) -> Iterator[Encoded]:
         """As `Dataset.encoded`, straight from the file."""
-        for row, image in self._rows[:limit]:
+        for name in self.ids()[:limit]:
+            row, image = self._rows[name]
             with guarded(f"the annotation {row['id']}"):
                 size = frame_of(image)
                 numbers = (row["id"], image["id"])
-                name = str(row.get("name", row["id"]))
                 found = Encoded(name, image_name(image), size, row["segmentation"], row["visible_mask"], numbers)
             yield found
 
@@ -91,8 +93,8 @@ def loader(
     image: Mapping[str, Any],
     picture: Path,
     source: str,
-    names: Mapping[int, str],
-    categories: Mapping[int, str],
+    names: Mapping[Any, str],
+    categories: Mapping[Any, str],
     beyond: bool,
 ) -> Callable[[], Sample]:
     """The function that decodes one annotation."""
@@ -100,7 +102,10 @@ def loader(
     def load() -> Sample:
         size = frame_of(image)
         whole, hides = row.get("beyond_frame"), row.get("occluder")
-        amodal = Mask.from_dict(whole) if whole else framed(row["segmentation"], size)
+        amodal = Mask.from_dict(whole) if whole and beyond else framed(row["segmentation"], size)
+        order = row.get("order")
+        if order is not None and number_of(order) is None:
+            raise DataError(f"its order is {str(order)[:40]!r}; it must be a whole number, 1 for the front")
         return Sample(
             id=names[row["id"]],
             image_id=image_name(image),
@@ -108,15 +113,15 @@ def loader(
             size=size,
             visible=framed(row["visible_mask"], size),
             amodal=amodal,
-            category=categories.get(row.get("category_id", -1)),
-            stuff=bool(row.get("isStuff", 0)),
-            occluders=tuple(names[number] for number in row.get("occluders", ()) if number in names),
+            category=category_of(row, categories),
+            stuff=marked(row.get("isStuff")),
+            occluders=tuple(names[number] for number in row.get("occluders") or () if number in names),
             occluder=framed(hides, size) if hides else None,
-            order=row.get("order"),
+            order=number_of(order),
             beyond_frame=beyond,
             source=source,
             coco=(row["id"], image["id"]),
-            extra=row.get("extra", {}),
+            extra=row.get("extra") or {},
         )
 
     return load

@@ -40,7 +40,11 @@ class MaskFolder(Dataset):
                 continue
             files = {part: table[stem] for part, table in tables.items()}
             load = self._loader(stem, files, rows.get(stem, {}))
-            entries.append(Entry(stem, stem, str(files["amodal"]), files["images"], load))
+            entries.append(Entry(stem, stem, str(files["amodal"]), files["images"], load, (files["visible"],)))
+        if strange := sorted(rows.keys() - set().union(*tables.values())):
+            self.note(
+                f"rows.json: {len(strange)} of its {len(rows)} ids are of no picture, the first {strange[0][:100]!r}; an id is a stem"
+            )
         if not entries:
             raise DataError(f"{root} holds no pictures; it needs images/X.jpg, visible/X.png and amodal/X.png")
         return entries
@@ -64,6 +68,7 @@ class MaskFolder(Dataset):
             if size != other:
                 raise DataError(f"visible mask is {other[1]} x {other[0]}, amodal mask {size[1]} x {size[0]}")
             category = row.get("category", row.get("name"))
+            category = str(category) if isinstance(category, int | float) else category
             extra = {key: value for key, value in row.items() if key not in ("id", "name", "category")}
             return Sample(
                 stem, stem, files["images"], size, visible, amodal, category, source=str(files["amodal"]), extra=extra

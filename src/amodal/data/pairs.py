@@ -18,6 +18,9 @@ FOLDERS = ("occlusion", "whole", "whole_mask", "visible_object_mask")
 ENDINGS = ("occlusion", "whole", "whole_mask", "visible_mask")
 """What the release's file names end with."""
 
+RIM = 0.1
+"""Share of a visible mask that may lie outside of the whole one, since compressed masks differ at the edge."""
+
 Files = dict[str, Path]
 """Folder to file of one pair."""
 
@@ -44,7 +47,14 @@ class Pairs(Dataset):
         cut = max(1, len(rows) - max(1, len(rows) // 100))
         chosen = {"train": rows[:cut], "val": rows[cut:], "all": rows}[str(self.split)]
         return [
-            Entry(name, name, str(files["whole_mask"]), files["occlusion"], _loader(name, files))
+            Entry(
+                name,
+                name,
+                str(files["whole_mask"]),
+                files["occlusion"],
+                _loader(name, files),
+                (files["visible_object_mask"],),
+            )
             for name, files in chosen
         ]
 
@@ -92,13 +102,18 @@ def _loader(name: str, files: Files) -> Callable[[], Sample]:
             raise DataError(f"{files['visible_object_mask']} is {sizes[0]}, {files['whole_mask']} {sizes[1]} pixels")
         if not visible.any():
             raise DataError(f"{files['visible_object_mask']} marks no pixel; white pixels must mark the visible object")
+        if (outside := int((visible & ~amodal).sum())) > RIM * visible.sum():
+            raise DataError(
+                f"{outside} of the {int(visible.sum())} pixels of {files['visible_object_mask']} are not in {files['whole_mask']}; "
+                "they are masks of different objects"
+            )
         return Sample(
             id=name,
             image_id=name,
             picture=files["occlusion"],
             size=(int(amodal.shape[0]), int(amodal.shape[1])),
             visible=Mask.from_array(visible),
-            amodal=Mask.from_array(amodal | visible),  # compressed masks may differ by a pixel at the edge
+            amodal=Mask.from_array(amodal | visible),
             source=str(files["whole_mask"]),
             extra={"whole": str(files["whole"])} if "whole" in files else {},
         )

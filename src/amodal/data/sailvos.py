@@ -70,7 +70,7 @@ class SailVos(Dataset):
             picture = pictures.get(frame, scene / "images" / f"{frame}.bmp")
             image_id = f"{scene.name}/{frame}"
             load = self._loader((image_id, number, category), (file, visible, picture), cache)
-            entries.append(Entry(f"{image_id}/{number}", image_id, str(file), picture, load))
+            entries.append(Entry(f"{image_id}/{number}", image_id, str(file), picture, load, (visible,)))
         return entries
 
     def _loader(

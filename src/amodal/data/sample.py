@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,9 @@ from ..core.scaling import fit, is_scaled
 from ..plugins import registry
 from .annotations import guarded
 from .photos import Photos
+from .problems import Problem
 
-__all__ = ["Dataset", "Entry", "Problem", "Sample", "alike", "dataset"]
+__all__ = ["Dataset", "Entry", "Sample", "dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,12 @@ class Sample:
     source: str = ""
     coco: tuple[int, int] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.category, str | None):
+            raise DataError(f"object {self.id}: a category is text, not {str(self.category)[:40]!r}")
+        if not isinstance(self.extra, Mapping):
+            raise DataError(f"object {self.id}: extra is a dictionary, not {str(self.extra)[:40]!r}")
 
     def __repr__(self) -> str:
         kind = f", {self.category}" if self.category else ""
@@ -118,7 +124,7 @@ class Sample:
     @property
     def occlusion_rate(self) -> float:
         """Share of the whole object that cannot be seen, in [0, 1]."""
-        return 1.0 - self.visible.area / self.amodal.area if self.amodal else 0.0
+        return max(0.0, 1.0 - self.visible.area / self.amodal.area) if self.amodal else 0.0
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,7 @@ class Entry:
         source: the file that it is written in.
         picture: the photo's file.
         load: makes the `Sample`; None if, decoded, the reader's options leave it out.
+        more: further files of its truth.
     """
 
     id: str
@@ -138,6 +145,7 @@ class Entry:
     source: str
     picture: Path
     load: Callable[[], Sample | None]
+    more: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,29 +158,6 @@ class Encoded:
     amodal: Any
     visible: Any
     coco: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something bad in a data set: the file, the object's (or image's) id, and what is wrong."""
-
-    source: str
-    id: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.id}: {self.text}"
-
-
-def alike(problems: Iterable[Problem]) -> list[str]:
-    """Problems as lines, one of each kind with the number of others: those are alike that differ in ids and numbers alone."""
-    kinds: dict[str, list[Problem]] = {}
-    for problem in dict.fromkeys(problems):
-        kind = problem.text
-        for name in (problem.id, problem.id.replace("/", "_")):
-            kind = kind.replace(name, "*") if name else kind
-        kinds.setdefault(re.sub(r"[\d*]+", "*", kind), []).append(problem)
-    return [f"{first}{f' (and {len(more)} more like it)' if more else ''}" for first, *more in kinds.values()]
 
 
 class BadEntry(DataError):
@@ -300,9 +285,10 @@ class Dataset(ABC):
             yield Encoded(sample.id, sample.image_id, sample.size, *masks, sample.coco)
 
     def by_ids(self, ids: Iterable[str]) -> dict[str, Sample]:
-        """Some objects by their ids, decoded."""
-        place = {entry.id: number for number, entry in enumerate(self._entries)}
-        return {name: self[place[name]] for name in ids if name in place}
+        """Some objects by their ids, decoded, without the bad ones."""
+        entries = {entry.id: entry for entry in self._entries}
+        found = {name: self._load(entries[name]) for name in ids if name in entries}
+        return {name: sample for name, sample in found.items() if sample is not None}
 
     def ids(self) -> list[str]:
         """The ids of all objects, in order, without decoding anything."""
@@ -338,6 +324,10 @@ class Dataset(ABC):
     def picture_files(self) -> dict[str, Path]:
         """The photo's file of each picture by its `image_id`, in order."""
         return {entry.image_id: entry.picture for entry in self._entries}
+
+    def truth_files(self) -> list[Path]:
+        """The files that hold the truth, in order."""
+        return list(dict.fromkeys(file for entry in self._entries for file in (Path(entry.source), *entry.more)))
 
     def missing(self) -> list[Path]:
         """The image files that are absent, in order."""

@@ -13,7 +13,7 @@ from ..core.errors import DataError
 from .metrics import BINS, Ratio, bounds, drawn
 from .report import COLUMNS, Numbers, counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
-from .tables import data_name, method_name, table
+from .tables import check_one_truth, data_name, method_name, table
 
 __all__ = ["compare", "comparison_text"]
 
@@ -41,6 +41,7 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
             raise DataError(
                 f"{path} is of the data set {data_name(other)}, {paths[0]} of {data_name(data[0])}; compare runs of one data set"
             )
+    check_one_truth(zip(paths, data, strict=True))
     common = set.intersection(*({row.id for row in rows} for _, rows in runs))
     if not common:
         raise DataError(f"{paths[0]} and {paths[1]} have no object in common")

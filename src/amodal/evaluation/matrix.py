@@ -17,7 +17,7 @@ from ..core.files import check_targets, read_json, write_text
 from .metrics import BINS
 from .report import counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
-from .tables import data_name, markdown, method_name
+from .tables import check_one_truth, data_name, markdown, method_name
 
 __all__ = ["Run", "check_place", "find_runs", "matrix", "matrix_rows", "read_runs", "write_table"]
 
@@ -119,8 +119,12 @@ def matrix(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         part ("all", "<50": less than half of the object occluded) to method to data set to value in [0, 1]; the data set
         "average" is the mean over all sets, None where the method has not run on all of them. A data set counts the objects
         that all of its runs have.
+
+    Raises:
+        DataError: a damaged run; runs on data sets of one name that differ, or that have no object in common.
     """
     runs = read_runs(folders)
+    check_one_truth((run.folder, run.settings.get("data", {})) for run in runs)
     labels = labels_of(runs)
     sets = list(dict.fromkeys(run.data for run in runs))
     common = {name: sorted(set.intersection(*(set(run.rows) for run in runs if run.data == name))) for name in sets}

@@ -75,7 +75,7 @@ class Counts:
     @property
     def occlusion(self) -> Values:
         """Share of each object that is occluded, in [0, 1]; 0 for an empty truth."""
-        return 1.0 - _divide(self.visible, self.amodal, 1.0)
+        return np.maximum(1.0 - _divide(self.visible, self.amodal, 1.0), 0.0)
 
 
 def count(predicted: Mask, amodal: Mask, visible: Mask) -> tuple[int, int, int, int, int, int, int]:

@@ -168,6 +168,7 @@ def choose_cases(runs: Sequence[Run], data: Dataset, count: int = 4, seed: int =
         Case(kind, samples[name], labels, tuple(run.rows[name] for run in runs))
         for kind in KINDS
         for name in chosen[kind]
+        if name in samples
     ]
 
 

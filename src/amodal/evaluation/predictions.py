@@ -18,6 +18,7 @@ from ..core.image import is_picture
 from ..core.mask import Mask
 from ..data import Dataset, Sample
 from ..data.annotations import read_shape
+from ..data.identity import identity
 from ..data.masks import read_bits
 from ..engine.output import check_finished, read_records
 from ..plugins.protocols import Progress, no_progress, progress_of
@@ -289,7 +290,7 @@ def evaluate_predictions(
     settings = {
         "format": "amodal/run/1",
         "method": predictions.fingerprint(),
-        "data": data.to_dict(),
+        "data": identity(data),
         "protocol": f"predictions from {predictions.path.name}; those without an object's id are matched by IoU with the visible truth",
         "limit": limit,
         "versions": versions(),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..core.errors import DataError
 from ..core.files import check_targets, write_json, write_text
 from ..data import Dataset
+from ..data.problems import alike
 from .detection import OCCLUSION_BINS, Picture, match
 from .metrics import BINS, METRICS, OCCLUDED, Counts, Interval, Ratio, calibration_interval, interval, iou, resamples
 from .published import another_set, published_for
@@ -60,10 +61,11 @@ class Report:
         """The numbers of some rows.
 
         Raises:
-            DataError: there are no rows.
+            DataError: there are no rows; tells what was bad about the data.
         """
         if not rows:
-            raise DataError("there is nothing to report: no object was evaluated")
+            told = "; ".join(alike(data.problems)[:3]) if data is not None else ""
+            raise DataError(f"there is nothing to report: no object was evaluated{f' ({told})' if told else ''}")
         return cls(numbers(settings, list(rows), data), list(rows), data)
 
     @classmethod
@@ -258,9 +260,20 @@ def numbers(settings: Mapping[str, Any], rows: Sequence[ScoredObject], data: Dat
         "published": published_for(name, settings, made.images),
         "not_compared": another_set(name, settings, made.images),
         "failed": failed,
-        "notes": data.notes if data is not None else [],
+        "notes": [*(data.notes if data is not None else ()), *astray(rows)],
         "skipped": [str(problem) for problem in dict.fromkeys(data.problems)] if data is not None else [],
     }
+
+
+def astray(rows: Sequence[ScoredObject]) -> list[str]:
+    """What to note where true visible masks are not inside the amodal ones: no prediction can agree with both."""
+    seen = [(row.id, counts_of([row], "visible")) for row in rows]
+    found = [name for name, c in seen if float((c.predicted - c.intersection)[0]) > 0.01 * float(c.predicted[0])]
+    if not found:
+        return []
+    return [
+        f"{len(found)} objects have more than 1 % of their true visible mask outside of their amodal one, the first {found[0]}"
+    ]
 
 
 def detections(scene: Sequence[ScoredObject]) -> Picture:

@@ -15,6 +15,7 @@ import numpy as np
 from ..core.errors import AmodalError, DataError, UsageError
 from ..core.prompt import whole_number
 from ..data import Dataset, dataset
+from ..data.identity import identity
 from ..engine.local import run_local
 from ..engine.worker import Done, Result, Row, Runner, Spec, done, in_order
 from ..pipeline import Model, load
@@ -92,7 +93,7 @@ def settings_of(model: Model, data: Dataset, ask: Ask, limit: int | None) -> dic
     return {
         "format": "amodal/run/1",
         **model.provenance(),
-        "data": data.to_dict(),
+        "data": identity(data, photos=True),
         "protocol": ask.protocol,
         **asdict(ask),
         "limit": limit,

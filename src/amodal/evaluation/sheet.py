@@ -37,11 +37,11 @@ def contact_sheet(
     elif order == "occluded":
         rates = {sample.id: sample.occlusion_rate for scene in data.scenes(limit) for sample in scene}
         ids = sorted(rates, key=lambda name: (-rates[name], name))
-    chosen = ids[:count]
+    chosen = [sample for name in ids[:count] for sample in data.by_ids([name]).values()]
     body = [
         f"<p>{len(chosen)} of {len(data)} objects, {escape(order)}. Photo, visible mask (blue), amodal mask (green).</p>"
     ]
-    body += [_figure(data.by_ids([name])[name]) for name in chosen]
+    body += map(_figure, chosen)
     title = f"{data.name} {data.split or ''}".strip()
     return document(title, body)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ..core.errors import DataError
 
 __all__ = ["markdown", "percent", "summary"]
 
@@ -47,6 +50,21 @@ def published_rows(content: Mapping[str, Any]) -> list[list[str]]:
 def data_name(data: Mapping[str, Any]) -> str:
     """A run's data set in words: "cocoa val", and its label where one reader read several folders."""
     return " ".join(str(part) for part in (data.get("name"), data.get("split"), data.get("label")) if part)
+
+
+def check_one_truth(runs: Iterable[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Whether runs (their folders, and what they tell of their data) on data sets of one name are of the same truth, as far as
+    they tell it. Raises DataError: one is not."""
+    first: dict[str, tuple[Path, str]] = {}
+    for folder, data in runs:
+        if (told := data.get("truth_sha256")) is None:
+            continue
+        before, known = first.setdefault(data_name(data), (folder, told))
+        if known != told:
+            raise DataError(
+                f"{folder} and {before} are of different data sets that are both called {data_name(data)}, or of one that has "
+                "changed; evaluate them in one command, which tells them apart"
+            )
 
 
 def summary(content: Mapping[str, Any]) -> str:

@@ -192,8 +192,9 @@ def evaluate_recognition(
     known = {label.lower(): label for label in recognizer.labels}
     for done, sample in enumerate(samples, 1):
         label = known.get((sample.category or "").lower())
-        if label is None:
-            report.failures.append(f"{sample.id}: its category {sample.category!r} is not in the label list")
+        if label is None or not sample.visible:
+            unknown = f"its category {sample.category!r} is not in the label list"
+            report.failures.append(f"{sample.id}: {'no pixel of it is visible' if label else unknown}")
             continue
         try:
             image = sample.image

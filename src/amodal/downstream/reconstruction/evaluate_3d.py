@@ -15,6 +15,7 @@ from ...core.image import Image
 from ...core.mask import Mask
 from ...core.options import build_options
 from ...core.regions import spread_points
+from ...data.identity import checksum
 from ...engine.store import Store
 from ...geometry.camera import orbit
 from ...geometry.mesh import Mesh
@@ -25,7 +26,7 @@ from ..perceptual import perceptual_distance
 from ..views.protocol import NovelView, RelativeCamera, orbit_cameras, studio
 from .lifters import Lifter
 from .multiview import MultiviewOptions, fit_views
-from .occluded import OccludedView, choose_objects, find_meshes, occluded_view
+from .occluded import OccludedView, choose_objects, find_meshes, names_of, occluded_view
 
 if TYPE_CHECKING:
     from ...pipeline import Model
@@ -174,9 +175,14 @@ def evaluate_reconstruction(
     """
     files = find_meshes(objects)
     chosen = choose_objects(files, count, evaluation.seed)
-    tasks = [(f"{file.stem}/{number}", file, number) for file in chosen for number in range(views)]
+    names = names_of(files)
+    tasks = [(f"{names[file]}/{number}", file, number) for file in chosen for number in range(views)]
     plan = {**evaluation.plan(), "occluders": len(files), "lpips": evaluation.with_lpips}
-    plan |= {"objects": [file.stem for file in chosen], "views_each": views}
+    plan |= {
+        "objects": [names[file] for file in chosen],
+        "views_each": views,
+        "meshes_sha256": checksum(files, objects),
+    }
     with Store(folder, plan, owns=["reconstruction.json"], overwrite=overwrite) as store:
         rows = {entry["id"]: entry for entry in store.entries}
         for done, (name, file, number) in enumerate(tasks, 1):

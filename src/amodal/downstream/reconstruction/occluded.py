@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from ...synthesis.pairs.compose import Pair, superimpose
 from ...synthesis.pairs.source import generator
 from ..views.protocol import RelativeCamera, studio
 
-__all__ = ["OccludedView", "choose_objects", "find_meshes", "occluded_view"]
+__all__ = ["OccludedView", "choose_objects", "find_meshes", "names_of", "occluded_view"]
 
 ELEVATIONS = (-10.0, 40.0)
 """Of the random views, degrees: what SyncDreamer was trained for."""
@@ -60,6 +62,15 @@ def choose_objects(files: Sequence[Path], count: int, seed: int = 0) -> list[Pat
     return [files[index] for index in sorted(chosen)]
 
 
+def names_of(files: Iterable[Path]) -> dict[Path, str]:
+    """What each mesh is called: its file name without the ending, or its path below the folder of all where several have that
+    name (`cup/meshes/model.obj`, as scans often come)."""
+    known = list(dict.fromkeys(files))
+    stems = Counter(file.stem for file in known)
+    root = os.path.commonpath([file.parent for file in known])
+    return {file: file.stem if stems[file.stem] == 1 else file.relative_to(root).as_posix() for file in known}
+
+
 def occluded_view(
     file: Path,
     number: int,
@@ -81,7 +92,8 @@ def occluded_view(
     Raises:
         DataError: a mesh is empty or damaged, or no occluder fits.
     """
-    random = generator(seed, file.stem, str(number))
+    names = names_of([*others, file])
+    random = generator(seed, names[file], str(number))
     turn, elevation = float(random.uniform(0, 360)), float(random.uniform(*ELEVATIONS))
     truth = mesh_of(file).moved(about_y(-turn))
     picture, seen = Renderer(truth).paint(studio(RelativeCamera(), elevation, size))
@@ -95,7 +107,7 @@ def occluded_view(
             superimpose(picture, Mask.from_array(seen), cut, random, occluded) if seen.any() and alpha.any() else None
         )
         if pair is not None:
-            return OccludedView(f"{file.stem}/{number}", truth, elevation, pair, other.stem)
+            return OccludedView(f"{names[file]}/{number}", truth, elevation, pair, names[other])
     raise DataError(f"{file}: no occluder fits; is the mesh flat or empty?")
 
 
