@@ -64,7 +64,7 @@ def check_targets(paths: Iterable[str | os.PathLike[str]], overwrite: bool) -> N
     for path in map(Path, paths):
         if not overwrite and os.path.lexists(path):
             raise ExistsError(f"{path} exists already; remove it, or choose another place")
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  never raises
             raise OutputError(f"cannot write {path}: {unwritten(IsADirectoryError(errno.EISDIR, 'a folder'))}")
         check_folder(path.parent)
 
@@ -73,7 +73,7 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     """To be asked before long work. Raises OutputError: it is no folder and can be none, or cannot be written to."""
     place = Path(folder)
     there = next((path for path in (place, *place.parents) if os.path.lexists(path)), Path())
-    if not there.is_dir():
+    if not os.path.isdir(there):  # noqa: PTH112
         reason = unwritten(NotADirectoryError(errno.ENOTDIR, "not a folder"))
     elif not os.access(there, os.W_OK | os.X_OK):
         reason = unwritten(PermissionError(errno.EACCES, "permission denied"))
