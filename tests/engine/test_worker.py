@@ -47,6 +47,7 @@ def test_leaving_a_pool_waits_for_nothing():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_is_sent_to_all_processes_of_a_terminal_and_ends_them():
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "from amodal.engine.local import run_local; from amodal.engine.worker import Row, Spec\n"
         "try:\n for _ in run_local(Spec('scale_numbers:Sleeper'), [Row(str(n), {'n': n}, (str(n),)) for n in range(9)], 2):\n"
         "  print('one', flush=True)\n"

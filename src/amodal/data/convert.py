@@ -74,8 +74,9 @@ def _with_photo(data: Dataset, limit: int | None) -> Iterator[list[Sample]]:
     """The samples picture by picture, without those whose photo is absent, which are bad entries."""
     missing = set(data.missing())
     for scene in data.scenes(limit):
-        if scene[0].picture in missing:
-            data.bad(scene[0].source, scene[0].image_id, f"there is no file {scene[0].picture}")
+        picture = scene[0].picture
+        if isinstance(picture, Path) and picture in missing:
+            data.bad(scene[0].source, scene[0].image_id, f"there is no file {picture}")
         else:
             yield scene
 
