@@ -123,6 +123,14 @@ def test_export_writes_over_nothing(tmp_path, capsys):
     (tmp_path / "encoder.onnx").write_text("mine")
     assert run(["export", "recipe.toml", "weights.safetensors", "-o", str(tmp_path)]) == 1
     assert "encoder.onnx exists already" in capsys.readouterr().err
+    (tmp_path / "unet").mkdir()  # of a network that is exported as folders
+    assert run(["export", "recipe.toml", "weights.safetensors", "-o", str(tmp_path), "--force"]) == 2
+    assert "recipe.toml" in capsys.readouterr().err
+
+
+def test_boxes_are_those_of_a_coco_file_however_its_ending_is_written(tmp_path, capsys):
+    assert run(["batch", str(tmp_path / "A.JSON"), "-o", str(tmp_path / "out"), "--boxes"]) == 1
+    assert "there is no folder or file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

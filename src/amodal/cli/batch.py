@@ -56,7 +56,7 @@ def batch(
         useless("with a folder of photos", "images", "boxes")
     else:
         prompted = f"with {source.name}, which says what to complete"
-        useless(prompted, "largest", *(["boxes"] if source.suffix != ".json" else []))
+        useless(prompted, "largest", *(["boxes"] if source.suffix.lower() != ".json" else []))
     plan = read_plan(source, images, boxes, limit)
     if plan.passed:
         hint(f"{len(plan)} photos{told(plan.passed)}")

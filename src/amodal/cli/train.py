@@ -104,7 +104,7 @@ def export(
     from ..weights.catalogue import sha256
 
     check_folder(output)
-    check_targets(sorted(output.glob("[!.]*")), force)
+    check_targets([] if force else sorted(output.glob("[!.]*")), force)
     parsed = read_recipe(recipe, settings)
     try:
         from ..training.start import network_of, read_weights
