@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from amodal.geometry import Camera, Instance, Mesh, SceneGeometry
+from amodal.geometry import Camera, Instance, Mesh, SceneGeometry, project
+from amodal.geometry.readers import open_source
 from amodal.geometry.scene import assemble
 
 WORLD_FROM_CAM = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], float)
@@ -347,3 +348,14 @@ def gltf(path: Path, points, indices, *, mode: int = 4, node=None, component: in
     }
     path.write_text(json.dumps(content))
     return path
+
+
+VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
+"""Sees the square as 50 x 50 pixels."""
+
+
+def areas(kind: str, path: Path) -> dict[str, int]:
+    """Object to its area in pixels."""
+    scene = open_source(kind, path).geometry(None)
+    found = project(scene, VIEW)
+    return {each.name: found.amodal[each.id].area if each.id in found.amodal else 0 for each in scene.instances}

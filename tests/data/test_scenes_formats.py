@@ -13,7 +13,7 @@ import pytest
 
 from amodal.core.errors import AmodalError, DataError
 from amodal.core.options import build_options
-from amodal.geometry import Camera, project
+from amodal.geometry import project
 from amodal.geometry.cameras import read_list, with_photograph
 from amodal.geometry.readers import ReaderOptions, open_source, read_mesh
 from amodal.geometry.readers.mtl import texture_line
@@ -22,6 +22,7 @@ from scenes_make import (
     OBJ,
     SQUARE,
     TWO_SQUARES,
+    areas,
     camera,
     gltf,
     write_bop,
@@ -30,16 +31,6 @@ from scenes_make import (
     write_obj,
     write_scannet,
 )
-
-VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
-"""Sees the square as 50 x 50 pixels."""
-
-
-def areas(kind: str, path: Path) -> dict[str, int]:
-    """Object to its area in pixels."""
-    scene = open_source(kind, path).geometry(None)
-    found = project(scene, VIEW)
-    return {each.name: found.amodal[each.id].area if each.id in found.amodal else 0 for each in scene.instances}
 
 
 def test_polygons_keep_their_area() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from amodal.core.errors import DataError
 from amodal.core.options import build_options
-from amodal.geometry import Camera, project
+from amodal.geometry import project
 from amodal.geometry.cameras import read_list
 from amodal.geometry.readers import ReaderOptions, open_source
 from scenes_make import (
@@ -21,22 +21,13 @@ from scenes_make import (
     SQUARE,
     TWO_SQUARES,
     WORLD_FROM_CAM,
+    areas,
     gltf,
     write_bop,
     write_camera_list,
     write_matterport,
     write_scannet,
 )
-
-VIEW = Camera.looking((0, 0, 4), (0, 0, 0), (200, 200), 100.0, up=(0, 1, 0))
-"""Sees the square as 50 x 50 pixels."""
-
-
-def areas(kind: str, path: Path) -> dict[str, int]:
-    """Object to its area in pixels."""
-    scene = open_source(kind, path).geometry(None)
-    found = project(scene, VIEW)
-    return {each.name: found.amodal[each.id].area if each.id in found.amodal else 0 for each in scene.instances}
 
 
 def changed(path: Path, **more) -> dict:
