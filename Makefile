@@ -24,12 +24,15 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.core
 	$(BIN)/python -m amodal demo
 
-# Everything is installed, so no test may be skipped for want of a package.
+# Everything is installed, so no test may be skipped for want of a package. Files of tests go to a process a core, of one thread each.
+test test-fast: export OMP_NUM_THREADS := 1
+test test-fast: TESTS := $(BIN)/python -m pytest --complete --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --complete
+	$(TESTS)
 
 test-fast: $(VENV)/.test
-	$(BIN)/python -m pytest --complete -m "not slow"
+	$(TESTS) -m "not slow"
 
 # The fast tests where nothing but the light package is installed: what needs an extra skips.
 test-core: pyproject.toml constraints.txt
