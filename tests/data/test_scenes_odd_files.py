@@ -12,10 +12,11 @@ import pytest
 
 from amodal.core.errors import DataError
 from amodal.core.options import build_options
-from amodal.geometry import project
+from amodal.geometry import Camera, project
 from amodal.geometry.cameras import read_list
 from amodal.geometry.readers import ReaderOptions, open_source
 from scenes_make import (
+    MATRIX,
     OBJ,
     SIZE,
     SQUARE,
@@ -267,8 +268,21 @@ def test_lists_of_cameras_have_pinholes(lens: dict, tmp_path: Path) -> None:
     path = write_camera_list(tmp_path / "cameras.json", "opencv")
     (row,) = json.loads(path.read_text())
     (key,) = lens
-    harmless = {**row, "k1": 0, "distortion": [0.0, 0.0], "skew": None, "time": 7}
-    path.write_text(json.dumps([{**row, **lens, "name": "bent"}, harmless]))
-    cameras, (told,) = read_list(path)
+    harmless = {**row, "k1": 0, "distortion": [0.0, 0.0], "skew": None, "time": 7, "camera_model": "OPENCV"}
+    round_about = {**row, "name": "round", "camera_model": "EQUIRECTANGULAR"}
+    path.write_text(json.dumps([{**row, **lens, "name": "bent"}, harmless, round_about]))
+    cameras, (told, model) = read_list(path)
     assert [each.name for each in cameras] == ["v"]
     assert told.startswith(f"camera bent: {key} is not 0; cameras of a list are pinholes")
+    assert model == "camera round: its model is EQUIRECTANGULAR; cameras of a list are pinholes"
+
+
+def test_transposed_matrices_are_refused() -> None:
+    for matrix in (MATRIX.T, MATRIX / 10, np.vstack([MATRIX[:2], np.zeros(3)])):
+        with pytest.raises(DataError, match=r"must be \[0, fy, cy\] and \[0, 0, 1\]"):
+            Camera.make("v", SIZE, matrix, np.eye(4))
+    pose = np.eye(4)
+    pose[:3, 3] = 1, 2, 3
+    assert Camera.make("v", SIZE, MATRIX, pose).position.tolist() == [1, 2, 3]
+    with pytest.raises(DataError, match="is the pose transposed"):
+        Camera.make("v", SIZE, MATRIX, pose.T)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from amodal.core.mask import Mask
 from amodal.geometry import Camera, SceneGeometry, project
 from amodal.synthesis.scenes.select import depth_order, order_graph
+from amodal.synthesis.scenes.view import describe
 from scenes_make import FOCAL, HALF_OUT, SIZE, TWO_SQUARES, camera, cube, half_out_exact, scene_of, sphere, square
 
 
@@ -160,7 +163,24 @@ def test_order_graph() -> None:
     assert set(graph[1]) == {2, 3} and set(graph[2]) == {3} and graph[3] == {}
     assert depth_order(graph) == {3: 1, 2: 2, 1: 3}
     assert set(depth_order({1: {2: 5}, 2: {1: 5}})) == {1, 2}  # a tie does not run for ever
-    assert depth_order({1: {2: 9}, 2: {3: 9}, 3: {1: 9}}).keys() == {1, 2, 3}
+    circle = {1: {2: 9}, 2: {3: 9}, 3: {1: 9}}
+    around = {4: {1: 5, 2: 1}, 5: {4: 3, 0: 7}, 6: {}, 7: {6: 2}}
+    assert depth_order({**circle, **around}) == {1: 1, 2: 1, 3: 1, 4: 2, 5: 3, 6: 1, 7: 2}
+    assert depth_order({}) == {}
+
+
+def test_the_occluder_has_every_hidden_pixel() -> None:
+    """Many small things, each of which hides too little to be named, hide a third of a square."""
+    small = [
+        (f"s{k}", *square(2.0, 12 + 4 * (k % 7), 10 + 4 * (k // 7), 13 + 4 * (k % 7), 13 + 4 * (k // 7)))
+        for k in range(35)
+    ]
+    scene = scene_of([TWO_SQUARES[0], ("big", *square(3.0, 38, 8, 50, 32)), *small])
+    found = project(scene, camera())
+    (sample, _) = describe(scene, found, [1, 2], Path("photo.jpg"), "view", 0.02, False)
+    assert sample.occluders == ("view-big",) and len(sample.extra["occluders"]) == 1
+    assert sample.occluded.area == 48 + 105
+    assert sample.occluder == found.visible[2] | sample.occluded
 
 
 def test_camera_inside_and_across() -> None:

@@ -95,6 +95,19 @@ def test_accuracy_against_annotated_occluders():
     assert not ordering.order_of_samples(whole).any()
 
 
+def test_of_two_that_hide_each_other_the_one_that_is_hidden_more_is_behind():
+    """Interleaved: the bar hides 6 pixels of the plank, the plank 2 of the bar. In either sequence of the objects."""
+    plank, bar = Mask.from_box((0, 0, 8, 2)), Mask.from_box((2, 0, 6, 2))
+    seen = {"plank": plank - Mask.from_box((2, 0, 5, 2)), "bar": bar - Mask.from_box((5, 0, 6, 2))}
+    image = np.zeros((4, 8, 3), np.uint8)
+    samples = [
+        Sample("plank", "0", image, (4, 8), seen["plank"], plank, occluders=("bar",)),
+        Sample("bar", "0", image, (4, 8), seen["bar"], bar, occluders=("plank",)),
+    ]
+    assert ordering.order_of_samples(samples).tolist() == [[0, -1], [1, 0]]
+    assert ordering.order_of_samples(samples[::-1]).tolist() == [[0, 1], [-1, 0]]
+
+
 def fill_rectangle(visible, eraser):
     """A completer that takes every object for a rectangle: an honest function of its inputs."""
     out = np.zeros(visible.shape, np.float32)

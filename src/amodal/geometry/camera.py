@@ -69,7 +69,8 @@ class Camera:
             image: its photograph.
 
         Raises:
-            DataError: zero focal length, singular or non-rigid pose, lost tracking, empty picture, unknown convention.
+            DataError: zero focal length, singular or non-rigid pose, matrices of another form (transposed ones), lost tracking, empty
+                picture, unknown convention.
         """
         intrinsics = np.asarray(matrix, np.float64)[:3, :3]
         pose = np.asarray(world_from_camera, np.float64)
@@ -177,8 +178,17 @@ def check_camera(name: str, size: Size, matrix: Floats, pose: Floats) -> None:
         raise DataError(f"camera {name}: focal length ({matrix[0, 0]:g}, {matrix[1, 1]:g}) must be above 0 pixels")
     if not 1 <= min(size) <= max(size) <= LARGEST:
         raise DataError(f"camera {name}: picture of {size[1]} x {size[0]} pixels; 1 to {LARGEST:,} a side can be made")
+    if np.abs(matrix[[1, 2, 2], [0, 0, 1]]).max() > 1e-9 or abs(matrix[2, 2] - 1) > 1e-9:
+        raise DataError(
+            f"camera {name}: the matrix has the rows {matrix[1].tolist()} and {matrix[2].tolist()}; they must be [0, fy, cy] and "
+            "[0, 0, 1]; is it transposed?"
+        )
     if np.abs(matrix).max() > 1e9 or np.abs(pose).max() > 1e9:
         raise DataError(f"camera {name}: the focal length, the middle or the position is beyond 10^9; wrong units?")
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        raise DataError(
+            f"camera {name}: the pose's last row is {pose[3].tolist()}; it must be [0, 0, 0, 1]; is the pose transposed?"
+        )
     rotation = pose[:3, :3]
     determinant = np.linalg.det(rotation)
     if abs(determinant) < 1e-6:

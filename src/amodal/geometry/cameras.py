@@ -41,6 +41,8 @@ BENT = (
     "distortion_params",
 )
 """What other programs' lists of cameras tell of lenses that are no pinholes."""
+PINHOLES = ("pinhole", "simple_pinhole", "perspective", "opencv")
+"""The camera models of other programs' lists that are pinholes where none of `BENT` is told."""
 
 
 class CameraSampling(Options):
@@ -137,6 +139,9 @@ def from_row(row: dict[str, Any], number: int, folder: Path) -> Camera:
             f"camera {name}: {bent[0]} is not 0; cameras of a list are pinholes without skew: undistort the photographs first, and "
             "leave it out"
         )
+    models = [str(row[key]) for key in ("camera_model", "model") if row.get(key)]
+    if other := next((each for each in models if each.lower() not in PINHOLES), None):
+        raise DataError(f"camera {name}: its model is {other[:40]}; cameras of a list are pinholes")
     camera = Camera.make(name, size, matrix, row["world_from_camera"], convention=row.get("convention", "opencv"))
     image = folder / str(row["image"]) if row.get("image") else None
     if image is not None and not image.is_file():

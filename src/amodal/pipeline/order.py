@@ -167,21 +167,24 @@ def order_from_masks(visible: Sequence[Mask], amodal: Sequence[Mask]) -> Order:
 
 
 def order_of_samples(samples: Sequence[Sample]) -> Order:
-    """The true order of one picture's objects: as annotated (`occluders`), or from the masks where none of it is annotated.
+    """The true order of one picture's objects: as annotated (`occluders`), or from the masks where none of it is annotated, and
+    between two that hide each other.
 
     A depth order without a word of who hides whom is an annotation only where nothing is hidden: files that lack COCO-A's
     `depth_constraint` may still number their regions.
     """
     ordered = any(sample.order is not None for sample in samples) and not any(sample.occluded for sample in samples)
+    visible, amodal = [sample.visible for sample in samples], [sample.amodal for sample in samples]
     if not ordered and not any(sample.occluders for sample in samples):
-        return order_from_masks([sample.visible for sample in samples], [sample.amodal for sample in samples])
+        return order_from_masks(visible, amodal)
     place = {sample.id: number for number, sample in enumerate(samples)}
-    order = np.zeros((len(samples), len(samples)), np.int8)
+    hides = np.zeros((len(samples), len(samples)), np.int8)
     for rear, sample in enumerate(samples):
-        for name in sample.occluders:
-            if name in place:
-                order[place[name], rear] = 1
-                order[rear, place[name]] = -1
+        hides[[place[name] for name in sample.occluders if name in place], rear] = 1
+    order: Order = hides - hides.T
+    for i, j in np.argwhere(np.triu(hides & hides.T, 1)).tolist():
+        order[i, j] = order_from_masks([visible[i], visible[j]], [amodal[i], amodal[j]])[0, 1]
+        order[j, i] = -order[i, j]
     return order
 
 

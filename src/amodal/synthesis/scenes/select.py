@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from ...core.mask import Mask, Size
@@ -107,17 +108,29 @@ def order_graph(projection: Projection) -> dict[int, dict[int, int]]:
 def depth_order(graph: dict[int, dict[int, int]]) -> dict[int, int]:
     """The depth order: 1 for objects that nothing hides, else one more than the largest order of their occluders.
 
-    Where objects hide each other in a circle (interleaved shapes), the circle's members share the order they have when it is
-    met: each of two is counted as behind the other only where it is hidden by more pixels than it hides.
+    Of two that hide each other (interleaved shapes) the one is behind of which more pixels are hidden. Objects that hide each
+    other in a circle share their order, as if they were one.
     """
-    behind = {
-        identity: {other for other, count in row.items() if other and count > graph.get(other, {}).get(identity, 0)}
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    place = {identity: number for number, identity in enumerate(graph)}
+    pairs = [
+        (place[identity], place[other])
         for identity, row in graph.items()
-    }
-    order = dict.fromkeys(graph, 1)
-    for _ in range(len(graph)):
-        after = {key: 1 + max((order.get(other, 0) for other in others), default=0) for key, others in behind.items()}
-        if after == order:
-            return order
-        order = {key: min(value, len(graph)) for key, value in after.items()}
-    return order
+        for other, count in row.items()
+        if other in place and count > graph[other].get(identity, 0)
+    ]
+    rear, front = np.array(pairs, np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(len(pairs)), (rear, front)), shape=(len(graph), len(graph)))
+    _, circle = connected_components(links, connection="strong")
+    # Between circles there is no way back, so that this ends.
+    rear, front = circle[rear], circle[front]
+    rear, front = rear[rear != front], front[rear != front]
+    order = np.ones(len(graph), np.int64)  # of each circle
+    while True:
+        after = np.ones_like(order)
+        np.maximum.at(after, rear, order[front] + 1)
+        if np.array_equal(after, order):
+            return {identity: int(order[circle[number]]) for identity, number in place.items()}
+        order = after

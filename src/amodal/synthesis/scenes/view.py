@@ -154,7 +154,10 @@ def describe(
     min_gap: float,
     beyond_frame: bool,
 ) -> list[Sample]:
-    """The kept objects as samples; occluders are named by object, with the number of pixels that they hide."""
+    """The kept objects as samples; occluders are named by object, with the number of pixels that they hide.
+
+    `occluder` is everything that is seen of the named ones, and every pixel where anything hides the object.
+    """
     graph = order_graph(projection)
     order = depth_order(graph)
     names = {each.id: each.name for each in geometry.instances} | {0: "(no object)"}
@@ -162,21 +165,22 @@ def describe(
     found = []
     for identity in kept:
         instance, amodal = geometry.instance(identity), projection.amodal[identity]
-        inside = max(1, amodal.clip((height, width)).area)
-        hiding = {other: count for other, count in graph[identity].items() if count > min_gap * inside}
+        whole = amodal.clip((height, width))
+        hiding = {other: count for other, count in graph[identity].items() if count > min_gap * whole.area}
         ranked = sorted(hiding.items(), key=lambda item: -item[1])
+        visible = projection.visible[identity]
         hides = Mask.from_array(np.isin(projection.labels, list(hiding)) & (projection.faces >= 0))
-        seen = projection.depth[projection.visible[identity].to_array((height, width))]
+        seen = projection.depth[visible.to_array((height, width))]
         sample = Sample(
             id=f"{image_id}-{instance.name}",
             image_id=image_id,
             picture=picture,
             size=(height, width),
-            visible=projection.visible[identity],
+            visible=visible,
             amodal=amodal,
             category=instance.category or instance.label,
             occluders=tuple(f"{image_id}-{names[other]}" for other, _ in ranked if other in kept),
-            occluder=hides,
+            occluder=hides | (whole - visible),
             order=order[identity],
             beyond_frame=beyond_frame,
             source=geometry.name,
