@@ -12,6 +12,7 @@ import amodal
 from amodal.cli import run as command
 from amodal.core.errors import DataError, OutputError, UsageError
 from amodal.core.image import encode_png, read
+from amodal.evaluation.compare import compare
 from amodal.evaluation.matrix import check_place, latex, matrix, matrix_rows, read_runs, write_table
 from amodal.evaluation.pictures import LINE, TILE, choose_cases
 from disc_sets import SIZE
@@ -52,6 +53,14 @@ def test_one_table_and_pictures(
         r"\begin{tabular}{lrrrrrr}" in (runs / "table.tex").read_text() and "$<$ 50" in (runs / "table.tex").read_text()
     )
     assert (runs / "table.md").read_text().count("|") > 10
+    again = shutil.copytree(runs, tmp_path / "again")
+    both = matrix([runs, again, runs / "." / "folder" / "hull"])
+    assert both["methods"] == ["hull (runs)", "visible (runs)", "hull (again)", "visible (again)"], (
+        "no run stands for another"
+    )
+    assert all(both["values"]["iou"]["all"]["hull (again)"].get(name) for name in ("folder", "masks", "average"))
+    pair = compare([runs / "folder" / "hull", again / "folder" / "hull"])
+    assert [each["folder"] for each in pair["runs"]] == ["runs", "again"]
 
     page, picture = tmp_path / "page.html", tmp_path / "figure.png"
     roots = ["--root", str(data.root), "--root", str(second)]

@@ -40,6 +40,12 @@ def test_predictions_in_another_order(data: amodal.Dataset, tmp_path: Path, name
     report = evaluate_predictions(Predictions(file), data)
     assert report["iou"] == 1.0
     assert report.content["average_precision"]["all"]["ap"] < 1.0, "a stray detection of high score costs precision"
+    rising = [{**row, "score": 0.1 + number / 20} for number, row in enumerate(results(data, names=names)[::-1])]
+    file.write_text(json.dumps(rising))
+    part = evaluate_predictions(Predictions(file), data, limit=1).content
+    assert (part["objects"], part["average_precision"]["all"]["ap"]) == (1, 1.0), (
+        "the picture's other objects have theirs"
+    )
 
 
 def test_predictions_as_pictures_and_their_errors(data: amodal.Dataset, tmp_path: Path) -> None:

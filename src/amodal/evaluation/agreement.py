@@ -12,7 +12,7 @@ from ..core.mask import Mask
 from ..data.annotations import guarded, read_shape
 from ..engine.output import read_records
 from .predictions import batch_shards
-from .tables import table
+from .tables import apart, table
 
 __all__ = ["agreement", "agreement_text"]
 
@@ -42,15 +42,15 @@ def agreement(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         raise DataError(f"{paths[0]} and {paths[1]} have no completed object in common; are they of the same photos?")
     rows = []
     least: list[tuple[float, str, str]] = []
-    for path, run in zip(paths, runs, strict=True):
+    for path, title, run in zip(paths, apart(paths), runs, strict=True):
         overlaps, occlusion = list[float](), list[float]()
         for name in common:
             with guarded(f"the record {name} of {path}"):
                 overlaps.append(_mask(runs[0][name]).iou(_mask(run[name])))
                 occlusion.append(float(run[name]["occlusion_rate"]))
         means = {"occlusion": sum(occlusion) / len(common), "iou": sum(overlaps) / len(common)}
-        rows.append({"folder": path.name, **means, "equal": overlaps.count(1.0), "left_out": len(run) - len(common)})
-        least += [(value, name, path.name) for value, name in zip(overlaps, common, strict=True) if value < 1]
+        rows.append({"folder": title, **means, "equal": overlaps.count(1.0), "left_out": len(run) - len(common)})
+        least += [(value, name, title) for value, name in zip(overlaps, common, strict=True) if value < 1]
     lowest = [{"id": name, "folder": folder, "iou": value} for value, name, folder in sorted(least)[:LISTED]]
     return {"format": "amodal/agreement/1", "objects": len(common), "runs": rows, "least": lowest}
 

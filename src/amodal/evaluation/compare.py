@@ -13,7 +13,7 @@ from ..core.errors import DataError
 from .metrics import BINS, Ratio, bounds, drawn
 from .report import COLUMNS, Numbers, counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
-from .tables import check_one_truth, data_name, method_name, table
+from .tables import apart, check_one_truth, data_name, method_name, table
 
 __all__ = ["compare", "comparison_text"]
 
@@ -58,7 +58,9 @@ def compare(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     return {
         "format": "amodal/comparison/1",
         "data": data[0],
-        "runs": [{"folder": path.name, "method": method_name(run)} for path, (run, _) in zip(paths, runs, strict=True)],
+        "runs": [
+            {"folder": name, "method": method_name(run)} for name, (run, _) in zip(apart(paths), runs, strict=True)
+        ],
         "objects": len(common),
         "left_out": [len(rows) - len(common) for _, rows in runs],
         "images": first.images,

@@ -17,7 +17,7 @@ from ..core.files import check_targets, read_json, write_text
 from .metrics import BINS
 from .report import counts_of, ratio_of
 from .rows import ScoredObject, read_rows, read_settings
-from .tables import check_one_truth, data_name, markdown, method_name
+from .tables import apart, check_one_truth, data_name, markdown, method_name
 
 __all__ = ["Run", "check_place", "find_runs", "matrix", "matrix_rows", "read_runs", "write_table"]
 
@@ -77,15 +77,16 @@ def find_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         DataError: a folder that is no run and holds none.
     """
-    found: list[Path] = []
+    found: dict[Path, Path] = {}
     for folder in map(Path, folders):
         inside = (
             [folder] if (folder / "run.json").exists() else [file.parent for file in sorted(folder.rglob("run.json"))]
         )
         if not inside:
             raise DataError(f"cannot read {folder / 'run.json'}: is {folder} the folder of a run?")
-        found += [path for path in inside if path not in found]
-    return found
+        for path in inside:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
 
 
 def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
@@ -100,11 +101,15 @@ def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
-    """What each run is called: its method; with the folder's name where one data set has several runs of it."""
-    pairs = [(run.data, run.method) for run in runs]
+    """What each run is called: its method; with what tells the folders apart where one data set has several runs of it."""
+    alike: dict[tuple[str, str], list[Path]] = {}
+    for run in runs:
+        alike.setdefault((run.data, run.method), []).append(run.folder)
+    names = {key: dict(zip(folders, apart(folders), strict=True)) for key, folders in alike.items()}
+    told = [names[run.data, run.method] for run in runs]
     return [
-        run.method if pairs.count(pair) == 1 else f"{run.method} ({run.folder.name})"
-        for run, pair in zip(runs, pairs, strict=True)
+        run.method if len(folders) == 1 else f"{run.method} ({folders[run.folder]})"
+        for run, folders in zip(runs, told, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from .answers import scene_order
 from .joins import Key, as_key, check_one_photo_each, elsewhere, flat, image_keys, image_names, keys_of
 from .metrics import Counts
 from .report import Report
-from .rows import NOTHING, RowFile, ScoredObject, failed_row, make_row
+from .rows import NOTHING, RowFile, ScoredObject, failed_row, make_row, overlaps_of
 from .run import check_limit, check_truth, versions
 from .runs import count_rles
 
@@ -296,9 +296,11 @@ def evaluate_predictions(
         "versions": versions(),
     }
     with RowFile(None if output is None else Path(output), settings, overwrite=overwrite) as rows:
+        names = data.ids()
         total = min(len(data), limit or len(data))
-        for scene in data.scenes(limit, rows.done):
-            for row in rows_of(predictions, scene, data):
+        for span in data.pictures():
+            asked = {*names[span.start : min(span.stop, total)]}
+            for row in rows_of(predictions, data.at(span), asked, data) if asked - rows.done else ():
                 if row.id not in rows.done:
                     rows.add(row)
                     progress("object", len(rows.rows), total)
@@ -331,11 +333,17 @@ def score(predictions: Predictions, data: Dataset, limit: int | None = None) -> 
     return count_rles(predicted, amodal, visible)
 
 
-def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) -> list[ScoredObject]:
-    """The rows of one picture; the last one carries what concerns the whole picture."""
+def rows_of(
+    predictions: Predictions, scene: Sequence[Sample], asked: Collection[str], data: Dataset
+) -> list[ScoredObject]:
+    """The rows of the objects `asked` about of a picture, whose other objects get their predictions too; the last one carries what
+    concerns the whole picture."""
+    part = [sample for sample in scene if sample.id in asked]
+    if not part:
+        return []
     found, rest = predictions.of(scene, lambda text: data.bad(predictions.path, scene[0].image_id, text))
     rows = []
-    for sample in scene:
+    for sample in part:
         item = found.get(sample.id, "there is no prediction for it")
         if isinstance(item, Found):
             rows.append(make_row(sample, item.mask, scene, item.score))
@@ -344,8 +352,6 @@ def rows_of(predictions: Predictions, scene: Sequence[Sample], data: Dataset) ->
                 data.bad(predictions.path, sample.id, item)
             rows.append(failed_row(sample, scene, item))
     rows[-1].order = scene_order(scene, rows)
-    rows[-1].unmatched = [
-        (item.score, [(s.id, round(item.mask.iou(s.amodal), 6)) for s in scene if item.mask.iou(s.amodal) >= 0.5])
-        for item in rest
-    ]
+    beside = [item.mask if scene[0].beyond_frame else item.mask.clip(scene[0].size) for item in rest]
+    rows[-1].unmatched = [(item.score, overlaps_of(mask, scene)) for item, mask in zip(rest, beside, strict=True)]
     return rows

@@ -22,7 +22,7 @@ from .metrics import best_of, boundary_f, calibration_bins, count
 if TYPE_CHECKING:
     from .answers import Outcome
 
-__all__ = ["BASELINES", "NOTHING", "RowFile", "ScoredObject", "answered_row", "failed_row", "make_row"]
+__all__ = ["BASELINES", "NOTHING", "RowFile", "ScoredObject", "answered_row", "failed_row", "make_row", "overlaps_of"]
 
 Shape = TypeVar("Shape", bound=BaseModel)
 NOTHING = Mask.from_array(np.zeros((0, 0), bool))
@@ -148,7 +148,6 @@ def make_row(sample: Sample, predicted: Mask, scene: Sequence[Sample], score: fl
     if not sample.beyond_frame:
         scored = {name: mask.clip(sample.size) for name, mask in scored.items()}
     diagonal = float(np.hypot(*sample.size))
-    overlaps = [(other.id, scored["method"].iou(other.amodal)) for other in scene]
     counts = {name: list(count(mask, sample.amodal, sample.visible)) for name, mask in scored.items()}
     both, either, occluded_both, occluded_either = counts["method"][:4]
     return ScoredObject(
@@ -161,11 +160,17 @@ def make_row(sample: Sample, predicted: Mask, scene: Sequence[Sample], score: fl
         iou_occluded=occluded_both / occluded_either if occluded_either else None,
         counts=counts,
         boundary_f={name: boundary_f(mask, sample.amodal, diagonal=diagonal) for name, mask in scored.items()},
-        overlaps=[(name, round(value, 6)) for name, value in overlaps if value >= 0.5],
+        overlaps=overlaps_of(scored["method"], scene),
         score=score,
         mask=scored["method"].to_dict(),
         error=None,
     )
+
+
+def overlaps_of(predicted: Mask, scene: Sequence[Sample]) -> list[tuple[str, float]]:
+    """The objects of a picture that a mask overlaps by half or more, with the IoU."""
+    found = ((sample.id, predicted.iou(sample.amodal)) for sample in scene)
+    return [(name, round(value, 6)) for name, value in found if value >= 0.5]
 
 
 def failed_row(sample: Sample, scene: Sequence[Sample], error: str) -> ScoredObject:

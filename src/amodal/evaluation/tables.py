@@ -38,6 +38,15 @@ def method_name(settings: Mapping[str, Any]) -> str:
     return str(settings.get("method", {}).get("name", "predictions"))
 
 
+def apart(folders: Sequence[Path]) -> list[str]:
+    """Short names of folders: the parts of their paths, from the end on as far as it takes, in which they differ."""
+    parts = [folder.resolve().parts[::-1] for folder in folders]
+    longest = max(map(len, parts))
+    count = next((n for n in range(1, longest) if len({each[:n] for each in parts}) == len(set(parts))), longest)
+    told = [k for k in range(count) if len({each[k : k + 1] for each in parts}) > 1] or [0]
+    return ["/".join(each[k] for k in reversed(told) if k < len(each)) for each in parts]
+
+
 def published_rows(content: Mapping[str, Any]) -> list[list[str]]:
     """The published numbers of a report as a table with its head."""
     rows = [["published", "compares with", "value", "occluded", "protocol", "source"]]
