@@ -102,6 +102,12 @@ def test_two_views_of_one_name_are_told(folder: Path) -> None:
     (folder / "cameras.json").write_text(json.dumps([{**row, "name": "000001"}, row]))
     report = built(folder, overwrite=True)
     assert report.views == 1 and "another view is named s-000001 too" in report.failures[0]
+    # Object `1-box` of view `v` and object `box` of view `v-1` would be one object.
+    write_obj(folder / "s.obj", [("1-box", *square(4.0, 10, 8, 40, 32)), ("box", *square(2.0, 25, 20, 50, 44))])
+    (folder / "cameras.json").write_text(json.dumps([{**row, "name": name} for name in ("v", "v-1", "w")]))
+    report = built(folder, overwrite=True)
+    assert report.views == 2 and len(areas(folder)) == 4
+    assert report.failures[0].startswith("scene s: picture s-v-1: the object id s-v-1-box is taken")
 
 
 @pytest.mark.parametrize("name", ["Cam/1", "../../../escaped", "a:b", "é ü", "x" * 300, ""])

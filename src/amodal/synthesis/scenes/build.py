@@ -93,10 +93,9 @@ def build(
         rows = [job.row for job in plan.values() if not is_done(job, views.get(job.image_id), writers)]
         for number, (row, (result,)) in enumerate(run(spec, rows) if rows else (), len(plan) - len(rows) + 1):
             scene = plan[row.id].scene
-            if result.record["error"] is not None:
-                report.failures.append(about(scene.name, result.record["error"]))
+            if error := result.record["error"] or keep(result, writers[scene.split], root):
+                report.failures.append(about(scene.name, error))
             else:
-                keep(result, writers[scene.split], root)
                 views[row.id] = {**result.record["view"], "read": read.get(scene.name)}
                 store.append(views[row.id])
             progress("views", number, len(plan))
@@ -262,11 +261,15 @@ class MakeView:
         return finished(row, {"scene": scene, "view": view.record}, {**files, **depth})
 
 
-def keep(result: Result, writer: FolderWriter, root: Path) -> None:
-    """Write what a view gave, unless it is there already; depth lies beside the splits."""
+def keep(result: Result, writer: FolderWriter, root: Path) -> str:
+    """Write what a view gave, unless it is there already; depth lies beside the splits. Returns why it cannot be kept, or nothing."""
     scene = result.record["scene"]
     depth = {name: content for name, content in result.files.items() if name.startswith("depth/")}
+    if scene is not None and not writer.done(scene["image"]["name"]):
+        try:
+            writer.put(scene, {name: content for name, content in result.files.items() if name not in depth})
+        except DataError as error:  # an object of another view has the name of one of this
+            return f"{error}; rename the camera or the object; the view is left out"
     for name, content in depth.items():
         write_bytes(root / name, content)
-    if scene is not None and not writer.done(scene["image"]["name"]):
-        writer.put(scene, {name: content for name, content in result.files.items() if name not in depth})
+    return ""
