@@ -65,7 +65,12 @@ def test_gltf_nodes_of_one_name_do_not_end_the_build(tmp_path: Path) -> None:
         '[[scene]]\nkind = "gltf"\npath = "s.gltf"\nreader = { picture = [64, 48] }\n'
     )
     report = build(read_config(tmp_path / "s.toml"), tmp_path / "out")
-    assert report.failures == [] and (report.views, report.samples) == (3, 12)
+    assert report.failures == [] and report.notes == [] and (report.views, report.samples) == (3, 12)
+    content["nodes"].append({"name": "world", "children": content["scenes"][0]["nodes"]})
+    content["scenes"][0]["nodes"] = [len(content["nodes"]) - 1]
+    (tmp_path / "s.gltf").write_text(json.dumps(content))
+    (note,) = build(read_config(tmp_path / "s.toml"), tmp_path / "out", overwrite=True).notes
+    assert "there is one object" in note and "reader.level = 2 makes objects of the nodes below it" in note
 
 
 def test_files_in_capitals_are_found_everywhere(tmp_path: Path) -> None:

@@ -78,6 +78,11 @@ def build(
     report = BuildReport(root)
     read: dict[str, dict[str, Any]] = {}
     plan = make_plan(config, report.failures, read)
+    report.notes += [
+        alone(scene)
+        for scene in config.scene
+        if scene.kind != "bop" and read.get(scene.name, {}).get("instances") == 1  # BOP: of its first view
+    ]
     spec = Spec(MakeView, {"config": config.model_dump(mode="json")})
     owns = (*earlier_sets(root), *MADE)
     kept = Store(root, identity(config), head="scenes.json", journal="views.jsonl", owns=owns, overwrite=overwrite)
@@ -125,6 +130,12 @@ def finish(
     report.statistics["scenes_read"] = dict(read)
     report.statistics["notes"] = report.notes
     write_statistics(root, report.statistics)
+
+
+def alone(scene: SceneConfig) -> str:
+    """What to note of a scene with one object."""
+    more = "; reader.level = 2 makes objects of the nodes below it" if scene.kind == "gltf" else ""
+    return f"scene {scene.name}: there is one object, which no other one can hide{more}"
 
 
 def earlier_sets(root: Path) -> list[str]:
