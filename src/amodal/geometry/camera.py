@@ -185,10 +185,6 @@ def check_camera(name: str, size: Size, matrix: Floats, pose: Floats) -> None:
         )
     if np.abs(matrix).max() > 1e9 or np.abs(pose).max() > 1e9:
         raise DataError(f"camera {name}: the focal length, the middle or the position is beyond 10^9; wrong units?")
-    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
-        raise DataError(
-            f"camera {name}: the pose's last row is {pose[3].tolist()}; it must be [0, 0, 0, 1]; is the pose transposed?"
-        )
     rotation = pose[:3, :3]
     determinant = np.linalg.det(rotation)
     if abs(determinant) < 1e-6:
@@ -196,6 +192,10 @@ def check_camera(name: str, size: Size, matrix: Floats, pose: Floats) -> None:
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or determinant < 0:
         raise DataError(
             f"camera {name}: the pose is no rotation (determinant {determinant:.3g}); scale or mirroring in it?"
+        )
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        raise DataError(
+            f"camera {name}: the pose's last row is {pose[3].tolist()}; it must be [0, 0, 0, 1]; is the pose transposed?"
         )
 
 
