@@ -270,11 +270,14 @@ def test_lists_of_cameras_have_pinholes(lens: dict, tmp_path: Path) -> None:
     (key,) = lens
     harmless = {**row, "k1": 0, "distortion": [0.0, 0.0], "skew": None, "time": 7, "camera_model": "OPENCV"}
     round_about = {**row, "name": "round", "camera_model": "EQUIRECTANGULAR"}
-    path.write_text(json.dumps([{**row, **lens, "name": "bent"}, harmless, round_about]))
-    cameras, (told, model) = read_list(path)
+    path.write_text(
+        json.dumps([{**row, **lens, "name": "bent"}, harmless, round_about, {**row, "name": "half", "width": 32.5}])
+    )
+    cameras, (told, model, size) = read_list(path)
     assert [each.name for each in cameras] == ["v"]
     assert told.startswith(f"camera bent: {key} is not 0; cameras of a list are pinholes")
     assert model == "camera round: its model is EQUIRECTANGULAR; cameras of a list are pinholes"
+    assert size == "camera half: width 32.5 and height 48 must be whole numbers of pixels"
 
 
 def test_transposed_matrices_are_refused() -> None:

@@ -133,6 +133,10 @@ def from_row(row: dict[str, Any], number: int, folder: Path) -> Camera:
         raise DataError(
             f"camera {name[:60]!r}: a name needs letters, digits, dots, dashes, underscores and blanks alone"
         )
+    if size != (float(row["height"]), float(row["width"])):
+        raise DataError(
+            f"camera {name}: width {row['width']} and height {row['height']} must be whole numbers of pixels"
+        )
     bent = [key for key in BENT if np.any(np.asarray(row.get(key) or 0, np.float64) != 0)]
     if bent:
         raise DataError(
