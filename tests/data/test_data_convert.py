@@ -1,5 +1,6 @@
 """Checks, statistics, conversion and the contact sheet."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -78,8 +79,33 @@ def test_to_cocoa_and_back(tmp_path: Path) -> None:
         assert new.visible == old.visible
         assert (new.category, new.stuff, new.order) == (old.category, old.stuff, old.order)
         assert np.array_equal(new.image, old.image)
-    assert again[1].occluders == ("1/1",)
+    assert [sample.image_id for sample in again] == [sample.image_id for sample in data]
+    assert again[1].occluders == ("0/1",)
     assert check(amodal.dataset("cocoa", tmp_path / "cocoa", skip_bad=True), images=True)[0].kind == "duplicate"
+
+
+def test_numbers_survive(tmp_path: Path) -> None:
+    """Predictions for the source name objects and images by its numbers; running ones would be other objects'."""
+    photo = np.zeros((*SIZE, 3), np.uint8)
+    with FolderWriter(tmp_path / "set", name="numbers") as writer:
+        for k in (2, 10, 7):
+            rear, front = (Sample(str(10 * k + j), str(k), photo, SIZE, FRONT, FRONT) for j in (1, 0))
+            writer.add([rear, front, dataclasses.replace(front, id=str(10 * k + 2), occluders=(rear.id,))])
+    data = amodal.dataset("folder", tmp_path / "set")
+    to_folder(data, tmp_path / "again")
+    for root in (tmp_path / "set", tmp_path / "again"):
+        content = json.loads((root / "annotations.json").read_text())
+        assert {row["id"]: row["name"] for row in content["images"]} == {10: "10", 2: "2", 7: "7"}
+        rows = {row["id"]: (row["name"], row["image_id"], row["occluders"]) for row in content["annotations"]}
+        assert rows[101] == ("101", 10, []) and rows[72] == ("72", 7, [71]) and rows[20] == ("20", 2, [])
+    to_cocoa(data, tmp_path / "cocoa")
+    assert [sample.image_id for sample in amodal.dataset("cocoa", tmp_path / "cocoa")][::3] == ["10", "2", "7"]
+
+
+def test_long_ids_are_shortened_in_names_of_masks(tmp_path: Path) -> None:
+    names = ["x" * 300, "x" * 299 + "y"]
+    to_masks([Sample(name, "1", np.zeros((*SIZE, 3), np.uint8), SIZE, FRONT, FRONT) for name in names], tmp_path)
+    assert len(amodal.dataset("masks", tmp_path)) == 2
 
 
 def test_to_folder_trims_and_says_so(tmp_path: Path) -> None:

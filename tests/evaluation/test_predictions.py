@@ -13,7 +13,7 @@ from amodal.cli import run as run_command
 from amodal.core.errors import DataError
 from amodal.core.image import encode_png
 from amodal.core.mask import Mask
-from amodal.data.convert import to_cocoa
+from amodal.data.convert import to_cocoa, to_folder
 from amodal.data.scene_masks import read_scene
 from amodal.evaluation import Predictions, evaluate_predictions, score
 from amodal.evaluation.agreement import agreement
@@ -119,6 +119,10 @@ def test_the_images_of_a_file_are_known_by_its_own_list(data: amodal.Dataset, tm
         (tmp_path / "p.json").write_text(json.dumps(content))
         report = evaluate_predictions(Predictions(tmp_path / "p.json"), data)
         assert report["iou"] == 1.0 and report.content["failures"] == 0
+    unknown = [{**each, "file_name": f"{each['id']}.tif"} for each in listed]
+    (tmp_path / "p.json").write_text(json.dumps({"images": unknown, "annotations": results(data, names=False)}))
+    assert evaluate_predictions(Predictions(tmp_path / "p.json"), data)["iou"] == 1.0
+    assert "p.json: 4 of its images have a file_name that is of no photo of folder" in data.notes[-1]
     moved = [
         {**each, "file_name": other["file_name"]} for each, other in zip(listed, listed[1:] + listed[:1], strict=True)
     ]
@@ -244,6 +248,20 @@ def test_a_batch_is_understood(data: amodal.Dataset, tmp_path: Path, source: str
     batch = amodal.dataset("batch", out, options={"photos": images})
     assert {(sample.visible, sample.size) for sample in batch} == {(sample.visible, sample.size) for sample in data}
     assert np.array_equal(batch[0].image, first.image)
+    to_folder(batch, tmp_path / "converted")
+    converted = amodal.dataset("folder", tmp_path / "converted")
+    assert {sample.image_id for sample in converted} == {
+        Path(str(sample.picture)).name if source == "prompts" else sample.image_id for sample in data
+    }
+    for path, truth in (
+        (out, converted),
+        (out / "results.json", converted),
+        (out / "coco.json", converted),
+        (converted.root / "annotations.json", batch),
+    ):
+        report = evaluate_predictions(Predictions(path), truth)
+        assert report["iou"] == 1.0 and report.content["failures"] == 0, path
+    assert bool(converted.notes) == (source == "cocoa"), "photos of numbers are called otherwise than those of COCO-A"
 
 
 def test_batches_are_compared_with_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,7 +325,7 @@ def test_entries_of_no_image_are_told(data: amodal.Dataset, tmp_path: Path, imag
     rows = [{**row, "image_id": image} for row in coco_results(data)] if image else []
     (tmp_path / "p.json").write_text(json.dumps(rows))
     text = (
-        f"none of the 8 entries .* the first has the image_id {image!r}, the first image here 1$"
+        f"none of the 8 entries .* the first has the image_id {image!r}, the first image here 0$"
         if image
         else "holds no"
     )

@@ -100,7 +100,7 @@ class Ids:
             if record["image"] not in self._numbers:
                 number = self._numbers[record["image"]] = len(self._numbers) + 1
                 size = {"width": record["width"], "height": record["height"]}
-                yield {"id": number, "file_name": record["image"], **size}
+                yield {"id": number, "name": record["image"], "file_name": record["image"], **size}
 
     def of(self, record: dict[str, Any], number: int) -> dict[str, Any]:
         """`id`, `image_id` and `category_id` of a completed object, the `number`-th."""

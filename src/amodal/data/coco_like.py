@@ -18,7 +18,7 @@ __all__ = ["CocoLike", "objects_of"]
 
 
 class CocoLike(Dataset):
-    """One annotation an object; sample ids are the annotation ids.
+    """One annotation an object; sample ids are the annotation ids, unless `name_of` knows better.
 
     Attributes:
         folders: where images may be, under the root.
@@ -46,6 +46,14 @@ class CocoLike(Dataset):
         """Where images may be, for the chosen split."""
         return self.folders
 
+    def name_of(self, row: Mapping[str, Any]) -> str:
+        """The sample's id of an annotation."""
+        return str(row["id"])
+
+    def image_name(self, image: Mapping[str, Any]) -> str:
+        """The image's id of an image's record."""
+        return str(image["id"])
+
     def picture_root(self) -> Path:
         """The folder that no image name may leave."""
         return self.root
@@ -68,7 +76,7 @@ class CocoLike(Dataset):
                 picture = find_image(self.picture_root(), self.image_folders(), file_name)
                 load = self._loader(row, image, (str(path), picture), categories)
                 load = self.photos.scaled(load) if self.scales_photos else load
-                entries.append(Entry(str(row["id"]), str(image["id"]), str(path), picture, load))
+                entries.append(Entry(self.name_of(row), self.image_name(image), str(path), picture, load))
         return entries
 
     def _loader(
@@ -95,8 +103,8 @@ class CocoLike(Dataset):
             ids = (row["id"], image["id"])
             visible = amodal if seen is None else decode(seen, size) if seen else nothing
             return Sample(
-                id=str(row["id"]),
-                image_id=str(image["id"]),
+                id=self.name_of(row),
+                image_id=self.image_name(image),
                 picture=files[1],
                 size=size,
                 visible=visible,

@@ -17,7 +17,7 @@ from ..core.image import encode_png, is_picture
 from ..core.mask import Mask
 from ..core.regions import rings
 from ..plugins.protocols import Progress, no_progress
-from .folder import FolderWriter, picture_file
+from .folder import LONGEST, FolderWriter, file_stem, numbers_of, picture_file
 from .identity import identity
 from .sample import Dataset, Sample
 
@@ -108,7 +108,8 @@ def to_cocoa(
 ) -> dict[str, int]:
     """Write `COCO_amodal_val2014.json` and the photos (`val2014/`) in COCO-A's layout: a polygon a region, which gives the same pixels.
 
-    What is beyond the frame is cut off, since COCO-A has no place for it. Region names are the categories.
+    What is beyond the frame is cut off, since COCO-A has no place for it. Region names are the categories. Images whose names are
+    numbers keep them.
 
     Args:
         data: any data set.
@@ -128,7 +129,9 @@ def to_cocoa(
     annotations: list[dict[str, Any]] = []
     counts = {"images": 0, "objects": 0, "left_out": 0}
     total = min(len(data), limit or len(data))
-    for number, scene in enumerate(_with_photo(data, limit), 1):
+    numbers = numbers_of(data.picture_files())
+    for scene in _with_photo(data, limit):
+        number = numbers[scene[0].image_id]
         kept = [sample for sample in map(_trimmed, scene) if _inside(sample)]
         counts["left_out"] += len(scene) - len(kept)
         if not kept:
@@ -243,8 +246,9 @@ def _earlier(root: Path, data: Iterable[Sample], limit: int | None) -> set[str]:
 
 
 def _stem(name: str) -> str:
-    """An object's id as the name of its files."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    """An object's id as the name of its files, shortened where file systems would not take it."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return plain if len(plain.encode()) <= LONGEST else file_stem(name)
 
 
 def _photo(sample: Sample, number: int, folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,13 +15,13 @@ from ..core.files import read_bytes, read_json, write_json
 from ..core.image import encode_png
 from ..core.mask import Mask, Size
 from ..engine.store import Store
-from .annotations import by_id, frame_of, guarded, number_of, read_lists
+from .annotations import by_id, frame_of, guarded, number_of, read_lists, whole_number
 from .annotations import inside as inside_root
 from .coco import category_of, id_of, marked
 from .coco_like import objects_of
 from .sample import Dataset, Encoded, Entry, Sample
 
-__all__ = ["FORMAT", "Folder", "FolderWriter", "file_stem", "scene_of"]
+__all__ = ["FORMAT", "Folder", "FolderWriter", "file_stem", "numbers_of", "scene_of"]
 
 FORMAT = "amodal/dataset/1"
 LONGEST = 200
@@ -269,20 +269,22 @@ class FolderWriter(Store):
         return list(scenes.values())
 
     def _content(self) -> dict[str, Any]:
-        rows = [row for scene in self._scenes.values() for row in scene["objects"]]
+        scenes = [self._scenes[name] for name in sorted(self._scenes)]
+        rows = [row for scene in scenes for row in scene["objects"]]
         classes = sorted({row["category"] or "object" for row in rows})
         numbers = {name: number for number, name in enumerate(classes, 1)}
+        pictures = numbers_of(scene["image"]["name"] for scene in scenes)
+        objects = numbers_of(row["name"] for row in rows)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for image_number, name in enumerate(sorted(self._scenes), 1):
-            scene = self._scenes[name]
-            images.append({"id": image_number, **scene["image"]})
-            start = len(annotations) + 1
-            local = {row["name"]: start + k for k, row in enumerate(scene["objects"])}
+        for scene in scenes:
+            image = pictures[scene["image"]["name"]]
+            images.append({"id": image, **scene["image"]})
+            local = {row["name"] for row in scene["objects"]}
             for row in scene["objects"]:
                 plain = {key: value for key, value in row.items() if key != "category"}
-                plain["occluders"] = [local[other] for other in row["occluders"] if other in local]
-                ids = {"id": local[row["name"]], "image_id": image_number}
+                plain["occluders"] = [objects[other] for other in row["occluders"] if other in local]
+                ids = {"id": objects[row["name"]], "image_id": image}
                 annotations.append({**ids, "category_id": numbers[row["category"] or "object"], **plain})
         return {
             "info": self.settings,
@@ -290,6 +292,14 @@ class FolderWriter(Store):
             "annotations": annotations,
             "categories": [{"id": number, "name": name} for name, number in numbers.items()],
         }
+
+
+def numbers_of(names: Iterable[str]) -> dict[str, int]:
+    """The numbers of images or objects in a COCO-like file: their names where all of these are whole numbers, as those from such a
+    file are, so that whatever names them by number still fits; else running ones from 1."""
+    every = list(names)
+    known = {name: number for name in every if (number := whole_number(name)) is not None and str(number) == name}
+    return known if len(known) == len(every) else {name: number for number, name in enumerate(every, 1)}
 
 
 def scene_of(samples: Sequence[Sample]) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -29,6 +29,8 @@ def image_keys(sample: Sample) -> list[Key]:
 def elsewhere(number: int, entry: Mapping[str, Any], sample: Sample) -> str | None:
     """What is wrong with an entry that names an object and, by its file (`photo`) or number, another image than the object's."""
     photo, image = entry.get("photo"), as_key(entry.get("image_id"))
+    if photo == sample.image_id:
+        return None
     if photo is not None and isinstance(sample.picture, Path):
         there, other = sample.picture.name, PurePath(photo).name
     elif sample.coco is not None and isinstance(image, int):
@@ -59,22 +61,32 @@ def flat(name: str) -> str:
     return name.replace("/", "_")
 
 
-def image_names(entries: Any, data: Dataset) -> dict[Key, str]:
-    """Images' numbers to the names of the data set's photos, as records (with `id` or `image_id`, and `file_name`) have them. What
-    the data set does not know by such a name is left out: its number is taken for the data set's own."""
+def image_names(entries: Any, data: Dataset) -> dict[Key, str | None]:
+    """Images' numbers to the names of the data set's images or photos, as records (with `id` or `image_id`, and `file_name`) have them;
+    None for what the data set does not know by such a name: its number is taken for the data set's own."""
+    files = data.picture_files()
     photos: dict[str, list[str]] = {}
-    for photo in data.picture_files().values():
+    for photo in files.values():
         photos.setdefault(photo.name, []).append(f"/{photo.as_posix()}")
-    table: dict[Key, str] = {}
+    table: dict[Key, str | None] = {}
     for entry in entries if isinstance(entries, list) else ():
         name = entry.get("file_name") if isinstance(entry, Mapping) else None
         if isinstance(name, str):
-            name = name.replace("\\", "/")
-            alike = photos.get(PurePath(name).name, [])
-            fits = any(photo.endswith(f"/{name}") for photo in alike)
-            if fits or len(alike) == 1:  # in another folder than the data set's
-                table.setdefault(as_key(entry.get("image_id", entry.get("id"))), name if fits else PurePath(name).name)
+            image = as_key(entry.get("image_id", entry.get("id")))
+            own = entry.get("name") if "image_id" not in entry else None  # an image's, as in the project's own format
+            table[image] = table.get(image) or (
+                own if own in files else photo_name(name.replace("\\", "/"), files, photos)
+            )
     return table
+
+
+def photo_name(name: str, files: Collection[str], photos: Mapping[str, Sequence[str]]) -> str | None:
+    """What a data set with the images `files` and the photos (paths by file name) knows by a name, also if it is in another folder
+    than the data set's."""
+    alike = photos.get(PurePath(name).name, [])
+    if name in files or any(photo.endswith(f"/{name}") for photo in alike):
+        return name
+    return PurePath(name).name if len(alike) == 1 else None
 
 
 def check_one_photo_each(images: Collection[Key], data: Dataset) -> None:

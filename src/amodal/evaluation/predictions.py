@@ -126,7 +126,12 @@ class Predictions:
         if names := image_names(self.listed, data):
             loose, self.loose = self.loose, {}
             for image, entries in loose.items():
-                self.loose.setdefault(names.get(image, image), []).extend(entries)
+                self.loose.setdefault(names.get(image) or image, []).extend(entries)
+            if strange := [image for image in loose if isinstance(image, int) and names.get(image, "") is None]:
+                data.note(
+                    f"{self.path.name}: {len(strange)} of its images have a file_name that is of no photo of {data.name}, the first "
+                    f"the image {strange[0]}; their numbers are taken for the data set's own"
+                )
             for key, (number, entry) in self.named.items():
                 self.named[key] = number, {**entry, "photo": names.get(as_key(entry.get("image_id")))}
         check_one_photo_each(self.loose, data)
