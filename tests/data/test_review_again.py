@@ -11,7 +11,7 @@ import pytest
 from amodal.cli import run
 from amodal.core.errors import OutputError
 from amodal.core.mask import Mask
-from amodal.data import Sample
+from amodal.data import Sample, dataset
 from amodal.data.folder import FolderWriter
 from amodal.synthesis.review import Review, export
 
@@ -59,6 +59,19 @@ def test_answers_to_other_masks_do_not_count(root: Path, tmp_path: Path, capsys:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     log.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "masks"}) + "\n" for line in lines[:3]))
     assert Review(root).answers("ann") == {"a/1": "yes", "a/2": "yes"}
+
+
+def test_objects_of_one_id_in_two_splits_are_two(root: Path, tmp_path: Path) -> None:
+    with FolderWriter(root / "eval", name="toy") as writer:
+        writer.add([make("a", "a/1", 20)])
+    review = Review(root)
+    assert sorted(review.ids) == ["a/2", "b/1", "b/2", "c/1", "c/2", "eval/a/1", "train/a/1"]
+    assert review.sample("eval/a/1").amodal.box[0] == 20 and review.sample("train/a/1").amodal.box[0] == 5
+    review.answer("ann", "eval/a/1", "yes")
+    review.answer("ann", "train/a/1", "no")
+    assert Review(root).answers("ann") == {"eval/a/1": "yes", "train/a/1": "no"}
+    assert export(root, tmp_path / "kept") == 1
+    assert [sample.amodal.box[0] for sample in dataset("folder", tmp_path / "kept", "eval")] == [20]
 
 
 @pytest.mark.parametrize("port", ["70000", "-1"])

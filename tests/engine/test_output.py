@@ -12,7 +12,7 @@ from amodal.core import files
 from amodal.core.errors import OutputError
 from amodal.engine.output import Output
 from amodal.engine.store import InUseError, OtherSettingsError, Store, json_line
-from amodal.engine.worker import Row, Spec, Worker, seed_of
+from amodal.engine.worker import Result, Row, Spec, Worker, failed, seed_of
 
 ROWS = [Row(f"r{n}", {"n": n}, (f"r{n}#0", f"r{n}#1")) for n in range(5)]
 
@@ -105,6 +105,39 @@ def test_rows_done_out_of_order_before_a_kill_are_not_done_again(tmp_path):
         assert sum(out.finish(write_exports).values()) == 10
 
 
+@pytest.mark.parametrize("parts", [True, False])
+def test_what_failed_is_tried_again_and_nothing_else(tmp_path, monkeypatch, parts):
+    """As after a photo that was missing has come back; also where it is not known beforehand which records a row gives."""
+    rows = [Row(f"p{n}", {"image": f"p{n}"}, (f"p{n}#0", f"p{n}#1") if parts else ()) for n in range(5)]
+    failing, done = {"p1", "p3"}, []
+
+    def work(row, seed):
+        done.append(row.id)
+        if row.id in failing:
+            return failed(row, "not there")
+        found = [] if row.id == "p2" and not parts else (row.id + "#0", row.id + "#1")
+        return [Result({"id": name, "image": row.id, "status": "done", "error": None}) for name in found]
+
+    def start(folder):
+        done.clear()
+        with Output(folder, {}, rows, shard_rows=4) as out:
+            for row in out.missing():
+                out.add(row, work(row, None))
+            return out.finish()
+
+    assert start(tmp_path / "a")["failed"] == (4 if parts else 2)
+    failing.remove("p3")
+    before = content(tmp_path / "a")
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        crashing(patch, 1)  # the journal has a row, the shard is not yet written
+        start(tmp_path / "a")
+    assert content(tmp_path / "a").items() - {("journal.jsonl", "")} >= before.items()
+    assert start(tmp_path / "a")["failed"] == (2 if parts else 1) and done == ["p3"]
+    assert start(tmp_path / "a")["failed"] and done == ["p1"]
+    start(tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
 def test_order_of_arrival_does_not_matter(tmp_path):
     run(tmp_path / "a")
     run(tmp_path / "b", order=lambda rows: rows[::-1])
@@ -162,7 +195,7 @@ def test_anew_deletes_only_what_is_its_own_and_never_under_another_process(tmp_p
         before = content(tmp_path)
         with pytest.raises(InUseError, match="another process"), Output(tmp_path, {}, ROWS, overwrite=True):
             pass
-        assert content(tmp_path) == before and not out.left()
+        assert content(tmp_path) == before and out.left() == 1, "what failed is tried again"
     with Output(tmp_path, {"what": "x"}, ROWS, shard_rows=2, overwrite=True) as out:
         assert out.left() == 5
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "plan.json", ".plan.json.lock"}

@@ -2,7 +2,7 @@
 
 plan.json      what is run: settings, seed, digest of the rows
 journal.jsonl  rows done but not yet in a shard, in the order in which they came; gone at the end
-shards/        00000.jsonl ...: the records of so many rows each, in the plan's order; written whole, never changed
+shards/        00000.jsonl ...: the records of so many rows each, in the plan's order; written whole; a start tries failed rows again
 cutouts/       pictures, each written before its record
 manifest.json  the shards with their counts and sha256; written last: where it is, all is
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +56,24 @@ class Output(Store):
         super().__init__(folder, {"format": FORMAT, **plan, **numbers}, owns=MADE, overwrite=overwrite, alone=True)
         self._pending: dict[int, list[dict[str, Any]]] = {}
         self._whole: set[int] = set()
+        self._failed: dict[int, set[int]] = {}  # of shards that are there: the rows that are tried again
 
     def opened(self) -> None:
-        """Take up what is there; shards that were damaged or lost, or whose pictures were, are done again."""
+        """Take up what is there; shards that were damaged or lost, or whose pictures were, are done again, and so are rows that failed:
+        what they lacked may be there now."""
         told = self._manifest()
         for shard in range(self.shards):
             if not self.shard_path(shard).exists() or not self._sound(shard, told):
                 self.shard_path(shard).unlink(missing_ok=True)
                 (self.folder / "manifest.json").unlink(missing_ok=True)
+            elif failed := self._failures(shard):
+                self._failed[shard] = failed
             else:
                 self._whole.add(shard)
         self._pending = {
             entry["row"]: entry["records"]
             for entry in self.entries
-            if entry["row"] // self.shard_rows not in self._whole
+            if entry["row"] in self._wanted(entry["row"] // self.shard_rows)
             and all(self._has_pictures(record) for record in entry["records"])
         }
         self.entries = []
@@ -87,14 +91,14 @@ class Output(Store):
 
     def left(self) -> int:
         """How many rows are still to be done."""
-        return len(self.rows) - sum(len(self._numbers(shard)) for shard in self._whole) - len(self._pending)
+        return sum(len(self._wanted(shard)) for shard in range(self.shards)) - len(self._pending)
 
     def missing(self) -> Iterator[Row]:
         """The rows that are still to be done; none is made before its turn."""
         for shard in range(self.shards):
             for number in self._numbers(shard):
                 if (
-                    shard not in self._whole and number not in self._pending
+                    number in self._wanted(shard) and number not in self._pending
                 ):  # a shard may become whole between two rows
                     yield dataclasses.replace(self.rows[number], number=number)
 
@@ -148,6 +152,27 @@ class Output(Store):
     def _numbers(self, shard: int) -> range:
         return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self.rows)))
 
+    def _wanted(self, shard: int) -> Collection[int]:
+        """The rows of a shard that it needs to be whole; none once it is."""
+        return () if shard in self._whole else self._failed.get(shard, self._numbers(shard))
+
+    def _by_row(self, shard: int) -> dict[int, list[dict[str, Any]]]:
+        """The records of a shard that is there by row; empty where it cannot be told which row a record is of."""
+        left = deque(read_records(self.shard_path(shard)))
+        found: dict[int, list[dict[str, Any]]] = {}
+        for number in self._numbers(shard):
+            row, found[number] = self.rows[number], []
+            while left and _is_of(left[0], row, len(found[number])):
+                found[number].append(left.popleft())
+        return {} if left else found
+
+    def _failures(self, shard: int) -> set[int]:
+        """The rows of a shard that is there of which a record failed."""
+        if all(record["status"] == "done" for record in read_records(self.shard_path(shard))):
+            return set()
+        every = self._by_row(shard).items()
+        return {number for number, records in every if any(record["status"] == "failed" for record in records)}
+
     def _manifest(self) -> dict[str, str]:
         """The shards' digests, if the batch was finished once."""
         path = self.folder / "manifest.json"
@@ -167,15 +192,26 @@ class Output(Store):
         return not record.get("cutout") or (self.folder / record["cutout"]).is_file()
 
     def _write_shard(self, shard: int) -> None:
-        numbers = self._numbers(shard)
-        if not all(number in self._pending for number in numbers):
+        wanted = self._wanted(shard)
+        if not all(number in self._pending for number in wanted):
             return
-        lines = [json_line(record) for number in numbers for record in self._pending[number]]
+        there: dict[int, list[dict[str, Any]]] = {}
+        if shard in self._failed:
+            there = self._by_row(shard)
+            (self.folder / "manifest.json").unlink(missing_ok=True)  # it tells the old shard's digest
+        there |= {number: self._pending.pop(number) for number in wanted}
+        lines = [json_line(record) for number in self._numbers(shard) for record in there[number]]
         write_bytes(self.shard_path(shard), b"".join(lines))
         self._whole.add(shard)
-        for number in numbers:
-            del self._pending[number]
         self.rewrite({"row": number, "records": records} for number, records in self._pending.items())
+
+
+def _is_of(record: Mapping[str, Any], row: Row, before: int) -> bool:
+    """Whether a record of a shard, the one after so many of a row, is of that row too."""
+    if row.parts:
+        return before < len(row.parts) and record["id"] in row.parts
+    image = record.get("image")
+    return bool(record["id"] == row.id or (image is not None and image == row.content.get("image")))
 
 
 def digest_of(rows: Sequence[Row]) -> str:

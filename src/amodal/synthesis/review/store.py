@@ -9,6 +9,7 @@ import re
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -58,7 +59,11 @@ class Review:
         self.root, self.round = root, round
         self.sets = open_sets(root)
         self._marks = marks_of(self.sets)
-        self._where = {name: (key, place) for key, data in self.sets.items() for place, name in enumerate(data.ids())}
+        self._where = {
+            name: (key, place)
+            for key, names in names_of(self.sets).items()
+            for place, name in enumerate(names.values())
+        }
         self.ids = list(self._where)
         if round == 2:
             chosen = accepted(answers_of(root, 1, self._marks), policy)
@@ -148,10 +153,20 @@ def now() -> float:
     return round(time.time(), 3)
 
 
+def names_of(sets: Mapping[str, Folder]) -> dict[str, dict[str, str]]:
+    """What a review calls the objects of each split, by their ids: the id, behind the split's name where several splits have it."""
+    count = Counter(name for data in sets.values() for name in data.ids())
+    return {
+        key: {name: name if count[name] == 1 else f"{key}/{name}" for name in data.ids()} for key, data in sets.items()
+    }
+
+
 def marks_of(sets: Mapping[str, Folder]) -> dict[str, str]:
     """Per object a checksum of its two masks: what an answer is about. Raises DataError for damaged annotations."""
-    every = [each for data in sets.values() for each in data.encoded()]
-    return {each.id: f"{zlib.crc32(json.dumps([each.size, each.amodal, each.visible]).encode()):08x}" for each in every}
+    every = [(names[each.id], each) for key, names in names_of(sets).items() for each in sets[key].encoded()]
+    return {
+        name: f"{zlib.crc32(json.dumps([each.size, each.amodal, each.visible]).encode()):08x}" for name, each in every
+    }
 
 
 def replay(path: Path, marks: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
@@ -229,12 +244,13 @@ def export(root: Path, output: Path, policy: str = "majority", *, overwrite: boo
         DataError: nothing has been accepted.
         OutputError: the output exists.
     """
-    marks = marks_of(open_sets(root))
+    sets = open_sets(root)
+    names, marks = names_of(sets), marks_of(sets)
     last = 2 if answers_of(root, 2) else 1
     chosen = accepted(answers_of(root, last, marks), policy)
     if not chosen:
         raise DataError(f"round {last} of {root} has accepted nothing; review it first: amodal data review {root}")
-    for key, data in open_sets(root).items():
+    for key, data in sets.items():
         digest = hashlib.sha256("\n".join(f"{name} {marks[name]}" for name in sorted(chosen)).encode()).hexdigest()
         settings = {"reviewed": str(root.name), "round": last, "policy": policy, "accepted": digest}
         beyond = any(sample.beyond_frame for sample in data)
@@ -242,7 +258,7 @@ def export(root: Path, output: Path, policy: str = "majority", *, overwrite: boo
             output / key, name="reviewed", settings=settings, beyond_frame=beyond, overwrite=overwrite
         ) as writer:
             for scene in data.scenes():
-                kept = [sample for sample in scene if sample.id in chosen]
+                kept = [sample for sample in scene if names[key][sample.id] in chosen]
                 if kept and not writer.done(kept[0].image_id):
                     writer.add(kept)
     write_statistics(output, statistics({key: output / key for key in open_sets(output)}, []))
