@@ -231,6 +231,9 @@ def test_bad_libraries_are_told(tmp_path, config):
     )
     with pytest.raises(DataError, match="no target objects"):
         Placer(nothing, {"thing": 1.0}, {"one": 1.0})
+    groundless = open_library(LibraryConfig(photos=config.photos))
+    with pytest.raises(DataError, match="objects are laid on backgrounds, and the library has none; name a folder"):
+        Placer(groundless, {"thing": 1.0, "photo": 1.0}, {"one": 1.0})
     with pytest.raises(DataError, match="known only in part"):
         build(CompositesConfig(targets={"scene": 1.0}, library=config), tmp_path / "set")
     with pytest.raises(OptionError, match="composites.seed = -1: input should be greater than or equal to 0"):

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -275,6 +276,10 @@ def test_command_line_from_composites(tmp_path, capsys):
         for where in ("b/whole", "b/occlusion", "c/pix2gestalt/whole", "c/pix2gestalt/occlusion")
     ]
     assert pictures[:2] == pictures[2:] and len(pictures[0]) == 3
+    for sample in dataset("pix2gestalt", tmp_path / "c" / "pix2gestalt"):  # one history of exposure, noise and jpeg
+        seen = cv2.erode(sample.visible.to_array(sample.size).astype(np.uint8), np.ones((17, 17))) > 0
+        change = np.abs(sample.image.astype(int) - read(sample.extra["whole"]))[seen]
+        assert seen.sum() > 100 and change.mean() < 3, "what is visible of the whole object is what the picture shows"
 
 
 def test_command_line_tells_what_is_wrong_with_photos(tmp_path, capsys):

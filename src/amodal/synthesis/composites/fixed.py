@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...core.config import Count, Natural, Weight, config
+from ...core.config import Count, Natural, config
 from ...core.errors import DataError
 from ...core.files import write_json
 from ...core.mask import Mask
@@ -24,7 +25,7 @@ from ..pairs.compose import Pair, white_whole
 from .build import LibraryConfig, open_library
 from .paint import Painted, paint
 from .place import Layout, Placer
-from .stream import DEFAULT_KINDS, DEFAULT_TARGETS
+from .stream import DEFAULT_KINDS, DEFAULT_TARGETS, Kinds, Targets
 from .views import wear
 
 __all__ = ["CompositesConfig", "build"]
@@ -50,8 +51,8 @@ class CompositesConfig:
 
     count: Count = 300
     seed: Natural = 0
-    targets: dict[str, Weight] = field(default_factory=dict)
-    kinds: dict[str, Weight] = field(default_factory=dict)
+    targets: Targets = field(default_factory=dict)
+    kinds: Kinds = field(default_factory=dict)
     wear: bool = True
     pix2gestalt: bool = False
     library: LibraryConfig = LibraryConfig()
@@ -167,15 +168,20 @@ class MakeCompositePair(MakeComposite):
 
 
 def composite(placer: Placer, config: CompositesConfig, number: int) -> tuple[Painted, Sample]:
-    """Composite number `number` as a sample, and the same scene painted with nothing before the target."""
+    """Composite number `number` as a sample, and the same scene painted with nothing before the target.
+
+    Both have one history: the target's visible pixels are those of the composite.
+    """
     rng = np.random.default_rng([config.seed, 3, number])
     while True:
         layout = placer.draw(rng)
         painted = paint(layout)
         if painted.visible.sum() >= 60:
             break
-    image = wear(rng, painted.image) if config.wear else painted.image
-    whole = paint(without_occluders(layout))
+    image, whole = painted.image, paint(without_occluders(layout))
+    if config.wear:
+        whole = replace(whole, image=wear(deepcopy(rng), whole.image))
+        image = wear(rng, image)
     amodal = _beyond(layout)
     name = f"{number:06d}"
     extra = {"kind": layout.kind, "source": _source(layout)}

@@ -113,6 +113,11 @@ class Placer:
         self.groups = [g for g in targets if g in have and targets[g] > 0]
         if not self.groups:
             raise DataError(f"no target objects: the library holds {sorted(have)}, the weights name {sorted(targets)}")
+        if not library.backgrounds and set(self.groups) - {"photo", "scene"}:
+            raise DataError(
+                f"objects are laid on backgrounds, and the library has none; name a folder of pictures in library.backgrounds, "
+                f"or draw only photo and scene, not {', '.join(self.groups)}"
+            )
         self.group_p = _normal([targets[g] for g in self.groups])
         self.kinds = list(kinds)
         self.kind_p = _normal([kinds[k] for k in self.kinds])

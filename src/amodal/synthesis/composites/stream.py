@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import AfterValidator
 
+from ...core.config import Weight
+from ...core.errors import nearest
 from .library import Library
 from .paint import Painted, paint, resize
 from .place import Affine, Layout, Placer
@@ -30,6 +34,22 @@ DEFAULT_TARGETS: dict[str, float] = {
     "room": 0.24,
 }
 DEFAULT_KINDS: dict[str, float] = {"none": 0.2, "one": 0.4, "two": 0.25, "bars": 0.15}
+
+
+def _names(known: Collection[str]) -> AfterValidator:
+    def check(weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
+            if name not in known:
+                raise ValueError(f"nothing is called {name!r}; {nearest(name, known)}")
+        return weights
+
+    return AfterValidator(check)
+
+
+Targets = Annotated[dict[str, Weight], _names(DEFAULT_TARGETS)]
+"""Weight of each kind of target; one that is not named weighs 0."""
+Kinds = Annotated[dict[str, Weight], _names(DEFAULT_KINDS)]
+"""Weight of each kind of occlusion; one that is not named weighs 0."""
 
 
 @dataclass(frozen=True)
