@@ -121,6 +121,7 @@ def test_resumed_run_equals_an_unbroken_one(recipe, tmp_path):
     assert whole["step"] == broken["step"] == 6
     for part in ("network", "average", "optimizer", "rng"):
         assert same(whole[part], broken[part]), part
+    assert open_task(recipe).validate(again.average.network, again.device) == ({}, None)  # no fixed set is named
     rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
     assert rows[0].startswith("step,samples_per_second,lr,loss")
     assert [row.split(",")[0] for row in rows[1:]] == ["2", "4", "6"]
@@ -285,6 +286,10 @@ def test_absent_fixed_sets_are_told_before_the_first_step(recipe, tmp_path):
     with pytest.raises(DataError, match="nowhere/composites_dev/rows.json"):
         trainer.train()
     assert trainer.step == 0 and not (tmp_path / "run" / "log.csv").exists()
+    (gone / "composites_dev").mkdir(parents=True)
+    (gone / "composites_dev" / "rows.json").write_text("[]")
+    with pytest.raises(DataError, match="rows.json lists no object; there is nothing to validate on"):
+        fresh(told, tmp_path / "run").train()
 
 
 def test_checkpoint_of_another_network(recipe, tmp_path):
@@ -300,6 +305,13 @@ def test_checkpoint_of_another_network(recipe, tmp_path):
     (tmp_path / "run" / checkpoint.NAME).write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(checkpoint.CheckpointError, match="cannot read the checkpoint"):
         checkpoint.load(tmp_path / "run")
+
+
+def test_crops_grow_at_a_step_however_many_passes_it_has(recipe):
+    """`data.sizes` = [[0, 32], [3, 64]] with two batches a step: the seventh batch is the first of step 3."""
+    twice = replace(recipe, run=replace(recipe.run, accumulate=2))
+    source = open_task(twice).source(0, 1)
+    assert [source[number][0].shape[1] for number in (0, 5, 6)] == [32, 32, 64]
 
 
 def test_no_room_keeps_the_last_checkpoint(tmp_path):

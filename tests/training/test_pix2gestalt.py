@@ -141,6 +141,9 @@ def test_rates_and_warm_up(recipe, tmp_path):
     trainer.task.validate = lambda network, device: ({}, None)
     trainer.train()
     assert seen == [pytest.approx((rate, 10 * rate)) for rate in (5e-4, 1e-3, 1e-3, 1e-3)]
+    plain = replace(recipe, optimizer=replace(recipe.optimizer, name="sgd"))
+    groups = Trainer(plain, open_task(plain), tmp_path / "sgd").optimizer.param_groups
+    assert sorted(group["factor"] for group in groups) == [1.0, 10.0]
 
 
 def test_accumulation_is_the_mean_over_passes(recipe, tmp_path):

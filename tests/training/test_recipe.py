@@ -53,6 +53,25 @@ def test_bad_recipes_are_told(raw, words):
         parse_recipe(raw)
 
 
+@pytest.mark.parametrize(
+    ("task", "data", "words"),
+    [
+        ("embedded", {"sizes": [[5, 32]]}, "the first pair begins at step 0"),
+        ("painter", {"sizes": [[0, 64], [2, 32], [1, 96]]}, "each further one at a later step"),
+        ("embedded", {"factor": [2.8, 1.3]}, r"the lower bound is above the upper one; write \[1.3, 2.8\]"),
+        ("deocclusion", {"crop": {"scale": [1.2, 0.8]}}, r"data.crop.scale = .*write \[0.8, 1.2\]"),
+        ("embedded", {"kinds": {"ones": 1}}, "data.kinds = .*nothing is called 'ones'; did you mean 'one'"),
+        ("pocket-segmenter", {"targets": {"thing": 1, "persn": 1}}, "nothing is called 'persn'; did you mean 'person'"),
+    ],
+)
+def test_data_that_no_run_can_make_are_told(task, data, words):
+    pytest.importorskip("torch")
+    from amodal.training.tasks import open_task
+
+    with pytest.raises(OptionError, match=words):
+        open_task(parse_recipe({"task": task, "data": data}))
+
+
 @pytest.mark.parametrize("task", ["embedded", "pocket-inpainter", "pocket-segmenter"])
 def test_levels_of_a_network_agree(task):
     pytest.importorskip("torch")

@@ -12,6 +12,7 @@ from amodal import cli  # noqa: E402
 from amodal.engine import store  # noqa: E402
 from amodal.runtime import devices  # noqa: E402
 from amodal.training import checkpoint, tasks  # noqa: E402
+from amodal.training.loop import Trainer  # noqa: E402
 from amodal.training.recipe import read_recipe  # noqa: E402
 from amodal.training.run_folder import RunFolder, append_row, cut_table, last_step  # noqa: E402
 from amodal.weights import load_tensors  # noqa: E402
@@ -94,6 +95,60 @@ def test_a_resumed_run_takes_the_settings_of_the_optimizer(path, tmp_path):
     groups = checkpoint.load(run)["optimizer"]["param_groups"]
     assert sorted(group["weight_decay"] for group in groups) == [0.0, 0.5]
     assert all(tuple(group["betas"]) == (0.5, 0.6) for group in groups)
+
+
+def test_a_resumption_that_fails_changes_nothing(path, tmp_path, capsys):
+    """A network that does not fit, data that are not there, fewer steps than were made: the run keeps its recipe."""
+    run, four = tmp_path / "run", ("--set", "run.steps=4")
+    assert train(path, run, *four) == 0
+    wrong = {
+        "network.widths=[4, 8]": "holds another network",
+        "data.library.photos=nowhere": "nowhere",
+        "run.steps=3": "has made 4 steps, and run.steps = 3",
+    }
+    for setting, told in wrong.items():
+        longer = [] if "steps" in setting else ["--set", "run.steps=5"]
+        assert cli.run(["train", "--resume", str(run), *longer, "--set", setting]) != 0
+        assert told in capsys.readouterr().err
+        assert train(path, run, *four) == 0, "the command that began it goes on"
+    (run / "checkpoint.pt").unlink()
+    assert cli.run(["train", "--resume", str(run)]) == 1
+    assert "stopped before its first one; begin it again by its recipe" in capsys.readouterr().err
+
+
+def test_a_resumed_run_logs_what_an_unbroken_one_does(path, tmp_path):
+    """Stopped between two lines of the table: the next line is the mean over all its steps; TensorBoard has no step twice."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from torch.utils.tensorboard import SummaryWriter
+
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(path, whole) == 0
+    trained = read_recipe(path, ["run.log_every=2"])
+    with RunFolder(run, trained) as folder:
+        trainer = Trainer(trained, tasks.open_task(trained), folder.folder)
+        save = trainer.save
+
+        def stop() -> None:
+            save()
+            if trainer.step == 5:
+                trainer.writer.close()
+                raise KeyboardInterrupt
+
+        trainer.save = stop
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+        trainer.writer = SummaryWriter(str(run / "tensorboard"))
+        trainer.writer.add_scalar("train/loss", 0.0, 6)  # of a step that was made after the last checkpoint
+        trainer.writer.close()
+    assert train(path, run) == 0
+    tables = [[row.split(",") for row in (each / "log.csv").read_text().splitlines()] for each in (whole, run)]
+    told = [[row[:1] + row[2:] for row in table] for table in tables]  # all but the speed
+    assert told[0] == told[1] and len(told[0]) == 4
+    found = events.EventAccumulator(str(run / "tensorboard"))
+    found.Reload()
+    assert [each.step for each in found.Scalars("train/loss")] == [2, 4, 6] and found.Scalars("train/loss")[
+        -1
+    ].value > 0
 
 
 def test_no_room_for_the_weights_is_one_line(tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
@@ -26,6 +26,7 @@ __all__ = [
     "Processes",
     "Share",
     "SixWidths",
+    "Span",
     "Weight",
     "Width",
     "Widths",
@@ -60,6 +61,16 @@ Weight = Annotated[float, Field(ge=0)]
 """A weight: zero leaves its thing out."""
 Positive = Annotated[float, Field(gt=0)]
 """Above zero."""
+
+
+def _ascending(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"the lower bound is above the upper one; write [{span[1]}, {span[0]}]")
+    return span
+
+
+Span = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
+"""A lower and an upper bound, above zero."""
 
 
 def levels_agree(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:

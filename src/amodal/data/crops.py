@@ -46,7 +46,8 @@ def random_crop(
         shift: False keeps the centre (erasers).
 
     Returns:
-        the crop and the flip, or None for an object too small to train on (a square below 5 pixels, or an empty box).
+        the crop and the flip, or None for an object too small to train on (a square below 5 pixels, or below 1 when it is
+        scaled, or an empty box).
     """
     across, down = rng.uniform(-augmentation.shift, augmentation.shift, 2) * shift
     scale, flip = rng.uniform(*augmentation.scale), bool(rng.random() < augmentation.flip)
@@ -59,6 +60,8 @@ def random_crop(
         return None
     x, y = (x0 + x1) / 2 + across * side, (y0 + y1) / 2 + down * side
     side /= scale
+    if side < 1:
+        return None
     return Crop((int(x - side / 2), int(y - side / 2)), int(side), size), flip
 
 

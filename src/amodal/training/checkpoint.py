@@ -70,7 +70,9 @@ def load(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     if not path.exists():
-        raise CheckpointError(f"no checkpoint in {folder}; give the folder of a run that amodal train made")
+        raise CheckpointError(
+            f"no checkpoint in {folder}: the run was stopped before its first one; begin it again by its recipe"
+        )
     try:
         state = read_torch(path, mapped=False)
     except WeightsError as e:

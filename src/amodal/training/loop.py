@@ -6,7 +6,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ from .recipe import RECORD, Recipe, RecipeError
 from .run_folder import LOG, VALIDATION, append_row, cut_table, last_step
 from .schedule import Average, learning_rate
 from .start import SHIPPED, network_of, read_shipped, read_weights
+from .statistics import Statistics
 from .task import BatchSource, Task
 
 __all__ = ["Trainer"]
@@ -103,7 +105,9 @@ class Trainer:
         torch.manual_seed(run.seed)
         self.network = network_of(task).to(self.device)
         convert_conv2d_weight_memory_format(self.network, torch.channels_last)
-        self.step = 0
+        self.step = self.began = 0
+        self.sums: dict[str, float] = {}  # of the parts of the loss of the steps since the last log, and how many steps
+        self.summed = 0
         if run.init_from == SHIPPED:
             read_shipped(self.network, task)
         elif run.init_from:
@@ -114,9 +118,10 @@ class Trainer:
                 self.network.get_submodule(name).compile()
         # 2. Accelerate wraps loss and optimizer: gradients of several passes and processes are averaged.
         self.graded, self.optimizer = self.accelerator.prepare(_Graded(self.network, task), self._optimizer())
+        parts = self.accelerator.process_index, self.accelerator.num_processes
+        self.statistics = Statistics(self.network, *parts)
         if self.main:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / RECORD, recipe.to_dict())
 
     @cached_property
     def writer(self) -> Any:
@@ -125,28 +130,33 @@ class Trainer:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-        return SummaryWriter(str(self.folder / "tensorboard")) if self.main else None
+        # TensorBoard forgets what a stopped run wrote after its last checkpoint.
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.began + 1) if self.main else None
 
     def _optimizer(self) -> torch.optim.Optimizer:
         config = self.recipe.optimizer
-        if config.name == "sgd":
-            every = self.network.parameters()
-            return torch.optim.SGD(every, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
         rates: dict[str, float] = getattr(self.task, "rates", {})
-        # One group a pair of (factor of the rate, weight decay): vectors (biases, norms) do not decay.
+        # One group a pair of (factor of the rate, weight decay): vectors (biases, norms) do not decay, but with SGD.
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in self.network.named_parameters():
             if not parameter.requires_grad:
                 continue
             factor = next((rate for start, rate in rates.items() if name.startswith(start)), 1.0)
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            decay = config.weight_decay if parameter.ndim > 1 or config.name == "sgd" else 0.0
             new = {"params": [], "weight_decay": decay, "factor": factor}
             groups.setdefault((factor, -decay), new)["params"].append(parameter)
         ordered = [groups[key] for key in sorted(groups)]
+        if config.name == "sgd":
+            return torch.optim.SGD(ordered, config.lr, momentum=config.momentum)
         return torch.optim.AdamW(ordered, lr=config.lr, betas=config.betas, fused=True)
 
     def resume(self) -> None:
-        """Take up the run in `folder` where its checkpoint left it."""
+        """Take up the run in `folder` where its checkpoint left it.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged or of another network.
+            RecipeError: it is beyond the recipe's last step.
+        """
         state = checkpoint.load(self.folder)
         path = self.folder / checkpoint.NAME
         with reported(checkpoint.CheckpointError, f"{path} is not of this run, or damaged", "start the run anew"):
@@ -159,7 +169,13 @@ class Trainer:
             for group, said in zip(self.optimizer.param_groups, own, strict=True):
                 group.update(said)
             torch.set_rng_state(state["rng"])
-            self.step = int(state["step"])
+            self.step = self.began = int(state["step"])
+            self.sums, self.summed = dict(state.get("sums", {})), int(state.get("summed", 0))
+        if self.step > self.recipe.run.steps:
+            raise RecipeError(
+                f"the run in {self.folder} has made {self.step} steps, and run.steps = {self.recipe.run.steps} are fewer; "
+                "give as many or more"
+            )
 
     def save(self) -> None:
         """Write the checkpoint and the averaged weights."""
@@ -169,6 +185,8 @@ class Trainer:
             "average": self.average.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "sums": self.sums,
+            "summed": self.summed,
             "recipe": json.dumps(self.recipe.to_dict()),
         }
         checkpoint.save(self.folder, state)
@@ -207,30 +225,31 @@ class Trainer:
     def _train(self) -> dict[str, float]:
         run = self.recipe.run
         metrics: dict[str, float] = {}
-        # A step takes as many batches as gradients are accumulated over; sums are of the losses since the last log.
-        mark, first, began = time.monotonic(), self.step, self.step
-        sums: dict[str, float] = {}
+        # The speed told is that of the steps since the last log, without validation: `mark` is when they began.
+        mark, first = time.monotonic(), self.step
         if self.main:
             for name in (LOG, VALIDATION):
                 cut_table(self.folder / name, self.step)
-            metrics = self._make_up() if began else {}
+            metrics = self._make_up() if self.began else {}
         stream = iter(self._batches())
+        # A step takes as many batches as gradients are accumulated over.
         while batches := tuple(islice(stream, self.accelerator.gradient_accumulation_steps)):
-            parts = self._one(batches) if self.step > began else self._begin(batches)
+            parts = self._one(batches) if self.step > self.began else self._begin(batches)
             self.step += 1
-            for k, v in parts.items():
-                sums[k] = sums.get(k, 0.0) + v
+            self.sums |= {k: self.sums.get(k, 0.0) + v for k, v in parts.items()}
+            self.summed += 1
             if self.step % run.log_every == 0 or self.step == run.steps:
-                self._log(sums, self.step - first, time.monotonic() - mark)
-                sums, mark, first = {}, time.monotonic(), self.step
+                self._log((self.step - first) / (time.monotonic() - mark))
+                self.sums, self.summed, mark, first = {}, 0, time.monotonic(), self.step
             if self.main and (self.step % run.checkpoint_every == 0 or self.step == run.steps):
                 self.save()
             if self.main and (self.step % run.validate_every == 0 or self.step == run.steps):
+                pause = time.monotonic()
                 metrics = self._validate()
-                mark = time.monotonic()
+                mark += time.monotonic() - pause
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
-        if self.step > began and self.writer is not None:
+        if self.step > self.began and self.writer is not None:
             self.writer.close()  # or its thread would go on writing, wherever this process is by then
         return metrics
 
@@ -253,11 +272,17 @@ class Trainer:
         )
 
     def _begin(self, batches: Sequence[tuple[int, tuple[Tensor, ...] | AmodalError]]) -> dict[str, float]:
-        """The first step, which shows whether the parts of a recipe fit each other."""
+        """The first step, which shows whether the parts of a recipe fit each other; only then it is the run's."""
         if self.recipe.run.compile:
-            return self._one(batches)
-        with reported(RecipeError, "the first step of training fails", "change run.batch, the sizes or the network"):
-            return self._one(batches)
+            parts = self._one(batches)
+        else:
+            with reported(
+                RecipeError, "the first step of training fails", "change run.batch, the sizes or the network"
+            ):
+                parts = self._one(batches)
+        if self.main:
+            write_json(self.folder / RECORD, self.recipe.to_dict())
+        return parts
 
     def _one(self, batches: Sequence[tuple[int, tuple[Tensor, ...] | AmodalError]]) -> dict[str, float]:
         """One optimizer step; the gradients of all `batches`, with those of the other processes, are averaged."""
@@ -274,7 +299,7 @@ class Trainer:
         # 2. Gradients of all batches; the named parts of the loss are averaged to be logged.
         sums: dict[str, float] = {}
         for number, batch in batches:
-            with self.accelerator.accumulate(self.graded):
+            with self.accelerator.accumulate(self.graded), self._one_statistics():
                 loss, parts = self.graded(send_to_device(batch, self.device, non_blocking=True), number)
                 self.accelerator.backward(loss)
             for name, value in {"loss": loss, **parts}.items():
@@ -286,17 +311,27 @@ class Trainer:
             self.average.update(self.network, self.step + 1)
         return {"loss": sums.pop("loss"), "grad": float(norm), **sums}
 
-    def _log(self, sums: dict[str, float], count: int, seconds: float) -> None:
-        run = self.recipe.run
+    @contextmanager
+    def _one_statistics(self) -> Iterator[None]:
+        """A pass after which all processes have the same batch statistics."""
+        if self.accelerator.num_processes == 1 or not self.statistics.layers:
+            yield
+            return
+        self.statistics.begin()
+        yield
+        self.statistics.end(self.accelerator.reduce(self.statistics.part(), "sum"))
+
+    def _log(self, rate: float) -> None:
+        """One line of the means since the last log, and of `rate`, steps a second."""
+        run, sums = self.recipe.run, self.sums
         if self.accelerator.num_processes > 1:
             together = self.accelerator.reduce(torch.tensor(list(sums.values()), device=self.device), "mean")
             sums = dict(zip(sums, together.tolist(), strict=True))
         if not self.main:
             return
-        rate = count / seconds
         row = {"step": self.step, "samples_per_second": round(rate * run.batch * run.accumulate, 2)}
-        row |= {"lr": round(learning_rate(self.recipe.optimizer, self.step - 1, run.steps), 7)}
-        row |= {k: round(v / count, 5) for k, v in sums.items()}
+        row |= {"lr": float(f"{learning_rate(self.recipe.optimizer, self.step - 1, run.steps):.4g}")}
+        row |= {k: round(v / self.summed, 5) for k, v in sums.items()}
         append_row(self.folder / LOG, row)
         if self.writer is not None:
             for k, v in row.items():
@@ -339,7 +374,8 @@ def _accelerator(recipe: Recipe) -> Accelerator:
         accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision="no" if run.precision == "fp32" else run.precision,
-            kwargs_handlers=[patience],
+            # Each process has its own batch statistics until `Statistics` joins them.
+            kwargs_handlers=[patience, DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
     except ValueError as error:
         raise RecipeError(f"run.precision = {run.precision!r} does not work here: {error}") from None

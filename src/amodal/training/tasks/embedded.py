@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.config import Depths, Positive, Share, Weight, Width, Widths, config, levels_agree, section
+from ...core.config import Depths, Positive, Share, Span, Weight, Width, Widths, config, levels_agree, section
 from ...core.mask import Mask
 from ...methods.embedded.inference import Look, predict
 from ...methods.embedded.method import WEIGHTS
@@ -35,14 +35,14 @@ class DataConfig:
         library: Folders; see `LibraryConfig`.
         sizes: (first step, crop side) pairs, ascending: a run may start on small crops.
         targets, kinds, factor, shift, mask_noise, within, plain: See `StreamConfig`.
-        validation: Folder of the fixed sets.
+        validation: Folder of the fixed sets; "" validates on nothing.
     """
 
     library: LibraryConfig = LibraryConfig()
     sizes: Sizes = ((0, 160),)
-    targets: dict[str, Weight] = field(default_factory=lambda: dict(crops.DEFAULT_TARGETS))
-    kinds: dict[str, Weight] = field(default_factory=lambda: dict(crops.DEFAULT_KINDS))
-    factor: tuple[Positive, Positive] = (1.3, 2.8)
+    targets: crops.Targets = field(default_factory=lambda: dict(crops.DEFAULT_TARGETS))
+    kinds: crops.Kinds = field(default_factory=lambda: dict(crops.DEFAULT_KINDS))
+    factor: Span = (1.3, 2.8)
     shift: Share = 0.12
     mask_noise: Share = 0.3
     within: bool = False
@@ -88,10 +88,10 @@ class LossConfig:
 
 
 class CropBatches:
-    """Batches of crops by number; the library is loaded when the first is asked for."""
+    """Batches of crops by number, `passes` of them a step; the library is loaded when the first is asked for."""
 
-    def __init__(self, config: DataConfig, seed: int, batch: int) -> None:
-        self.config, self.seed, self.count = config, seed, batch
+    def __init__(self, config: DataConfig, seed: int, batch: int, passes: int = 1) -> None:
+        self.config, self.seed, self.count, self.passes = config, seed, batch, passes
         self._stream: crops.CropStream | None = None
 
     def open(self) -> crops.CropStream:
@@ -104,7 +104,7 @@ class CropBatches:
         return self._stream
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return self.open().batch(number, self.count, side_at(self.config.sizes, number))
+        return self.open().batch(number, self.count, side_at(self.config.sizes, number // self.passes))
 
 
 def inputs(image: Tensor, truth: Tensor) -> Tensor:
@@ -124,6 +124,7 @@ class EmbeddedTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
+        self.passes = recipe.run.accumulate
         self.image = Frozen()
 
     def network(self) -> nn.Module:
@@ -133,7 +134,7 @@ class EmbeddedTask:
     def source(self, seed: int, batch: int) -> CropBatches:
         if self.data.validation:
             self.groups()  # errors of the fixed sets before the first step, not at the first validation
-        return CropBatches(self.data, seed, batch)
+        return CropBatches(self.data, seed, batch, self.passes)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy whose pixels weigh more under what hides them (as PCNet-M's under the eraser), and soft Dice."""
@@ -177,6 +178,8 @@ class EmbeddedTask:
         }
 
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
+        if not self.data.validation:
+            return {}, None
         size = self.data.sizes[-1][1]
 
         @torch.inference_mode()

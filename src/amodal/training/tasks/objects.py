@@ -12,10 +12,10 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import nn
 
-from ...core.config import Count, Natural, Positive, Share, Weight, config
+from ...core.config import Count, Natural, Positive, Share, Span, Weight, config
 from ...core.crop import Crop
 from ...core.mask import Mask
 from ...data import Dataset, Sample, dataset
@@ -26,13 +26,22 @@ T = TypeVar("T", bound=np.generic)
 Arrays = tuple[NDArray[Any], ...]
 Side = Annotated[int, Field(ge=8, le=4096)]
 """Side of a square crop in pixels."""
-Sizes = Annotated[tuple[tuple[Natural, Side], ...], Field(min_length=1)]
-"""(first batch, side) pairs, ascending: a run may start on small crops."""
 
 
-def side_at(sizes: Sizes, number: int) -> int:
-    """The side of the crops of batch `number`."""
-    return [side for first, side in sizes if first <= number][-1]
+def _from_zero(sizes: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    firsts = [first for first, _ in sizes]
+    if firsts[0] or sorted(set(firsts)) != firsts:
+        raise ValueError("the first pair begins at step 0, each further one at a later step than the one before")
+    return sizes
+
+
+Sizes = Annotated[tuple[tuple[Natural, Side], ...], Field(min_length=1), AfterValidator(_from_zero)]
+"""(first step, side) pairs, ascending from 0: a run may start on small crops."""
+
+
+def side_at(sizes: Sizes, step: int) -> int:
+    """The side of the crops of a step."""
+    return [side for first, side in sizes if first <= step][-1]
 
 
 @config
@@ -59,7 +68,7 @@ class CropConfig:
     """How crops vary; see `amodal.data.crops.Augmentation`."""
 
     shift: Share = 0.2
-    scale: tuple[Positive, Positive] = (0.8, 1.2)
+    scale: Span = (0.8, 1.2)
     flip: Share = 0.5
     enlarge: Positive = 3.0
     margin: Positive = 1.1

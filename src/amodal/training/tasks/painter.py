@@ -50,16 +50,16 @@ class LossConfig:
 
 
 class PaintingBatches:
-    """Batches of paintings by number; the library is loaded when the first is asked for."""
+    """Batches of paintings by number, `passes` of them a step; the library is loaded when the first is asked for."""
 
-    def __init__(self, data: DataConfig, seed: int, batch: int) -> None:
-        self.data, self.seed, self.count = data, seed, batch
+    def __init__(self, data: DataConfig, seed: int, batch: int, passes: int = 1) -> None:
+        self.data, self.seed, self.count, self.passes = data, seed, batch, passes
         self._library: Library | None = None
 
     def __getitem__(self, number: int) -> Paintings:
         if self._library is None:
             self._library = open_library(self.data.library)
-        size = side_at(self.data.sizes, number)
+        size = side_at(self.data.sizes, number // self.passes)
         stream = PairStream(self._library, PairConfig(size, self.data.objects, self.data.noise), self.seed)
         rows = []
         for index in range(number * self.count, (number + 1) * self.count):
@@ -80,7 +80,7 @@ class PainterTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
-        self.seed = recipe.run.seed
+        self.seed, self.passes = recipe.run.seed, recipe.run.accumulate
         self.features = Frozen()
         self._fixed: Paintings | None = None
 
@@ -90,7 +90,7 @@ class PainterTask:
     def source(self, seed: int, batch: int) -> PaintingBatches:
         if self.data.validation:
             self.fixed()  # errors of its folders before the first step, not at the first validation
-        return PaintingBatches(self.data, seed, batch)
+        return PaintingBatches(self.data, seed, batch, self.passes)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         target, smooth, known, wanted = (part.contiguous(memory_format=torch.channels_last) for part in batch)

@@ -77,16 +77,16 @@ class LossConfig:
 
 
 class PairBatches:
-    """Batches of pairs by number; the library is loaded when the first is asked for."""
+    """Batches of pairs by number, `passes` of them a step; the library is loaded when the first is asked for."""
 
-    def __init__(self, library: LibraryConfig, config: DataConfig, seed: int, batch: int) -> None:
-        self.folders, self.config, self.seed, self.count = library, config, seed, batch
+    def __init__(self, library: LibraryConfig, config: DataConfig, seed: int, batch: int, passes: int = 1) -> None:
+        self.folders, self.config, self.seed, self.count, self.passes = library, config, seed, batch, passes
         self._library: Library | None = None
 
     def __getitem__(self, number: int) -> Pair:
         if self._library is None:
             self._library = open_library(self.folders)
-        size = side_at(self.config.sizes, number)
+        size = side_at(self.config.sizes, number // self.passes)
         pairs = PairConfig(size, self.config.objects, self.config.noise)
         return PairStream(self._library, pairs, self.seed).batch(number, self.count)
 
@@ -100,7 +100,7 @@ class PocketInpainterTask:
         self.data = section(recipe.data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
-        self.seed = recipe.run.seed
+        self.seed, self.passes = recipe.run.seed, recipe.run.accumulate
         self._fixed: Pair | None = None
 
     def network(self) -> nn.Module:
@@ -109,7 +109,7 @@ class PocketInpainterTask:
     def source(self, seed: int, batch: int) -> PairBatches:
         if self.data.validation:
             self.fixed()  # errors of its folders before the first step, not at the first validation
-        return PairBatches(self.data.library, self.data, seed, batch)
+        return PairBatches(self.data.library, self.data, seed, batch, self.passes)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of v at random times, weighted as the pairs say; see `PairStream`.

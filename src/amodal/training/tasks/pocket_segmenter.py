@@ -85,7 +85,7 @@ class PocketSegmenterTask:
         self.data = section(data, DataConfig, "data")
         self.network_config = section(recipe.network, NetworkConfig, "network")
         self.weights = section(recipe.loss, LossConfig, "loss")
-        self.seed = recipe.run.seed
+        self.seed, self.passes = recipe.run.seed, recipe.run.accumulate
         self.image = Frozen()
 
     def network(self) -> nn.Module:
@@ -94,7 +94,7 @@ class PocketSegmenterTask:
     def source(self, seed: int, batch: int) -> CropBatches:
         if self.data.validation:
             self.items()  # errors of the fixed sets before the first step, not at the first validation
-        return CropBatches(self.data, seed, batch)
+        return CropBatches(self.data, seed, batch, self.passes)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The answers to the first prompt and to the last of a few clicks are graded; the clicks between are simulated without
@@ -148,6 +148,8 @@ class PocketSegmenterTask:
     def validate(self, network: nn.Module, device: torch.device) -> tuple[dict[str, float], NDArray[np.uint8] | None]:
         """IoU of the visible mask after 1, 3 and 5 clicks and from a box, on every sixth composite."""
         assert isinstance(network, PocketNetwork)
+        if not self.data.validation:
+            return {}, None
         encode, decode = self.runners(network, device)
         items = self.items()
         predictions: list[NDArray[np.bool_]] = []

@@ -39,7 +39,11 @@ def fixed_set(folder: Path) -> tuple[Item, ...]:
     for row in checked(rows, {"id": str}, folder / "rows.json"):
         image = read(picture_file(folder, "images", row["id"]))
         masks = [read_beside(picture_file(folder, part, row["id"]), image) for part in ("visible", "amodal")]
+        if not masks[0].any():
+            raise DataError(f"{folder}: nothing of {row['id']} is visible; white pixels of visible/ mark the object")
         items.append(Item(row["id"], image, masks[0], masks[1]))
+    if not items:
+        raise DataError(f"{folder}/rows.json lists no object; there is nothing to validate on")
     return tuple(items)
 
 
