@@ -166,7 +166,9 @@ def test_altered_weights_are_told(tmp_path, monkeypatch):
     runner.cache_clear()
 
 
-def test_torch_and_onnx_agree(tmp_path):
+@pytest.mark.parametrize("widths", [(16, 24, 32, 40), (16, 24)])
+def test_torch_and_onnx_agree(widths, tmp_path):
+    """With fewer levels than there are features, too: the file takes them all, as whoever runs it gives them."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from amodal.methods.embedded.network import EmbeddedNetwork
@@ -176,7 +178,7 @@ def test_torch_and_onnx_agree(tmp_path):
     from amodal.networks.onnx_session import open_session
 
     torch.manual_seed(0)
-    network = EmbeddedNetwork((16, 24, 32, 40), (1, 1, 1, 1), 24)
+    network = EmbeddedNetwork(widths, (1,) * len(widths), 24)
     for layer in network.join.levels:  # they begin at nothing
         torch.nn.init.normal_(layer.weight, std=0.1)
 

@@ -375,6 +375,8 @@ def test_weights_of_several_runs_are_averaged(tmp_path):
     for path, one in zip(paths, runs, strict=True):
         save_file(one.state_dict(), path)
     mean = network()
+    with pytest.raises(checkpoint.CheckpointError, match=r"give the weights\.safetensors beside it"):
+        read_weights(mean, tmp_path / "checkpoint.pt")
     read_weights(mean, *paths)
     assert torch.allclose(mean[0].weight, sum(one[0].weight for one in runs) / 3)
     assert torch.allclose(mean[1].running_var, sum(one[1].running_var for one in runs) / 3)

@@ -1,6 +1,7 @@
 """Training pix2gestalt through the loop: accumulation, the projection's own rate, exact resume, export to the method."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 from amodal import load  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.core.errors import OptionError  # noqa: E402
+from amodal.core.errors import DataError, OptionError  # noqa: E402
+from amodal.core.image import encode_png, read  # noqa: E402
 from amodal.core.mask import Mask  # noqa: E402
 from amodal.synthesis.pairs.build import build_pairs  # noqa: E402
 from amodal.synthesis.pairs.source import PairsConfig, Whole  # noqa: E402
@@ -21,6 +23,7 @@ from amodal.training import checkpoint  # noqa: E402
 from amodal.training.loop import Trainer, share  # noqa: E402
 from amodal.training.recipe import Recipe, RecipeError, parse_recipe  # noqa: E402
 from amodal.training.tasks import open_task  # noqa: E402
+from amodal.training.tasks.pix2gestalt import load_pair, open_pairs  # noqa: E402
 from tiny_pix2gestalt import TINY, tiny_networks  # noqa: E402
 
 
@@ -211,6 +214,20 @@ def test_every_pair_once_an_epoch(recipe, folders):
     seen = [source[k][1].tobytes() for k in range(10)]  # five pairs train, one validates
     assert len(set(seen[:5])) == 5 and sorted(seen[:5]) == sorted(seen[5:]) and seen[:5] != seen[5:]
     assert source[0][0].shape == (1, 64, 64, 3) and source[0][2].dtype == bool
+
+
+def test_pairs_that_cannot_train(recipe, folders, tmp_path):
+    for folder in ("occlusion", "whole", "whole_mask", "visible_object_mask"):
+        file = sorted((folders / "pairs" / folder).iterdir())[0]
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder)
+    task = open_task(replace(recipe, data={"pairs": str(tmp_path)}))
+    with pytest.raises(DataError, match="holds one pair; training needs a second one"):
+        task.source(0, 1)
+    (whole,) = (tmp_path / "whole").iterdir()
+    whole.write_bytes(encode_png(read(whole)[:, :32]))
+    with pytest.raises(DataError, match=r"_whole.png is 32 x 64 pixels, the masks are 64 x 64"):
+        load_pair(open_pairs(tmp_path, "train")[0], 64)
 
 
 def test_recipes_that_cannot_work(recipe):

@@ -78,6 +78,7 @@ def to_onnx(
     network: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str]
 ) -> onnx.ModelProto:
     """`network` as an ONNX graph in fp32, batch norms as they are, so that every tensor keeps its name."""
+    from onnx import TensorProto, helper
 
     with torch.inference_mode():
         answers = network(*examples)
@@ -100,7 +101,14 @@ def to_onnx(
             do_constant_folding=False,
             dynamo=False,
         )
-        return read_onnx(Path(folder, "network.onnx"))
+        made = read_onnx(Path(folder, "network.onnx"))
+    # A network of few levels looks at few features; whoever runs the file gives it all.
+    looked_at = {each.name for each in made.graph.input}
+    for name, value in zip(inputs, examples, strict=True):
+        if name not in looked_at:
+            shape = [axes[name].get(axis, size) for axis, size in enumerate(value.shape)]
+            made.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return made
 
 
 def _store(model: onnx.ModelProto, bits: int) -> None:

@@ -12,6 +12,7 @@ from ..weights.catalogue import embedded
 from ..weights.tensors import load_tensors
 from . import checkpoint
 from .recipe import RecipeError
+from .run_folder import WEIGHTS
 from .task import Task
 
 __all__ = ["SHIPPED", "network_of", "read_shipped", "read_weights"]
@@ -34,6 +35,8 @@ def read_weights(network: nn.Module, *paths: Path) -> None:
     """
     mean: dict[str, Tensor] = {}
     for path in paths:
+        if path.name == checkpoint.NAME:
+            raise checkpoint.CheckpointError(f"{path} is what a run goes on from; give the {WEIGHTS} beside it")
         weights = {k: v.float() if v.dtype == float16 else v for k, v in load_tensors(path).items()}
         checkpoint.check_fits(network, weights, str(path))
         for name, value in weights.items():

@@ -99,10 +99,15 @@ def open_pairs(root: Path, split: str) -> Pairs:
 
 
 def load_pair(item: Sample, side: int) -> tuple[Image, Image, NDArray[np.bool_]]:
-    """Input, target and visible mask, squeezed to (side, side) as in sampling."""
+    """Input, target and visible mask, squeezed to (side, side) as in sampling. Raises DataError: they are not of one size."""
     import cv2
 
-    pictures = [item.image, read(item.extra["whole"]), item.visible.to_array(item.size).astype(np.uint8) * 255]
+    target = read(item.extra["whole"])
+    if target.shape[:2] != item.size:
+        raise DataError(
+            f"{item.extra['whole']} is {target.shape[1]} x {target.shape[0]} pixels, the masks are {item.size[1]} x {item.size[0]}"
+        )
+    pictures = [item.image, target, item.visible.to_array(item.size).astype(np.uint8) * 255]
     occlusion, whole, visible = (cv2.resize(x, (side, side), interpolation=cv2.INTER_AREA) for x in pictures)
     return occlusion, whole, visible > 127
 
@@ -143,6 +148,8 @@ class Pix2GestaltTask:
     def source(self, seed: int, batch: int) -> PairBatches:
         root = own_path(self.data.pairs)
         open_pairs(root, "train")  # errors of the data before the first step, not in a data process
+        if not len(open_pairs(root, "val")):
+            raise DataError(f"{root} holds one pair; training needs a second one, to validate on")
         return PairBatches(root, self.networks.size, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
