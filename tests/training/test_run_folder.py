@@ -97,6 +97,20 @@ def test_a_resumed_run_takes_the_settings_of_the_optimizer(path, tmp_path):
     assert all(tuple(group["betas"]) == (0.5, 0.6) for group in groups)
 
 
+def test_a_run_starts_from_weights_that_it_needs_once(path, tmp_path, capsys):
+    first, run = tmp_path / "first", tmp_path / "run"
+    assert train(path, first, "--set", "run.steps=2") == 0
+    weights = first / "weights.safetensors"
+    start = ("--set", f"run.init_from={weights}")
+    recipe = read_recipe(path, [start[1]])
+    trainer = Trainer(recipe, tasks.open_task(recipe), tmp_path / "new")
+    assert same(dict(trainer.network.state_dict()), load_tensors(weights))
+    assert train(path, run, *start, "--set", "run.steps=2") == 0
+    weights.unlink()
+    assert cli.run(["train", "--resume", str(run), "--set", "run.steps=4"]) == 0 and steps(run) == ["2", "4"]
+    assert train(path, tmp_path / "other", *start) == 1 and "does not exist" in capsys.readouterr().err
+
+
 def test_a_resumption_that_fails_changes_nothing(path, tmp_path, capsys):
     """A network that does not fit, data that are not there, fewer steps than were made: the run keeps its recipe."""
     run, four = tmp_path / "run", ("--set", "run.steps=4")

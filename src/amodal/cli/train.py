@@ -51,7 +51,7 @@ def train(
     task = open_task(parsed)
     run = RunFolder(folder, parsed, overwrite=force, changed=resume is not None)
     with run if is_main() else nullcontext():
-        trainer = Trainer(parsed, task, run.folder)
+        trainer = Trainer(parsed, task, run.folder, begun=run.begun or resume is not None)
         if trainer.main and parsed.run.precision == "bf16" and emulates_bf16(trainer.device):
             hint("this processor has no instructions for bf16; --set run.precision=fp32 trains several times faster")
         trainer.accelerator.wait_for_everyone()  # the main process has opened the folder by now

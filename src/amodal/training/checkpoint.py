@@ -29,8 +29,11 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         with atomic_write(folder / NAME) as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as e:
+        why = (
+            e.__context__ if isinstance(e.__context__, OSError) else e
+        )  # torch hides the system's reason under its own
         raise CheckpointError(
-            f"no checkpoint could be written in {folder} ({reason_of(e)}). The last good one is kept; mend that and "
+            f"no checkpoint could be written in {folder} ({reason_of(why)}). The last good one is kept; mend that and "
             "repeat the run, which goes on"
         ) from None
 

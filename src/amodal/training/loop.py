@@ -89,12 +89,13 @@ class Trainer:
         recipe: What to do.
         task: The network's own part.
         folder: Where the run lives; made if missing.
+        begun: It goes on: `resume` brings its weights, and `run.init_from` need not be there any more.
 
     Raises:
         RecipeError: The processes cannot share the passes evenly, or the device does not know the precision.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, task: Task, folder: Path, *, begun: bool = False) -> None:
         self.recipe, self.task, self.folder = recipe, task, folder
         run = recipe.run
         self.accelerator = _accelerator(recipe)
@@ -108,9 +109,9 @@ class Trainer:
         self.step = self.began = 0
         self.sums: dict[str, float] = {}  # of the parts of the loss of the steps since the last log, and how many steps
         self.summed = 0
-        if run.init_from == SHIPPED:
+        if run.init_from == SHIPPED and not begun:
             read_shipped(self.network, task)
-        elif run.init_from:
+        elif run.init_from and not begun:
             read_weights(self.network, own_path(run.init_from))
         self.average = Average(self.network, recipe.optimizer.ema, getattr(task, "plain", ()))
         if run.compile:
