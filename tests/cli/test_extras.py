@@ -12,6 +12,8 @@ import pytest
 from amodal.cli import run
 from amodal.core import extras
 from amodal.core.errors import MissingExtraError
+from amodal.plugins import registry
+from amodal.weights.ready import usable
 
 
 def test_the_command_names_the_packages_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +22,20 @@ def test_the_command_names_the_packages_that_are_absent(monkeypatch: pytest.Monk
     assert extras.install("ray").startswith("pip install ray ")
     assert "pip install somewhat " in extras.install("heif", needed="somewhat")
     assert extras.requirements()["ray"]["ray"] is None
+    monkeypatch.setattr(extras, "version_of", lambda name: None if name in ("torch", "trimesh") else "1.0")
+    assert extras.install("diffusion,scenes") == (
+        'pip install torch trimesh  (the extras "diffusion" and "scenes" of amodal)'
+    )
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_plug_in_names_packages_and_is_not_ready_without_them(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that needs two extras: the lifters that fit a field."""
+    monkeypatch.setattr(extras, "version_of", lambda name: None)
+    for name in registry.names(kind):
+        if extra := getattr(registry.find(kind, name), "extra", ""):
+            told = usable(kind, name, extras.requirements())
+            assert not told["ready"] and re.match(r"pip install [a-z]", told["do"]) and f'"{extra[:6]}' in told["do"]
 
 
 def test_an_error_names_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,4 +71,4 @@ def test_no_text_offers_what_pip_does_not_find() -> None:
         for path in (root / folder).rglob("*"):
             if path.suffix in (".py", ".md"):
                 text = path.read_text(encoding="utf-8")
-                assert not re.search(r'pip install "amodal\[\w+\]"', text), path
+                assert not re.search(r'pip install "amodal\[[\w,]+\]"', text), path

@@ -14,6 +14,7 @@ from .errors import MissingExtraError, PluginError, reason_of
 from .files import read_toml
 
 __all__ = [
+    "brought",
     "entry_points",
     "from_checkout",
     "install",
@@ -32,6 +33,11 @@ def requirements(package: str = "amodal") -> dict[str, dict[str, str | None]]:
         return _table(metadata.requires(package) or [], package)
     except metadata.PackageNotFoundError:
         return from_checkout() if package == "amodal" else {"": {}}
+
+
+def brought(table: dict[str, dict[str, str | None]], extra: str) -> dict[str, str | None]:
+    """What an extra, or several ("diffusion,scenes"), of a table of `requirements` brings."""
+    return {name: version for each in extra.split(",") for name, version in table.get(each, {}).items()}
 
 
 def _table(lines: list[str], package: str) -> dict[str, dict[str, str | None]]:
@@ -106,9 +112,9 @@ def _offered() -> Any:
 
 
 def install(extra: str, package: str = "amodal", needed: str = "") -> str:
-    """The command for what an extra brings and is not here. It names the packages themselves, so that it works wherever
-    `package` came from: an index, a clone or a file. `needed` stands in where nothing of the extra is absent."""
-    packages = requirements(package).get(extra, {})
+    """The command for what an extra (or several: "diffusion,scenes") brings and is not here. It names the packages themselves, so
+    that it works wherever `package` came from: an index, a clone or a file. `needed` stands in where nothing of it is absent."""
+    packages = brought(requirements(package), extra)
     absent = (
         [name for name, version in packages.items() if version is None] or [needed] * bool(needed) or list(packages)
     )
@@ -117,7 +123,8 @@ def install(extra: str, package: str = "amodal", needed: str = "") -> str:
         return f"pip install {words or package}"
     if not words:  # the package names no requirements of this extra here
         return f'pip install "{package}[{extra}]"'
-    return f'pip install {words}  (the extra "{extra}" of {package})'
+    named = " and ".join(f'"{each}"' for each in extra.split(","))
+    return f"pip install {words}  (the extra{'s' if ',' in extra else ''} {named} of {package})"
 
 
 def missing(what: str, error: ImportError, extra: str, package: str = "amodal") -> MissingExtraError:

@@ -161,7 +161,7 @@ class Plugin(ABC):
     memory: ClassVar[str] = ""
     """What it takes, in words: "4 GB of GPU memory in fp16"."""
     extra: ClassVar[str] = ""
-    """The extra of its package that it needs (an extra of amodal, or of your own package); empty for none."""
+    """The extra of its package that it needs (of amodal, or of your own package), several with commas; empty for none."""
     weights: ClassVar[tuple[str, ...]] = ()
     """Names in weights.toml, here or in the package that adds the plug-in (entry point `amodal.weights`)."""
 

@@ -27,7 +27,7 @@ from ..core.errors import (
     UsageError,
     nearest,
 )
-from ..core.extras import entry_points, install, load, provider, requirements
+from ..core.extras import brought, entry_points, install, load, provider, requirements
 from ..core.options import build_options
 from ..core.paths import own_path
 from .protocols import Inpainter, Method, Plugin, Segmenter
@@ -284,7 +284,8 @@ def kinds_of(name: str) -> list[str]:
 def create(kind: str, name: str, options: Mapping[str, Any] | None = None, device: str = "auto") -> Plugin:
     """A plug-in of any kind by name. Raises UnknownNameError, OptionError, WeightsError, MissingExtraError."""
     cls, settings = _resolve(kind, name, options)
-    if cls.extra and name in _added(kind) and None in requirements(package_of(kind, name)).get(cls.extra, {}).values():
+    needed = brought(requirements(package_of(kind, name)), cls.extra) if cls.extra and name in _added(kind) else {}
+    if None in needed.values():
         raise MissingExtraError(
             f"{kind[:-1]} {name!r} needs packages that are not installed; run: {requirement(kind, name, cls.extra)}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import AmodalError, WeightsError
-from ..core.extras import requirements
+from ..core.extras import brought, requirements
 from ..plugins import registry
 
 __all__ = ["size_text", "state", "usable"]
@@ -20,7 +20,7 @@ def usable(kind: str, name: str, extras: dict[str, dict[str, str | None]]) -> di
     except AmodalError as error:
         return {"ready": False, "do": str(error)}
     owner = registry.package_of(kind, name)
-    needed = (extras if owner == "amodal" else requirements(owner)).get(cls.extra, {})
+    needed = brought(extras if owner == "amodal" else requirements(owner), cls.extra)
     if cls.extra and None in needed.values():
         return {"ready": False, "do": registry.requirement(kind, name, cls.extra)}
     if not cls.weights and any(own := [_wanted(cls, name) for name in ("weights", "model")]):
