@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,22 @@ def test_table_7_mixes_no_means_with_pooled_numbers() -> None:
     copied = rows["C2F-Seg", 87.1]
     assert copied.given == "mask" and "though the table is said to be of predicted ones" in copied.protocol
     assert "how it is averaged is not stated" in rows["VRSP", 79.0].protocol
+
+
+def test_a_number_names_the_table_that_prints_it() -> None:
+    """Zhan et al.: table 5 holds networks trained on COCO-A alone, table 6 those trained with MP3D-Amodal too."""
+    rows = [entry for entry in PUBLISHED if re.search(r"table [56]$", entry.source)]
+    mixed = {(e.data, e.method, e.value, e.occluded) for e in rows if e.source.endswith("6")}
+    assert (
+        mixed
+        == {(e.data, e.method, e.value, e.occluded) for e in rows if "MP3D" in e.note}
+        == {
+            ("cocoa", "OccAmodal", 89.4, 66.4),
+            ("cocoa", "SDAmodal", 90.7, 71.6),
+            ("mp3d-amodal", "OccAmodal", 73.8, 29.6),
+            ("mp3d-amodal", "SDAmodal", 81.8, 53.7),
+        }
+    )
 
 
 def test_the_best_of_several_samples_compares_with_the_best_of_as_many() -> None:
