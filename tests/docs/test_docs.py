@@ -19,6 +19,13 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_bundled_photograph_is_credited():
+    """In NOTICE, which goes into the wheel, and in the folder's own table."""
+    demo = ROOT / "src" / "amodal" / "_demo"
+    for text in ((ROOT / "NOTICE").read_text(encoding="utf-8"), (demo / "README.md").read_text(encoding="utf-8")):
+        assert [photo.name for photo in demo.glob("*.jpg") if photo.name not in text] == []
+
+
 def test_the_tests_that_pages_name_are_there():
     """In the project, or in the template of a plug-in."""
     for page in PAGES:
