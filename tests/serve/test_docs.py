@@ -29,3 +29,13 @@ def test_the_limits_that_it_names():
         f"{limits.session_jobs} of them a session's, {limits.job_s:.0f} seconds",
     ):
         assert words in " ".join(text.split())
+
+
+def test_the_page_takes_every_file_that_is_read():
+    """Browsers know no type for some of them, so that their names decide."""
+    from amodal.core.picture import SUFFIXES
+
+    code = (Path(amodal.__file__).parent / "serve" / "page" / "work.js").read_text()
+    (suffix,) = re.findall(r"/(\\\.\(apng\S+\$)/i\.test", code)
+    assert [name for name in (*SUFFIXES, ".heic", ".heif") if not re.search(suffix, f"photo{name}")] == []
+    assert not re.search(suffix, "photo.txt")

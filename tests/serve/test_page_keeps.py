@@ -57,7 +57,7 @@ def test_out_of_date_results_say_so(page):
     assert (page.folder / "chelsea.out-of-date.json").exists() and "changed" in page.text("toast")
     page.keys(Keys.ENTER)
     page.until(lambda: page.element("old").is_displayed() is False)
-    assert page.text("words-rate") == "Nothing of it is hidden."
+    assert page.text("words-rate") == "Nothing of it is occluded."
 
 
 def reload(page) -> None:

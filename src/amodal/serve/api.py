@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from .. import __version__
 from ..core.errors import ImageError
 from ..core.image import encode_png
+from ..core.picture import FORMATS
 from ..plugins.protocols import Proposal
 from . import at_once, labelstudio, metrics
 from .access import Guard
@@ -52,7 +53,7 @@ PICTURE = {
     "requestBody": {
         "required": True,
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-        "description": "the picture's bytes: JPEG, PNG, WebP, TIFF, BMP or GIF",
+        "description": f"the picture's bytes: {', '.join(FORMATS)}; HEIC where pillow-heif is installed",
     }
 }
 router = APIRouter(prefix="/api", responses=ERRORS)

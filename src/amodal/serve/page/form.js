@@ -4,7 +4,7 @@ import { node } from "./dom.js";
 import { draws } from "./select.js";
 import { dispatch, now } from "./store.js";
 
-const PARTS = [["method", "options", "Method"], ["inpainter", "inpainter_options", "Paints what is hidden"], ["segmenter", "segmenter_options", "Finds what is clicked"]];
+const PARTS = [["method", "options", "Method"], ["inpainter", "inpainter_options", "Inpainter: paints what is occluded"], ["segmenter", "segmenter_options", "Segmenter: finds what is clicked"]];
 
 /** One schema, without the null of an optional value. */
 const kindOf = (schema) => schema.anyOf?.find((option) => option.type !== "null") ?? schema;

@@ -10,7 +10,7 @@ import { HELP, listenKeys, showKeys, TOOLS, VIEWS, zoomTo } from "./keys.js";
 import { drawPanel, onLoss } from "./panel.js";
 import { abandon, listen } from "./pointer.js";
 import { buildResult, drawResult } from "./result.js";
-import { active, hiddenShare, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
+import { active, occludedShare, layersShown, marked, outdated, photoOf, ready, usable } from "./select.js";
 import { canvas, draft, draw } from "./stage.js";
 import { dispatch, now, onChange } from "./store.js";
 import { attempt, enter, onMedia, onTooLarge, openFiles, takeMask, upload } from "./work.js";
@@ -69,7 +69,7 @@ function showNotice({ notice }, action) {
 function announce(state, before) {
   const [object, earlier] = [active(state), active(before)], photo = photoOf(state);
   if (photo?.width && photo.width !== photoOf(before)?.width) $("live").textContent = `${photo.name}, ${photo.width} by ${photo.height} pixels`;
-  if (object?.result && object.result !== earlier?.result) $("live").textContent = `Done: ${Math.round(100 * hiddenShare(object))} percent of the object is hidden`;
+  if (object?.result && object.result !== earlier?.result) $("live").textContent = `Done: ${Math.round(100 * occludedShare(object))} percent of the object is occluded`;
   else if (object?.visible?.mask && object.visible !== earlier?.visible) $("live").textContent = `Visible mask of ${object.visible.mask.area} pixels`;
 }
 

@@ -3,7 +3,7 @@
 import { $, node, percent, radio, refill } from "./dom.js";
 import { arrangement, save } from "./files.js";
 import { changed } from "./layers.js";
-import { active, belongsLayers, completable, hiddenShare, layersShown, marked, outdated, photoOf, ready, same, visibleOf, worked } from "./select.js";
+import { active, belongsLayers, completable, occludedShare, layersShown, marked, outdated, photoOf, ready, same, visibleOf, worked } from "./select.js";
 import { draft, draw } from "./stage.js";
 import { dispatch, now } from "./store.js";
 import { attempt, bitmapOf } from "./work.js";
@@ -18,7 +18,7 @@ function field(value, label, set) {
 
 function objects(state, photo) {
   const rows = photo?.objects ?? [];
-  const rate = (object) => (object.result ? `${percent(hiddenShare(object))}${outdated(state, object) ? " (old)" : ""}` : visibleOf(object, photo) ? "visible" : marked(object) ? "..." : "");
+  const rate = (object) => (object.result ? `${percent(occludedShare(object))}${outdated(state, object) ? " (old)" : ""}` : visibleOf(object, photo) ? "visible" : marked(object) ? "..." : "");
   refill($("objects"), JSON.stringify([photo?.key, photo?.active, rows.map(({ key, name, category }) => [key, name, category])]), () => rows.map((object, index) => {
     const name = node("button", { aria: { "data-object": index, ...focus(`o${object.key}`) } }, node("span", { className: `dot c${index % 6}` }), object.name, node("span", { className: "rate" }));
     name.onclick = () => dispatch({ type: "select", object: object.key });

@@ -5,7 +5,7 @@ import { $, node, percent, radio, refill } from "./dom.js";
 import { cutout, everything, fileOf, fill, save, stem } from "./files.js";
 import { urlOf } from "./panel.js";
 import { code, command } from "./recipe.js";
-import { active, amodalOf, hiddenShare, layersShown, outdated, photoOf } from "./select.js";
+import { active, amodalOf, occludedShare, layersShown, outdated, photoOf } from "./select.js";
 import { board, cutoutOf, pictureOf } from "./stage.js";
 import { dispatch, now } from "./store.js";
 import { attempt } from "./work.js";
@@ -16,7 +16,7 @@ const pixels = (count) => `${count.toLocaleString("en")} px`;
 
 function facts(object) {
   const { record, amodal, samples } = object.result, whole = amodalOf(object);
-  $("words-rate").textContent = whole.area === object.result.visible.area ? "Nothing of it is hidden." : `${percent(hiddenShare(object))} of it is hidden.`;
+  $("words-rate").textContent = whole.area === object.result.visible.area ? "Nothing of it is occluded." : `${percent(occludedShare(object))} of it is occluded.`;
   const rows = [["visible area", pixels(object.result.visible.area)], ["whole area", pixels(whole.area)]];
   if (record.beyond_frame) rows.push(["leaves the photo", "yes"]);
   if (record.score != null) rows.push(["score", record.score.toFixed(2)]);

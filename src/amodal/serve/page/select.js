@@ -67,8 +67,8 @@ export const belongsLayers = (state) => {
 };
 export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** The share of an object that is hidden, of what is shown: the chosen sample, corrected by hand. */
-export const hiddenShare = (object) => 1 - object.result.visible.area / Math.max(1, amodalOf(object).area);
+/** The share of an object that is occluded, of what is shown: the chosen sample, corrected by hand. */
+export const occludedShare = (object) => 1 - object.result.visible.area / Math.max(1, amodalOf(object).area);
 
 /** Why an object's result is out of date, or "". */
 export function outdated(state, object) {

@@ -29,7 +29,7 @@ export async function attempt(action) {
 
 /** Open files: the first one is shown, the others wait in the row of photos. */
 export function openFiles(files) {
-  const pictures = [...files].filter(({ type, name }) => type.startsWith("image/") || /\.(jpe?g|jfif|png|webp|tiff?|bmp|gif|heic|heif|avif)$/i.test(name ?? ""));
+  const pictures = [...files].filter(({ type, name }) => type.startsWith("image/") || /\.(apng|avifs?|bmp|dib|gif|hei[cf]|j2[ck]|jfif|jif|jp[2cefgx]|p?jpeg|mpo|p[bgnp]m|pjp|png|tiff?|webp)$/i.test(name ?? ""));
   if (pictures.length < files.length) dispatch({ type: "notice", kind: "error", text: `${files.length - pictures.length} of ${files.length} files are no pictures and were left out.` });
   if (pictures.length) dispatch({ type: "choose", files: pictures.map((blob) => ({ name: blob.name || "pasted.png", blob })) });
 }
