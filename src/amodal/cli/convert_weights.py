@@ -30,7 +30,7 @@ USES = {
 def convert_weights(
     checkpoint: Checkpoint, folder: Folder, dtype: Kind = "fp16", no_ema: NoEma = False, as_json: AsJson = False
 ) -> None:
-    """Turn a released checkpoint (pix2gestalt: 15 GB) into a folder of safetensors (2.5 GB), tensor by tensor."""
+    """Turn a released checkpoint (pix2gestalt: 15.5 GB) into a folder of safetensors (2.5 GB), tensor by tensor."""
     from ..networks.latent_diffusion.convert import convert_checkpoint
 
     with progress_bar("converting") as progress:

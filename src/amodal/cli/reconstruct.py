@@ -30,7 +30,10 @@ __all__ = ["Cutout", "object_of", "reconstruct"]
 
 MODEL = ("method", "inpainter", "segmenter", "settings")
 
-Cutout = Annotated[Path | None, typer.Option("--cutout", metavar="FILE.png", help="Lift this cut-out (RGBA) as it is.")]
+Cutout = Annotated[
+    Path | None,
+    typer.Option("--cutout", metavar="FILE.png", help="A cut-out (RGBA), taken as it is, in place of a photo."),
+]
 LifterName = Annotated[str, typer.Option("--lifter", help="See: amodal list lifters.")]
 Lift = Annotated[list[str] | None, typer.Option("--lift", metavar="KEY=VALUE", help="Option of the lifter.")]
 Views = Annotated[int, typer.Option(min=0, max=360, help="Pictures around the object.")]

@@ -11,7 +11,9 @@ __all__ = ["perceptual_distance"]
 
 
 def perceptual_distance(picture: Image, truth: Image) -> float:
-    """Squared distance of unit feature vectors, averaged over the places of four scales of EfficientNet-Lite0: 0 to about 2.
+    """Squared distance of unit feature vectors, averaged over the places of four scales of EfficientNet-Lite0: 0 to 4.
+
+    2 is that of features with nothing in common; more is rare, since features that point in opposite directions are.
 
     Zhang et al. 2018 (equation 1) with all channel weights 1 (their "uncalibrated" distance), on another network than theirs.
 

@@ -1,4 +1,4 @@
-"""The tuning-free paper's ablation (its table 2) in one run: parts taken away one by one, and a sweep over inpainters."""
+"""The tuning-free paper's ablation in one run: parts taken away one by one, and a sweep over inpainters."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Sam(Segmenter):
         return found
 
     def segment_everything(self, image: Image, progress: Progress = no_progress) -> list[Proposal]:
-        """All objects that a grid of clicks finds, best first (section 5 of the paper, without its crops)."""
+        """All objects that a grid of clicks finds, best first (the paper's appendix on automatic masks, without its crops)."""
         self._check_points()
         return everything(self, self.embed(image), progress)
 

@@ -1,4 +1,4 @@
-"""The amodal mask of a drawn whole: by the white background (the paper's evaluation) or by a matting network."""
+"""The amodal mask of a drawn whole: by the white background (the authors' evaluation) or by a matting network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Matting", "white_mask"]
 def white_mask(picture: NDArray[np.uint8], threshold: int = 250) -> NDArray[np.bool_]:
     """Where (H, W, 3) RGB is not white: grey value at most `threshold`.
 
-    The grey value has the weights of blue and red exchanged, as the paper's evaluation (0.114 R + 0.587 G + 0.299 B).
+    The grey value has the weights of blue and red exchanged, as in the authors' evaluation (0.114 R + 0.587 G + 0.299 B).
     """
     import cv2
 

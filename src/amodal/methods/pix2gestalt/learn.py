@@ -122,7 +122,7 @@ def noise_loss(
     unet: Any = None,
     projection: Any = None,
 ) -> torch.Tensor:
-    """The mean squared error of the predicted noise, equation 1 of the paper.
+    """The mean squared error of the predicted noise, the objective of the paper's section 3.2.
 
     The target is a sample of the VAE's posterior of `whole`, scaled; the conditions are unscaled modes. A dropped embedding is
     zero before the projection; dropped channels are zero.

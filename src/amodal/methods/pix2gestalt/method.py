@@ -30,26 +30,29 @@ __all__ = ["Frame", "Pix2Gestalt", "Pix2GestaltOptions"]
 
 
 class Pix2GestaltOptions(Options):
-    """Options of pix2gestalt; the defaults are the paper's."""
+    """Options of pix2gestalt; the defaults are the authors'; the paper names none of them."""
 
     model: str = Field("pix2gestalt", description="fetched weights by name, or a folder of converted or trained ones")
-    guidance: float = Field(2.0, ge=0, le=20, description="weight of the condition (paper: 2; 1 to 2 advised)")
-    steps: int = Field(
-        200, ge=2, le=1000, description="of the solver (paper: 200 with ddim; 25 suffice for the others)"
+    guidance: float = Field(
+        2.0, ge=0, le=20, description="weight of the condition (the authors': 2; they advise 1 to 2)"
     )
-    eta: float = Field(1.0, ge=0, le=1, description="noise of each ddim step (paper: 1)")
+    steps: int = Field(
+        200, ge=2, le=1000, description="of the solver (the authors': 200 with ddim; 25 suffice for the others)"
+    )
+    eta: float = Field(1.0, ge=0, le=1, description="noise of each ddim step (the authors': 1)")
     solver: Literal["ddim", "dpm++", "dpm++sde", "unipc"] = Field(
-        "ddim", description="ddim is the paper's; dpm++, dpm++sde and unipc give the answer in about 25 steps"
+        "ddim", description="ddim is the authors'; dpm++, dpm++sde and unipc give the answer in about 25 steps"
     )
     cutout: Literal["white", "matting"] = Field(
-        "white", description="mask by the white background (the paper's evaluation) or by a matting network"
+        "white", description="mask by the white background (the authors' evaluation) or by a matting network"
     )
-    threshold: int = Field(250, ge=1, le=254, description="grey values above it are background (paper: 250)")
+    threshold: int = Field(250, ge=1, le=254, description="grey values above it are background (the authors': 250)")
     matting_model: str = Field(
         "vitmatte-small", description="fetched ViTMatte weights by name, or a folder, for cutout=matting"
     )
     crop: Literal["frame", "object"] = Field(
-        "frame", description="frame: the whole photo, squeezed to a square (paper); object: a square around the object"
+        "frame",
+        description="frame: the whole photo, squeezed to a square (the authors'); object: a square around the object",
     )
     enlarge: float = Field(
         4.0, ge=1, le=50, description="area of the square to that of the visible box, for crop=object"
@@ -63,7 +66,7 @@ class Pix2GestaltOptions(Options):
 
 @dataclass(frozen=True)
 class Frame:
-    """The whole picture of size (H, W), squeezed to `size` x `size`: the paper's window. Same verbs as `Crop`."""
+    """The whole picture of size (H, W), squeezed to `size` x `size`: the authors' window. Same verbs as `Crop`."""
 
     shape: Size
     size: int

@@ -23,7 +23,7 @@ def condition_picture(
     object_noise: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """The object's pixels `s eps + (1 - s) I`, everything else background (tuning-free paper, section 3: x_obj and x_bck).
+    """The object's pixels `s eps + (1 - s) I`, everything else background (tuning-free paper: x_obj and x_bck).
 
     Args:
         picture: (S, S, 3) uint8 RGB, the photo around the object.

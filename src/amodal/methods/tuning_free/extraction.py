@@ -30,7 +30,7 @@ class Generated:
         photo: (S, S, 3) uint8 RGB, the same window of the photo.
         background: (S, S, 3) uint8 RGB, the synthetic ground of the condition.
         visible: (S, S) bool.
-        plain: the mask is what is read off, as in the paper: the segmenter's best-scored proposal, not finished.
+        plain: the mask is what is read off, as in the paper, not finished; of the segmenter's proposals the best-scored (our reading).
     """
 
     picture: Image

@@ -96,7 +96,7 @@ class TuningFreeOptions(Options):
     finish: bool = Field(
         True,
         description="the mask is joined with the visible part, without detached pieces and holes, of the proposal that covers the "
-        "visible part best; false: what was read off, as in the paper, the segmenter's best-scored proposal",
+        "visible part best; false: what was read off, as in the paper; of a segmenter's proposals the best-scored, our reading",
     )
     beyond: Literal["touching", "always", "never"] = Field(
         "touching", description="where the object may leave the frame: at borders that its visible part touches"

@@ -1,4 +1,4 @@
-"""The released Lightning checkpoint (15 GB) to a folder of safetensors (2.5 GB in half precision), one tensor at a time."""
+"""The released Lightning checkpoint (15.5 GB) to a folder of safetensors (2.5 GB in half precision), one tensor at a time."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def convert_checkpoint(
         checkpoint: the `.ckpt` file of PyTorch Lightning (or a plain `state_dict` of the same keys).
         folder: to be made; must not exist.
         dtype: "fp16", "bf16" or "fp32": how the weights are written.
-        ema: the averaged weights of the UNet (what the paper samples with) or the last ones.
+        ema: the averaged weights of the UNet (what the authors sample with) or the last ones.
         architecture: the shapes to expect; by default those of the released model whose tensors the file holds.
         progress: called once per tensor.
 

@@ -27,10 +27,10 @@ class Settings:
     """How to sample.
 
     Attributes:
-        steps: of the solver; the paper's DDIM makes one network evaluation less (it leaves out the noisiest time).
-        eta: noise of each DDIM step: 1 as the paper, 0 deterministic. Other solvers ignore it.
+        steps: of the solver; the authors' DDIM makes one network evaluation less (it leaves out the noisiest time).
+        eta: noise of each DDIM step: 1 as the authors', 0 deterministic. Other solvers ignore it.
         guidance: weight of the condition; 1 switches guidance off.
-        solver: "ddim" is the paper's; "dpm++", "unipc" (deterministic) and "dpm++sde" (stochastic) need about 25 steps.
+        solver: "ddim" is the authors'; "dpm++", "unipc" (deterministic) and "dpm++sde" (stochastic) need about 25 steps.
         batch: pictures per network evaluation (each twice with guidance); fewer take less memory.
     """
 
@@ -128,7 +128,7 @@ def join(networks: Networks, token: torch.Tensor, latent: torch.Tensor, masks: N
 
 
 def ddim_timesteps(steps: int, train: int = 1000) -> list[int]:
-    """The times at which the paper's sampler evaluates the network: `1, 1+c, 1+2c, ...` with c = train // steps, downwards,
+    """The times at which the authors' sampler evaluates the network: `1, 1+c, 1+2c, ...` with c = train // steps, downwards,
     without the largest: 199 times from 991 for 200 steps."""
     return list(range(1, train + 1, train // steps))[-2::-1] or [1]
 

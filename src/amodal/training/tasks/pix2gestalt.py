@@ -60,7 +60,7 @@ class DataConfig:
 
 @config
 class LossConfig:
-    """The loss has no settings: the mean squared error of the noise; conditions are dropped as the paper's code does."""
+    """The loss has no settings: the mean squared error of the noise; conditions are dropped as the authors' code does."""
 
 
 class Learner(nn.Module):
@@ -153,7 +153,7 @@ class Pix2GestaltTask:
         return PairBatches(root, self.networks.size, seed, batch)
 
     def loss(self, network: nn.Module, batch: tuple[Tensor, ...], number: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Equation 1 of the paper; noise, times and dropout depend on the seed and the number of the batch."""
+        """The objective of the paper's section 3.2; noise, times and dropout depend on the seed and the number of the batch."""
         occlusion, whole, visible = batch
         self._move(occlusion.device)
         chance = draw(len(occlusion), self.networks.size // self.networks.factor, (self.seed, number))
