@@ -11,6 +11,7 @@ from amodal.core.errors import UnknownNameError, WeightsError
 from amodal.weights import catalogue
 from amodal.weights.catalogue import Weights
 from amodal.weights.config import read_config
+from amodal.weights.ready import state
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,11 @@ def test_a_malformed_catalogue(tmp_path: Path) -> None:
         catalogue.entries(file)
 
 
+NOTHING = (2).to_bytes(8, "little") + b"{}"
+"""A safetensors file without tensors."""
+SD15 = "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb"
+
+
 def snapshot(home: Path, repository: str, commit: str = "c0ffee") -> Path:
     base = home / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
     folder = base / "snapshots" / commit
@@ -72,6 +78,7 @@ def snapshot(home: Path, repository: str, commit: str = "c0ffee") -> Path:
     (base / "refs").mkdir()
     (base / "refs" / "main").write_text(commit)
     (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(NOTHING)
     return folder
 
 
@@ -83,6 +90,24 @@ def test_locate_takes_the_first_source_that_is_here(home: Path, monkeypatch: pyt
         catalogue.locate("sd")
     folder = snapshot(home, "mirror/sd")
     assert catalogue.locate("sd") == folder == catalogue.locate("mirror/sd")
+
+
+def test_a_snapshot_without_tensors_is_not_here(home: Path) -> None:
+    """Another program looked at a configuration: the model was `here`, a fetch had nothing to do, and its use asked to fetch it."""
+    folder = snapshot(home, "facebook/sam-vit-base")
+    assert catalogue.locate("sam-vit-b") == folder and state("sam-vit-b") == "here"
+    (folder / "model.safetensors").unlink()
+    assert state("sam-vit-b") == "not here"
+    for name in ("sam-vit-b", "facebook/sam-vit-base"):
+        with pytest.raises(WeightsError, match=f"are not on this machine; run: amodal fetch {name}"):
+            catalogue.locate(name)
+    # Parts in another precision than the one that is fetched will do; a part without any will not.
+    folder = snapshot(home, "stable-diffusion-v1-5/stable-diffusion-inpainting", SD15)
+    for part in ("scheduler", "tokenizer", "text_encoder", "unet", "vae"):
+        assert state("sd15") == "not here"
+        (folder / part).mkdir()
+        (folder / part / "model.safetensors").write_bytes(NOTHING)
+    assert state("sd15") == "here"
 
 
 def test_locate_own_folders_and_files(home: Path) -> None:

@@ -40,6 +40,7 @@ def test_fetch_converts(tmp_path, monkeypatch):
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     torch.save(lightning(original_state(tiny_networks())), snapshot / "epoch=000005.ckpt")
+    (snapshot / "epoch=000010.ckpt").write_bytes(b"PK")  # the repository's other one: the entry names the first
     ticks = []
     with pytest.warns(UserWarning, match="converting"):
         made = fetch.prepare("pix2gestalt", snapshot, lambda *progress: ticks.append(progress))

@@ -93,6 +93,7 @@ def test_weights_that_are_here(monkeypatch: pytest.MonkeyPatch, home: Path, caps
     (folder / "refs" / "main").write_text("c0ffee")
     (folder / "snapshots" / "c0ffee").mkdir(parents=True)
     (folder / "snapshots" / "c0ffee" / "config.json").write_text("{}")
+    (folder / "snapshots" / "c0ffee" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     monkeypatch.setattr(extras, "version_of", lambda name: "1.0")
     assert report(capsys)[1]["segmenters"]["sam"]["ready"]
     assert run(["list", "weights"]) == 0

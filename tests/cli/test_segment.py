@@ -321,6 +321,8 @@ def test_what_is_there_is_refused_before_the_work(files, capsys):
     (files / "mine.py").write_text(
         "from amodal.plugins.protocols import Method, Prediction\n"
         "class Mine(Method):\n    name = 'mine'\n    summary = 'counts'\n"
+        "    def __init__(self, options=None, device='auto'):\n        super().__init__(options, device)\n"
+        f"        with open({str(files / 'calls')!r}, 'a') as calls: calls.write('loaded ')\n"
         "    def complete(self, embedded, image, requests, context):\n"
         f"        with open({str(files / 'calls')!r}, 'a') as calls: calls.write('x')\n"
         "        return [[Prediction(request.visible)] for request in requests]\n"
@@ -330,8 +332,9 @@ def test_what_is_there_is_refused_before_the_work(files, capsys):
     assert run(["segment", str(files / "photo.png"), *given]) == 0
     assert run(["segment", str(files / "photo.png"), *given]) == 1
     assert run(["segment", str(files / "photo.png"), str(files / "other.png"), *given]) == 3, "the other one is done"
-    assert capsys.readouterr().err.count("photo.amodal.png exists already") == 2
-    assert (files / "calls").read_text() == "xx"
+    assert run(["segment", str(files / "photo.png"), str(files / "other.png"), *given]) == 1, "none is left"
+    assert capsys.readouterr().err.count("photo.amodal.png exists already") == 3
+    assert (files / "calls").read_text() == "loaded x" * 2, "a model is loaded only for what can be written"
 
 
 def test_stdin_and_a_picture_of_its_name(files, capsys):

@@ -288,14 +288,14 @@ def test_command_on_a_photo(tmp_path, photo, disc_visible, capsys):
     assert [read(path).shape for path in record["files"]["views"]] == [(32, 32, 3)] * 2
     saved = json.loads(Path(record["files"]["json"][0]).read_text())
     assert saved["lifting"]["options"]["resolution"] == 24 and saved["completion"]["method"]["name"] == "hull"
-    assert run([*command, *out]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert run([*command, *out, "--lifter", "shap-e", "--lift", f"model={tmp_path}"]) == 1
+    assert "exists already" in capsys.readouterr().err, "before a model is loaded"
     (tmp_path / "cut.png").write_bytes(encode_png(disc_cutout()))
     assert run(["reconstruct", "--cutout", str(tmp_path / "cut.png"), *out]) == 0
     assert run(["reconstruct", "--cutout", str(tmp_path / "photo.png"), *out, "--force"]) == 2
     assert "has no transparency" in capsys.readouterr().err
     assert run(["reconstruct"]) == 2
-    assert run([*command, *out, "--lifter", "inflat"]) == 2
+    assert run([*command, "-o", str(tmp_path / "x"), "--lifter", "inflat"]) == 2
     assert "did you mean 'inflate'" in capsys.readouterr().err
 
 

@@ -182,10 +182,10 @@ def test_command(tmp_path, photo, disc_visible, zero123, capsys):
     files = json.loads(done.out)["files"]
     assert len(files) == 4 and "knows nothing" in done.err
     assert json.loads(Path(files[-1]).read_text())["completion"]["method"]["name"] == "hull"
-    assert run([*command, *out, "--view", "size=32"]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert run([*command, *out, "--model", "zero123", "--view", f"model={tmp_path}"]) == 1
+    assert "exists already" in capsys.readouterr().err, "before a model is loaded"
     assert run(["views", "-o", str(tmp_path / "x")]) == 2
-    assert run([*command, *out, "--model", "zero12"]) == 2
+    assert run([*command, "-o", str(tmp_path / "x"), "--model", "zero12"]) == 2
     assert "did you mean 'zero123'" in capsys.readouterr().err
     (tmp_path / "cut.png").write_bytes(encode_png(disc()))
     drawn = [

@@ -109,6 +109,44 @@ def test_schedulers_by_name_are_seeded_per_picture(tiny, scheduler):
     np.testing.assert_allclose(together, both, atol=1e-3)
 
 
+def test_schedulers_by_name_work_on_latents_whatever_the_checkpoints_own_leaves_out():
+    """Euler's settings, as of a converted single file, do not speak of clipping; DDIM would clip the latents to [-1, 1]."""
+    import diffusers
+
+    own = diffusers.EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    latent = torch.full((1, 4, 2, 2), 5.0)
+    for name in ("ddim", "ddpm"):
+        steps = SchedulerSteps(make_scheduler(own, name), 4, 1.0, [torch.Generator()], "cpu")
+        clean = steps.scheduler.step(torch.zeros_like(latent), steps.times[-1], latent).pred_original_sample
+        assert clean.min() > 4.9
+    assert SchedulerSteps(make_scheduler(own, "pndm"), 2, 1.0, [torch.Generator()], "cpu").steps == 3
+    with pytest.raises(OptionError, match="LCMScheduler cannot make 60 steps .*; take another number"):
+        SchedulerSteps(diffusers.LCMScheduler(), 60, 1.0, [torch.Generator()], "cpu")
+
+
+def test_inpainters_without_schedulers_know_no_other():
+    for name in ("pocket", "painter", "classical"):
+        with pytest.raises(OptionError, match=f"{name} has no scheduler 'eular'; leave scheduler=default"):
+            create_inpainter(name).paint(*inputs(1), [1], Sampling(2, scheduler="eular"))
+
+
+def test_latents_with_a_mean_and_deviation_a_channel():
+    """Playground 2.5's autoencoder: z = (raw - mean) scale / deviation."""
+    from amodal.inpainters.autoencoder import Autoencoder
+    from tiny_diffusion import vae
+
+    torch.manual_seed(0)
+    mean, deviation = [-1.6, 1.1, 3.2, -0.5], [8.4, 5.9, 2.5, 6.8]
+    network = vae(latents_mean=mean, latents_std=deviation, scaling_factor=0.5)
+    made = Autoencoder(network)
+    picture = torch.rand(1, 3, 16, 16) * 2 - 1
+    raw = network.encode(picture).latent_dist.sample(generator=torch.Generator().manual_seed(1))
+    over = [torch.tensor(values)[None, :, None, None] for values in (mean, deviation)]
+    latents = made.encode(picture, [torch.Generator().manual_seed(1)])
+    torch.testing.assert_close(latents, (raw - over[0]) * 0.5 / over[1])
+    torch.testing.assert_close(made.decode(latents), network.decode(raw).sample)
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_is_near_full(tiny, dtype):
     conditions, areas = inputs(1)
@@ -181,13 +219,16 @@ def test_names_folders_and_native_size(tiny):
     assert isinstance(by_name, SD15)
     assert by_name.provenance()["options"]["model"] == str(tiny("sd15"))
     assert create_inpainter("flux-fill", {"model": str(tiny("flux-fill")), "size": 50}, device="cpu").size == 48
+    for side, size in (([16, 24], 48), (None, 128)):
+        by_folder.backbone.network.register_to_config(sample_size=side)
+        assert by_folder.backbone.native_size == size
 
 
-@pytest.mark.parametrize("family", ["sdxl", "flux-fill"])
-def test_files_of_the_fp16_variant_are_found(tiny, tmp_path, family):
+@pytest.mark.parametrize(("family", "variant"), [("sdxl", "fp16"), ("flux-fill", "fp16"), ("sd15", "bf16")])
+def test_files_of_a_variant_are_found(tiny, tmp_path, family, variant):
     folder = copy(tiny(family), tmp_path)
     for path in folder.rglob("*.safetensors"):
-        path.rename(path.with_suffix(".fp16.safetensors"))
+        path.rename(path.with_suffix(f".{variant}.safetensors"))
     conditions, areas = inputs(1)
     same = make(folder).paint(conditions, areas, [3], SAMPLING)
     assert same.tobytes() == make(tiny(family)).paint(conditions, areas, [3], SAMPLING).tobytes()
@@ -218,6 +259,18 @@ def one_tensor_less(folder):
     tensors = load_file(path)
     del tensors["conv_out.weight"]
     save_file(tensors, path)
+
+
+def one_tensor_more(folder):
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(path), "conv_in.lora_up.weight": torch.ones(1)}, path)
+
+
+def other_scheduler(folder):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "scheduler": ["diffusers", "IPNDMScheduler"]}))
 
 
 def other_channels(folder):
@@ -262,6 +315,8 @@ def no_tokenizer(folder):
         (cut_short, "diffusion_pytorch_model.safetensors has .* bytes, its header says"),
         (other_width, "unet cannot be loaded .*expected shape"),
         (one_tensor_less, r"do not fit its config.json \(UNet2DConditionModel\): 1 missing \(conv_out.weight"),
+        (one_tensor_more, r"do not fit its config.json \(UNet2DConditionModel\): 1 left over \(conv_in.lora_up"),
+        (other_scheduler, "its scheduler IPNDMScheduler cannot start from a picture"),
         (other_channels, "takes 8 channels; amodal can give 4 or 9"),
         (other_class, "its unet is a UNet3DConditionModel; amodal knows UNet2DConditionModel"),
         (other_pipeline, "is a StableVideoDiffusionPipeline; an inpainter can be made from"),
@@ -285,11 +340,18 @@ def test_what_is_asked_wrongly_is_told(tiny, monkeypatch, tmp_path):
         create_inpainter("sdxl")
     with pytest.raises(WeightsError, match="amodal fetch somebody/model"):
         create_inpainter("somebody/model")
+    with pytest.raises(
+        WeightsError, match=r"unet.safetensors is one file; an inpainter is a folder .* from_single_file"
+    ):
+        (tmp_path / "unet.safetensors").touch()
+        create_inpainter(str(tmp_path / "unet.safetensors"))
     with pytest.raises(OptionError, match="needs weights"):
         create_inpainter("diffusers")
     conditions, areas = inputs(1)
     with pytest.raises(OptionError, match="no scheduler named 'eular'; did you mean 'euler'"):
         make(tiny("sd15")).paint(conditions, areas, [1], Sampling(2, scheduler="eular"))
+    with pytest.raises(OptionError, match="blank=true changes nothing: the network of .* takes 4 channels"):
+        make(tiny("text"), blank=True)
     with pytest.raises(OptionError, match="does not fit a flow-matching network"):
         make(tiny("flux-fill")).paint(conditions, areas, [1], Sampling(2, scheduler="ddim"))
     with pytest.raises(AmodalError, match="device 'cuda:99' is not here"):

@@ -282,9 +282,9 @@ def test_what_is_hardly_drawn_beyond_the_visible_part_counts_as_whole(photo):
     ring = half & ~disc(96, 18, (48, 48))
     visible = Mask.from_array(ring)
 
-    def grown(share, extractor="threshold", least=None):
+    def grown(share, extractor="threshold", least=None, finish=True):
         """By how much the object grows where `share` of the free part of M is drawn in a colour of its own."""
-        method = TuningFree({"extractor": extractor, "least": least})
+        method = TuningFree({"extractor": extractor, "least": least, "finish": finish})
         task = method.prepare(photo[:96, :96], Request(visible), 0, 64)
         picture = ((task.background + 1) * 127.5).astype(np.uint8)
         drawn = (task.area > 0.5) & ~task.visible
@@ -293,6 +293,7 @@ def test_what_is_hardly_drawn_beyond_the_visible_part_counts_as_whole(photo):
         return method.extract(photo[:96, :96], task, picture, Context()).amodal.area - visible.area
 
     assert grown(0.5) > 0 and grown(0.5, least=0.9) == 0
+    assert grown(0.5, least=0.9, finish=False) == 0, "whole as read off, too: the visible part, not nothing"
     assert grown(0.1) > 0, "the paper's rule takes all that is drawn"
     assert grown(0.05, "auto") == 0 and grown(0.8, "auto") > 0, "the embedded inpainter always draws a little"
 
@@ -347,8 +348,10 @@ def test_what_is_asked_wrongly_is_told(photo, disc_visible):
         load("tuning-free", options={"leak": "1.5,0"})
     with pytest.raises(OptionError, match="option background"):
         load("tuning-free", options={"background": "white"})
+    model = load("tuning-free", inpainter="classical", options={"extractor": "sum"})
+    model.inpainter.paint = lambda *_: pytest.fail("drawn for nothing")
     with pytest.raises(UsageError, match="no segmenter named 'sum'"):
-        load("tuning-free", inpainter="classical", options={"extractor": "sum"})(photo, mask=disc_visible)
+        model(photo, mask=disc_visible)
     with pytest.raises(UsageError, match="needs an inpainter"):
         TuningFree().complete(photo, photo, [Request(Mask.from_array(disc_visible))], Context())
 

@@ -315,6 +315,8 @@ def test_folders_that_do_not_fit(folders: dict[str, Path], tmp_path: Path) -> No
     fails(short, "holds no .safetensors file")
     (short / "config.json").unlink()
     fails(short, "has no config.json")
+    (short / "sam_vit_b.pth").touch()
+    fails(short / "sam_vit_b.pth", "is one file; a segmenter is a folder")
     other = copy(folders["sam"], tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))

@@ -1,9 +1,11 @@
 """Training pix2gestalt through the loop: accumulation, the projection's own rate, exact resume, export to the method."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from amodal import load  # noqa: E402
 from amodal.cli import run  # noqa: E402
-from amodal.core.errors import DataError, OptionError  # noqa: E402
+from amodal.core.errors import DataError, OptionError, WeightsError  # noqa: E402
 from amodal.core.image import encode_png, read  # noqa: E402
 from amodal.core.mask import Mask  # noqa: E402
 from amodal.synthesis.pairs.build import build_pairs  # noqa: E402
@@ -105,6 +107,21 @@ def test_run_resume_and_export(folders, recipe, tmp_path, capsys):
     assert torch.allclose(unet.conv_in.weight, one["average"]["unet.conv_in.weight"], atol=1e-3)
     image = disc(1).image()
     assert model(image, mask=disc(1).mask).amodal.contains(disc(1).mask)
+
+    # What else lies in the run's folder, and the folder, are no model: told where one comes from.
+    for given, words in (
+        (weights, f"{weights} holds what a run .* learnt .*; make a folder of it with amodal export"),
+        (weights.parent, f"{weights} holds what a run .* learnt .*; make a folder of it with amodal export"),
+        (weights.with_name("checkpoint.pt"), f"goes on from; give the weights that it learnt, .*: {weights}"),
+    ):
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "converting checkpoint.pt")
+            with pytest.raises(WeightsError, match=words):
+                load("pix2gestalt", device="cpu", options={"model": str(given)})
+        if given.is_file():
+            assert run(["data", "convert-weights", str(given), str(tmp_path / "converted")]) == 1
+            assert re.search(words, capsys.readouterr().err)
 
     from safetensors.torch import load_file, save_file
 

@@ -28,6 +28,8 @@ def test_trained_weights_serve_the_methods(discs, diffusion, tmp_path):  # noqa:
         assert model.method.options.input_size == 32, "the size of the recipe's crops, which the weights tell"
         assert model(image, mask=visible).amodal.contains(visible)
         assert amodal.load(task, options={**chosen, "input_size": 64}, device="cpu").method.options.input_size == 64
+        with pytest.raises(WeightsError, match=f"goes on from; give the weights that it learnt, .*{chosen['weights']}"):
+            amodal.load(task, options={**chosen, "weights": str(tmp_path / task / "checkpoint.pt")}, device="cpu")
         # Under another name, as a copy may have, the file tells the same.
         bare = Path(shutil.copy(chosen["weights"], tmp_path / f"{task}-best"))
         assert amodal.load(task, options={**chosen, "weights": str(bare)}, device="cpu").method.options.input_size == 32

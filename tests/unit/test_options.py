@@ -1,12 +1,13 @@
 """Options from strings, their errors and their description."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import Field
 
 from amodal.core.errors import OptionError
-from amodal.core.options import Options, build_options, describe_options, parse_settings
+from amodal.core.options import OnlyWith, Options, build_options, describe_options, parse_settings
+from amodal.plugins.registry import find, names
 
 
 class Sample(Options):
@@ -15,6 +16,28 @@ class Sample(Options):
     background: Literal["histogram", "photo"] = Field("histogram", description="what surrounds the object")
     limit: int | None = Field(None, description="at most so many")
     soft: bool = False
+
+
+class Paired(Sample):
+    only_with: ClassVar[OnlyWith] = {"limit": ("background", ("photo",))}
+
+
+def test_what_is_set_and_changes_nothing_is_told():
+    text = "the option limit=3 changes nothing with background=histogram; it goes with background=photo"
+    assert Paired(limit=3).idle() == [text]
+    assert Paired(limit=3, background="photo").idle() == Paired(limit=None).idle() == Sample(limit=3).idle() == []
+    from amodal.methods.tuning_free.method import TuningFree
+
+    with pytest.warns(
+        UserWarning, match=r"the option dilate=0.3 changes nothing with area=hull; it goes with area=dilated-hull"
+    ):
+        TuningFree({"dilate": 0.3})
+    for kind in ("methods", "inpainters", "segmenters", "novel-views", "lifters"):
+        for name in names(kind):
+            options = find(kind, name).Options
+            for idle, (other, _) in options.only_with.items():
+                assert {idle, other} <= options.model_fields.keys(), name
+            assert options().idle() == [], name
 
 
 def test_strings_are_converted():

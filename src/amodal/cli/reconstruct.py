@@ -77,7 +77,10 @@ def reconstruct(
 
     if sum(source is not None for source in (asked.image, cutout, objects)) != 1 or evaluate != (objects is not None):
         raise UsageError("give one of: a photo with a prompt, --cutout FILE.png, --evaluate --objects DIR")
+    folder, seed = results.output, sampling.seed
+    stem = (cutout or asked.image or folder).stem
     if objects is None:
+        planned_files(folder, stem, views, results.force)
         useless("without --evaluate", "count", "rows", "novel_views", "view", "lpips")
     else:
         useless("with --evaluate, which draws views of its own", "point", "box", "mask", "views")
@@ -89,9 +92,6 @@ def reconstruct(
         )
         measure(objects, evaluation, count, results)
         return
-    folder, seed = results.output, sampling.seed
-    stem = (cutout or asked.image or folder).stem
-    planned_files(folder, stem, views, results.force)
     source, record = object_of(asked, cutout, model, sampling)
     with progress_bar(stem) as progress:
         mesh = work(source, maker, seed=seed, progress=progress, keep=folder / f".{stem}.{lifter}.safetensors")

@@ -75,6 +75,13 @@ def segment(
     prompts = prompts or ([] if mask else record.asked())
     if not prompts and not mask:
         raise UsageError("no prompt: mark the object with --point X,Y, --box X0,Y0,X1,Y1, --mask FILE or --text WORDS")
+    folder = None if as_json and output is None else output or Path("amodal-out")
+    if folder is not None:
+        refuse_one_name(images)
+    target = Target(folder, force, edge or record.edge)
+    ready = target.ready(images, len(mask or prompts))
+    if not ready:
+        raise typer.Exit(1)
     chosen = load_like(record, model)
     chosen.warm_up(ask=bool(prompts))
     wanted = Wanted(
@@ -86,10 +93,8 @@ def segment(
         seed if seed is not None else record.seed,
         record,
     )
-    folder = None if as_json and output is None else output or Path("amodal-out")
-    if folder is not None:
-        refuse_one_name(images)
-    records, failures = run_images(chosen, images, wanted, Target(folder, force, edge or record.edge), quiet=as_json)
+    records, failures = run_images(chosen, ready, wanted, target, quiet=as_json, alone=len(images) == 1)
+    failures += len(images) - len(ready)
     if as_json:
         print_json(records)
     if records and folder is not None:
@@ -139,11 +144,6 @@ class Wanted:
     seed: int
     record: Record
 
-    @property
-    def count(self) -> int:
-        """Objects of a picture."""
-        return len(self.masks or self.prompts)
-
 
 @dataclass(frozen=True)
 class Target:
@@ -153,15 +153,24 @@ class Target:
     force: bool
     edge: Edge
 
-    def check(self, names: list[str]) -> None:
-        """To be asked before the work. Raises OutputError: results of these names cannot be written."""
-        if self.folder is not None:
-            for name in names:
-                planned_files(self.folder, name, self.force)
+    def ready(self, images: list[Path], count: int) -> list[Path]:
+        """The pictures whose results can be written, of `count` objects each; the others are told. To be asked before a model is
+        loaded. Raises OutputError: the only picture's cannot."""
+        if self.folder is None:
+            return images
+        ready = []
+        for path in images:
+            try:
+                for name in names_of(path, count):
+                    planned_files(self.folder, name, self.force)
+                ready.append(path)
+            except AmodalError as error:
+                tell_or_raise(path, error, len(images) == 1)
+        return ready
 
 
 def run_images(
-    model: Model, images: list[Path], wanted: Wanted, target: Target, *, quiet: bool
+    model: Model, images: list[Path], wanted: Wanted, target: Target, *, quiet: bool, alone: bool
 ) -> tuple[list[dict[str, Any]], int]:
     """Complete and save picture by picture; the records of what was made, and the number of pictures that failed."""
     records: list[dict[str, Any]] = []
@@ -169,7 +178,6 @@ def run_images(
     for path in images:
         try:
             start = time.perf_counter()
-            target.check(names_of(path, wanted.count))
             results = complete_image(model, path, wanted)
             saved = save_all(results, path, target)
             records += saved
@@ -177,12 +185,17 @@ def run_images(
                 if not quiet:
                     typer.echo(f"{one['files']['amodal']}  {result.occlusion_rate:.1%} occluded")
             hint(f"{path}: {len(results)} object(s) in {time.perf_counter() - start:.2f} s")
-        except AmodalError as error:  # one bad picture among several does not stop the rest
-            if len(images) == 1:
-                raise
+        except AmodalError as error:
+            tell_or_raise(path, error, alone)
             failures += 1
-            hint(f"amodal: {path}: {error}")
     return records, failures
+
+
+def tell_or_raise(path: Path, error: AmodalError, alone: bool) -> None:
+    """One bad picture among several does not stop the rest."""
+    if alone:
+        raise error
+    hint(f"amodal: {path}: {error}")
 
 
 def complete_image(model: Model, path: Path, wanted: Wanted) -> list[Completion]:

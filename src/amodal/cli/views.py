@@ -50,11 +50,11 @@ def views(
 
     if (asked.image is None) == (cutout is None):
         raise UsageError("give either a photo with a prompt, or --cutout FILE.png")
-    maker = create_novel_view(name, parse_settings(view or []), model.device)
-    cameras = maker.cameras(count, elevation)
     folder, seed = results.output, sampling.seed
     stem = (cutout or asked.image or folder).stem
     planned_files(folder, stem, count, form.value, results.force)
+    maker = create_novel_view(name, parse_settings(view or []), model.device)
+    cameras = maker.cameras(count, elevation)
     source, record = object_of(asked, cutout, model, sampling)
     with progress_bar(stem) as progress:
         pictures = maker.draw(source, cameras, elevation=elevation, seed=seed, progress=progress)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import OptionError, nearest
 
-__all__ = ["Options", "build_options", "describe_options", "parse_settings"]
+__all__ = ["OnlyWith", "Options", "build_options", "describe_options", "parse_settings"]
 
 T = TypeVar("T", bound="Options")
+OnlyWith = Mapping[str, tuple[str, tuple[Any, ...]]]
+"""Names of options that are looked at only where another one has certain values: its name and these."""
 
 
 class Options(BaseModel):
@@ -24,6 +26,17 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    only_with: ClassVar[OnlyWith] = {}
+
+    def idle(self) -> list[str]:
+        """What is set and changes nothing beside the other options, a sentence each."""
+        told = []
+        for name, (other, values) in self.only_with.items():
+            own, current = getattr(self, name), getattr(self, other)
+            if current not in values and own != type(self).model_fields[name].default:
+                wanted = " or ".join(f"{other}={value}" for value in values)
+                told.append(f"the option {name}={own} changes nothing with {other}={current}; it goes with {wanted}")
+        return told
 
 
 def build_options(cls: type[T], values: Mapping[str, Any] | Options | None) -> T:

@@ -22,8 +22,14 @@ class Autoencoder:
         config = network.config
         self.factor = int(2 ** (len(config.block_out_channels) - 1))
         self.channels = int(config.latent_channels)
-        self.scale = float(config.scaling_factor)
-        self.shift = float(getattr(config, "shift_factor", None) or 0.0)
+        self.scale: float | torch.Tensor = float(config.scaling_factor)
+        self.shift: float | torch.Tensor = float(getattr(config, "shift_factor", None) or 0.0)
+        mean, deviation = (getattr(config, f"latents_{name}", None) for name in ("mean", "std"))
+        if mean and deviation:  # of each channel, as Playground 2.5 has them
+            import torch
+
+            self.shift, over = (torch.tensor(values).reshape(1, -1, 1, 1) for values in (mean, deviation))
+            self.scale = self.scale / over
 
     def encode(self, pictures: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
         """(N, 3, H, W) in [-1, 1] to (N, C, H / factor, W / factor) float32, each drawn with its own generator."""
@@ -43,7 +49,18 @@ class Autoencoder:
         return torch.cat([self.network.decode(one[None].to(self.network.dtype)).sample.float() for one in raw])
 
     def _scaled(self, latents: torch.Tensor) -> torch.Tensor:
-        return (latents - self.shift) * self.scale
+        scale, shift = self._numbers(latents)
+        return (latents - shift) * scale  # type: ignore[no-any-return]
 
     def _raw(self, latents: torch.Tensor) -> torch.Tensor:
-        return latents / self.scale + self.shift
+        scale, shift = self._numbers(latents)
+        return latents / scale + shift  # type: ignore[no-any-return]
+
+    def _numbers(self, latents: torch.Tensor) -> tuple[Any, Any]:
+        """Scale and shift where the latents are."""
+        import torch
+
+        scale, shift = (
+            value.to(latents.device) if isinstance(value, torch.Tensor) else value for value in (self.scale, self.shift)
+        )
+        return scale, shift

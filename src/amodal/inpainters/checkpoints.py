@@ -55,6 +55,11 @@ class Checkpoint:
 
     def __init__(self, model: str) -> None:
         self.folder = Path(catalogue.locate(model))
+        if self.folder.is_file():
+            raise WeightsError(
+                f"{self.folder} is one file; an inpainter is a folder in diffusers' layout, which from_single_file and save_pretrained "
+                "of diffusers' pipelines make of a whole checkpoint (a LoRA has to be fused into one first)"
+            )
         index = self.folder / "model_index.json"
         if not index.is_file():
             raise WeightsError(
@@ -102,10 +107,11 @@ class Checkpoint:
             raise WeightsError(f"{self.folder}: its denoising network takes {given} channels; amodal can give {what}")
 
     def network(self, part: str, dtype: torch.dtype) -> Any:
-        """A network of the folder. Raises WeightsError unless every tensor is there and fits."""
+        """A network of the folder. Raises WeightsError unless every tensor is there and fits, and belongs to a network of diffusers."""
         cls, folder = self._class(part), self.folder / part
         read_config(folder / "config.json")
-        return load_pretrained(cls, folder, torch_dtype=dtype, variant=half_variant(folder, dtype))
+        spare = "*" if part.startswith("text") else ""  # transformers' files often hold a second network
+        return load_pretrained(cls, folder, spare=spare, torch_dtype=dtype, variant=half_variant(folder, dtype))
 
     @cached_property
     def scheduler(self) -> Any:
@@ -116,6 +122,10 @@ class Checkpoint:
         cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
         if cls is None:
             raise WeightsError(f"{self.folder}: diffusers has no scheduler {name!r}; update diffusers")
+        if not hasattr(cls, "order") or not (hasattr(cls, "add_noise") or hasattr(cls, "scale_noise")):
+            raise WeightsError(
+                f"{self.folder}: its scheduler {name} cannot start from a picture; give a model with another"
+            )
         with self._failing("scheduler"):
             return cls.from_pretrained(str(self.folder / "scheduler"))
 

@@ -43,6 +43,7 @@ class Classical(Inpainter):
         sampling: Sampling,
         progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
+        self.one_schedule(sampling)
         return fill_each(conditions, areas, membrane if self.options.kind == "membrane" else self._opencv, progress)
 
     def _opencv(self, picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

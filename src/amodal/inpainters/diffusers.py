@@ -37,11 +37,16 @@ class DiffusersOptions(Options):
         le=64,
         description=f"pictures per network call; 0 is {GPU_BATCH} on a GPU and 1 on a CPU (a batch then equals its singles)",
     )
-    size: int = Field(0, ge=0, le=4096, description="side of the pictures, in pixels; 0 is the network's native size")
+    size: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="side of the pictures, in pixels, rounded to what the network takes; 0 is its native size",
+    )
     blank: bool = Field(
         False,
         description="blank the area in the picture that the network sees in its extra channels, as diffusers does; "
-        "otherwise it sees the whole condition picture (tuning-free paper)",
+        "otherwise it sees the whole condition picture (tuning-free paper); not for networks of 4 channels, which have none",
     )
 
 
@@ -97,6 +102,10 @@ class Diffusers(Inpainter):
         placement = Placement(place, pick_dtype(chosen.dtype, place), chosen.offload)
         with _memory_told(place):
             self.backbone = checkpoint.backbone(placement, blank=chosen.blank, int8=chosen.int8)
+        if chosen.blank and not self.backbone.sees_picture:
+            raise OptionError(
+                f"blank=true changes nothing: the network of {chosen.model} takes 4 channels and sees no picture beside; leave it out"
+            )
         if hasattr(chosen, "guidance"):
             self.backbone.guidance = chosen.guidance  # type: ignore[attr-defined]
         self.size = self.backbone.check_size(chosen.size or self.backbone.native_size)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from ..core.errors import OptionError, nearest
+from ..core.errors import OptionError, nearest, reported
 from .leak import steps_run
 
 __all__ = ["SCHEDULERS", "SchedulerSteps", "make_scheduler"]
@@ -21,6 +21,9 @@ SCHEDULERS = {
     "unipc": "UniPCMultistepScheduler",
 }
 """First-order and multistep schedulers: one network evaluation a step. (`pndm` makes one more than asked for.)"""
+OF_LATENTS = {"clip_sample": False, "skip_prk_steps": True}
+"""What a checkpoint's scheduler leaves out if it has no such setting, and diffusers then takes otherwise: latents, which pass [-1, 1],
+are not clipped, and `pndm` makes no steps of several evaluations."""
 
 
 def make_scheduler(own: Any, name: str, flow: bool = False) -> Any:
@@ -42,7 +45,7 @@ def make_scheduler(own: Any, name: str, flow: bool = False) -> Any:
         raise OptionError(f"scheduler {name!r} does not fit a flow-matching network; leave scheduler=default")
     if name not in SCHEDULERS:
         raise OptionError(f"no scheduler named {name!r}; {nearest(name, ['default', *SCHEDULERS])}")
-    return getattr(diffusers, SCHEDULERS[name]).from_config(own.config)
+    return getattr(diffusers, SCHEDULERS[name]).from_config({**OF_LATENTS, **own.config})
 
 
 class SchedulerSteps:
@@ -69,7 +72,9 @@ class SchedulerSteps:
         timing = timing or {}
         if "sigmas" not in timing:
             timing = {"num_inference_steps": steps, **timing}
-        scheduler.set_timesteps(**timing, device=device)
+        what = f"the scheduler {type(scheduler).__name__} cannot make {steps} steps"
+        with reported(OptionError, what, "take another number, or another scheduler"):
+            scheduler.set_timesteps(**timing, device=device)
         # A checkpoint's own scheduler may be of the second order: two entries a step, which must not be torn apart.
         first = (steps - steps_run(steps, strength)) * scheduler.order
         if hasattr(scheduler, "set_begin_index"):

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["UNetBackbone"]
 
+LATENTS = 64
+"""Side of the latents of networks that do not tell theirs."""
+
 
 class UNetBackbone(Backbone):
     """A `UNet2DConditionModel`. Nine channels are [latent 4, mask 1, latent of the seen picture 4], as in diffusers."""
 
     @property
     def native_size(self) -> int:
-        return int(self.network.config.sample_size) * self.autoencoder.factor
+        side = self.network.config.sample_size  # a number, or height and width
+        return int(max(side) if isinstance(side, list | tuple) else side or LATENTS) * self.autoencoder.factor
 
     @property
     def sees_picture(self) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import options as option_classes
-from ..core.errors import PromptError, UsageError
+from ..core.errors import OptionError, PromptError, UsageError
 from ..core.image import Image
 from ..core.mask import Box, Mask, Size
 from ..core.options import build_options
 from ..core.prompt import Prompt
+from ..core.remarks import remark
 from ..core.soft_mask import SoftMask
 
 __all__ = [
@@ -167,6 +168,8 @@ class Plugin(ABC):
 
     def __init__(self, options: Mapping[str, Any] | option_classes.Options | None = None, device: str = "auto") -> None:
         self.options: Any = build_options(type(self).Options, options)
+        for text in self.options.idle():
+            remark(text)
         self.device = device
 
     @classmethod
@@ -278,7 +281,17 @@ class Inpainter(Plugin):
 
         Returns:
             (N, size, size, 3) float32 RGB in [-1, 1].
+
+        Raises:
+            OptionError: a scheduler that it does not know.
         """
+
+    def one_schedule(self, sampling: Sampling) -> None:
+        """To be asked by an inpainter that has no schedulers to choose from. Raises OptionError: one is named."""
+        if sampling.scheduler != "default":
+            raise OptionError(
+                f"the inpainter {self.name} has no scheduler {sampling.scheduler!r}; leave scheduler=default, or take a diffusion model"
+            )
 
 
 def frame_of(image: Image) -> Size:

@@ -38,6 +38,11 @@ def kind_of(folder: Path) -> str:
         WeightsError: not a folder of a SAM model.
     """
     config = folder / "config.json"
+    if folder.is_file():
+        raise WeightsError(
+            f"{folder} is one file; a segmenter is a folder in the hub's layout, with config.json and model.safetensors: give the one "
+            "that it lies in, or fetch the model (sam-vit-h has the weights of sam_vit_h_4b8939.pth): amodal fetch sam-vit-h"
+        )
     if not config.is_file():
         raise WeightsError(
             f"{folder} has no config.json; a segmenter's folder is in the hub's layout: config.json and model.safetensors"

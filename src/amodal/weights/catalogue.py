@@ -41,6 +41,8 @@ PACKAGE = Path(__file__).parents[1]
 CATALOGUE = Path(__file__).with_name("weights.toml")
 UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of a pipeline that amodal does not fetch."""
+TENSORS = (".safetensors", ".ckpt")
+"""Endings of the files of weights in the hub's repositories that are read."""
 
 
 class Weights(BaseModel):
@@ -209,6 +211,8 @@ def locate(name: str) -> Path:
     if name not in entries() and own.exists():
         return check_folder(own) if own.is_dir() else own
     entry = entry_of(name)
+    if (place_of(entry) / "unfinished").exists():
+        raise WeightsError(f"weights {name!r} are here in part only; to get the rest run: amodal fetch {name}")
     path = cached(entry)
     if path is None:
         size = f"{size_text(entry.size)}, " if entry.size else ""
@@ -216,8 +220,6 @@ def locate(name: str) -> Path:
             f"weights {name!r} are not on this machine; run: amodal fetch {name}  ({size}license {entry.license}), "
             "or give a folder of your own"
         )
-    if (place_of(entry) / "unfinished").exists():
-        raise WeightsError(f"weights {name!r} are here in part only; to get the rest run: amodal fetch {name}")
     return check_folder(path) if path.is_dir() else path
 
 
@@ -262,7 +264,8 @@ def record_of(entry: Weights) -> dict[str, Any]:
 
 
 def cached(entry: Weights) -> Path | None:
-    """The file or folder of an entry on this machine, from whichever source it was fetched; None if it is not here."""
+    """The file or folder of an entry on this machine, from whichever source it was fetched and by whichever program; None if it, or
+    its tensors, are not here."""
     if entry.kind == "embedded":
         return embedded(entry.name)
     if entry.kind == "file":
@@ -274,9 +277,22 @@ def cached(entry: Weights) -> Path | None:
         repository, _, commit = source.partition("@")
         recorded = record.get("revision") if record.get("source") == repository else None
         folder = cached_snapshot(repository, commit or recorded)
-        if folder is not None:
+        if folder is not None and _holds(folder, entry.files):
             return folder
     return None
+
+
+def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
+    """Whether a snapshot has tensors wherever the patterns of its files ask for some, in whichever precision: the hub's cache is
+    shared, and another program may have fetched a configuration alone."""
+    if not patterns:
+        return any(path.suffix in TENSORS for path in folder.rglob("*"))
+    for pattern in patterns:
+        place, _, name = pattern.rpartition("/")
+        ending = Path(name).suffix
+        if (ending in TENSORS or name == "*") and not any((folder / place).rglob(f"*{ending}")):
+            return False
+    return True
 
 
 def check_folder(folder: Path) -> Path:

@@ -211,6 +211,11 @@ def read_torch(file: Path, *, mapped: bool = True) -> Any:
 def _unwrap(content: Any, file: Path) -> dict[str, torch.Tensor]:
     import torch
 
+    if isinstance(content, Mapping) and {"network", "average", "optimizer", "recipe"} <= content.keys():
+        raise WeightsError(
+            f"{file} is what a run of amodal train goes on from; give the weights that it learnt, in the same folder: "
+            f"{file.with_name('weights.safetensors')}"
+        )
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...core.options import Options
+from ...core.options import OnlyWith, Options
 from ...plugins.protocols import Progress, no_progress
 from ...runtime.devices import Dtype, pick_device, pick_dtype
 from ..cutout import square_input
@@ -41,6 +41,7 @@ class ViewOptions(Options):
 class Zero123Options(ViewOptions):
     """Options of Zero-1-to-3; the defaults are those of its demo."""
 
+    only_with: ClassVar[OnlyWith] = {"eta": ("solver", ("ddim",))}
     solver: Literal["ddim", "dpm++", "dpm++sde", "unipc"] = Field(
         "ddim", description="ddim is the paper's; the others give the answer in about 25 steps"
     )

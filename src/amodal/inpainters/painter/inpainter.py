@@ -46,6 +46,7 @@ class Painter(Inpainter):
         sampling: Sampling,
         progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
+        self.one_schedule(sampling)
         return fill_each(conditions, areas, self._fill, progress)
 
     def _fill(self, picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

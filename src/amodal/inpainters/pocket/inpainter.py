@@ -64,6 +64,7 @@ class Pocket(Inpainter):
         sampling: Sampling,
         progress: Progress = no_progress,
     ) -> NDArray[np.float32]:
+        self.one_schedule(sampling)
         out = np.empty(conditions.shape, np.float32)
         steps = CosineSteps(sampling.steps, sampling.strength).steps
         chunks = range(0, len(conditions), self.options.batch)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ...core.options import Options
+from ...core.options import OnlyWith, Options
 from ...networks.checkpoints import crop_side
 
 __all__ = ["AsbuOptions", "CropOptions", "DeocclusionOptions", "SingleStageOptions"]
@@ -42,6 +42,10 @@ class CropOptions(Options):
 class DeocclusionOptions(CropOptions):
     """Options of `deocclusion` (PCNet-M, two stages: order, then completion)."""
 
+    only_with: ClassVar[OnlyWith] = {
+        "threshold": ("completion", ("network",)),
+        "order_threshold": ("order", ("network",)),
+    }
     scene: str = Field(
         "",
         description="visible masks of the picture's other objects: a folder of mask pictures, a label picture, or JSON",

@@ -14,7 +14,7 @@ from ...core.crop import Crop
 from ...core.errors import OptionError, reason_of
 from ...core.image import Image
 from ...core.mask import Mask, Size
-from ...core.options import Options
+from ...core.options import OnlyWith, Options
 from ...core.soft_mask import SoftMask
 from ...networks.latent_diffusion.sampling import Settings, encode_pictures, join, sample
 from ...plugins.protocols import Context, Method, Prediction, Request, frame_of
@@ -32,6 +32,11 @@ __all__ = ["Frame", "Pix2Gestalt", "Pix2GestaltOptions"]
 class Pix2GestaltOptions(Options):
     """Options of pix2gestalt; the defaults are the authors'; the paper names none of them."""
 
+    only_with: ClassVar[OnlyWith] = {
+        "eta": ("solver", ("ddim",)),
+        "matting_model": ("cutout", ("matting",)),
+        "enlarge": ("crop", ("object",)),
+    }
     model: str = Field("pix2gestalt", description="fetched weights by name, or a folder of converted or trained ones")
     guidance: float = Field(
         2.0, ge=0, le=20, description="weight of the condition (the authors': 2; they advise 1 to 2)"

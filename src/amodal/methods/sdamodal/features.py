@@ -227,8 +227,8 @@ def load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict[s
     from transformers import CLIPTextModel, CLIPTokenizer
 
     def network(cls: Any, name: str) -> Any:
-        variant = half_variant(folder / name, torch.float32)
-        return load_pretrained(cls, folder / name, torch_dtype=dtype, variant=variant).to(device).eval()
+        variant, spare = half_variant(folder / name, torch.float32), "*" if name == "text_encoder" else ""
+        return load_pretrained(cls, folder / name, spare=spare, torch_dtype=dtype, variant=variant).to(device).eval()
 
     unet, vae = network(UNet2DConditionModel, "unet"), network(AutoencoderKL, "vae")
     encoder = network(CLIPTextModel, "text_encoder")

@@ -17,7 +17,7 @@ from ...core.errors import UsageError
 from ...core.files import write_bytes
 from ...core.image import Image, encode_png
 from ...core.mask import Bits, Mask, Size
-from ...core.options import Options
+from ...core.options import OnlyWith, Options
 from ...core.scaling import to_bytes
 from ...plugins import registry
 from ...plugins.protocols import Context, Method, Prediction, Request, Sampling, Segmenter, frame_of
@@ -42,6 +42,13 @@ BORDER = 2
 class TuningFreeOptions(Options):
     """Options of the tuning-free method; every ablation of the paper is one of them."""
 
+    only_with: ClassVar[OnlyWith] = {
+        "bins": ("background", ("histogram",)),
+        "blur": ("background", ("histogram", "blur")),
+        "dilate": ("area", ("dilated-hull",)),
+        "difference": ("extractor", ("auto", "grabcut", "threshold")),
+        "context": ("window", ("object",)),
+    }
     object_noise: float = Field(0.3, ge=0, le=1, description="s in x_obj = s eps + (1 - s) I; 0 is the clean object")
     background: Background = Field(
         "histogram",
@@ -140,6 +147,7 @@ class TuningFree(Method):
     ) -> list[list[Prediction]]:
         if context.inpainter is None:
             raise UsageError("the tuning-free method needs an inpainter; see: amodal list inpainters")
+        self.segmenter(context)  # one that cannot be had is told before the drawing
         # 1. Condition x_obj and area M of every sample of every object: (N, S, S, 3) and (N, S, S).
         size = context.inpainter.size
         tasks = [
@@ -205,12 +213,13 @@ class TuningFree(Method):
             least = CHANCE if segmenter is None and o.extractor == "auto" else 0.0
         # Too little drawn beyond the visible part is taken for chance: the object counts as whole.
         free = ~task.visible
-        if (bits & free).sum() < least * ((task.area > 0.5) & free).sum():
-            bits = np.zeros_like(bits)  # the visible part joins below, to the pixel
+        whole = (bits & free).sum() < least * ((task.area > 0.5) & free).sum()
         # From (S, S) to image pixels; the visible mask joins there, to the pixel.
         found = task.crop.mask_back(bits.astype(np.float32))
         allowed = Mask.from_box(self.room(image, task))
         amodal = (found & allowed) | task.request.visible if o.finish else found & allowed
+        if whole:
+            amodal = task.request.visible
         return Prediction(amodal, task.crop.image_back(picture), task.crop.origin, score=score)
 
     def segmenter(self, context: Context) -> Segmenter | None:

@@ -16,13 +16,14 @@ from ...core.files import atomic_write, check_folder
 from ...plugins.protocols import Progress, no_progress
 from ...runtime.devices import DTYPES
 from ...weights.tensors import load_tensors
+from ..checkpoints import facts_of
 from .keys import CLIP_PREFIXES, PROJECTION, Source, clip_source, ema_key, unet_source, vae_source, volume_source
 from .model import PUBLISHED, SYNCDREAMER, ZERO123, Architecture, Networks, write_side_files
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["architecture_of", "convert_checkpoint", "sources", "write_safetensors"]
+__all__ = ["architecture_of", "convert_checkpoint", "refuse_trained", "sources", "write_safetensors"]
 
 FILES = {
     "unet": "diffusion_pytorch_model.safetensors",
@@ -62,6 +63,16 @@ def architecture_of(tensors: Mapping[str, torch.Tensor]) -> Architecture:
     return ZERO123 if first is not None and first.ndim == 4 and first.shape[1] == 8 else PUBLISHED
 
 
+def refuse_trained(file: Path) -> None:
+    """Raise WeightsError if a file is what `amodal train` writes, not a checkpoint in the original layout."""
+    task = facts_of(file).get("task")
+    if task is not None:
+        what = f"{file} holds what a run of amodal train learnt ({task[:40]}), no whole model"
+        if task == "pix2gestalt":
+            raise WeightsError(f"{what}; make a folder of it with amodal export, and give that as the option model")
+        raise WeightsError(f"{what}; give it to the method that it was trained for, as the option weights")
+
+
 def convert_checkpoint(
     checkpoint: str | os.PathLike[str],
     folder: str | os.PathLike[str],
@@ -84,7 +95,8 @@ def convert_checkpoint(
         progress: called once per tensor.
 
     Raises:
-        WeightsError: the file is cut short, holds other objects than tensors, or tensors of another network.
+        WeightsError: the file is cut short, holds other objects than tensors, or tensors of another network; or it is what a
+            training run wrote.
         OutputError: the folder exists or cannot be written.
     """
     target = Path(folder)
@@ -93,6 +105,7 @@ def convert_checkpoint(
     if target.exists():
         raise OutputError(f"{target} exists already; choose another folder or remove it first")
     check_folder(target)
+    refuse_trained(Path(checkpoint))
     tensors = load_tensors(checkpoint)  # mapped, not read
     networks = (architecture or architecture_of(tensors)).build("meta")
     plan = sources(networks, ema)

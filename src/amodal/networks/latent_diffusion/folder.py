@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ...core.errors import OutputError, WeightsError
 from ...plugins.protocols import Progress, no_progress
-from ...weights.catalogue import cache_folder, locate
+from ...weights.catalogue import cache_folder, entries, locate
 from ...weights.digest import content_digest
-from .convert import convert_checkpoint
+from .convert import convert_checkpoint, refuse_trained
 from .model import Architecture
 
 __all__ = ["ready_folder"]
@@ -30,13 +30,17 @@ def ready_folder(model: str, architecture: Architecture | None = None, progress:
     path = locate(model)
     if (path / "model_index.json").is_file():
         return path
-    checkpoints = sorted(path.glob("*.ckpt")) if path.is_dir() else [path]
+    known = entries().get(model)  # of several checkpoints of a repository its entry names one
+    patterns = known.files if known is not None and known.files else ("*.ckpt",)
+    checkpoints = sorted(each for one in patterns for each in path.glob(one)) if path.is_dir() else [path]
     if not checkpoints:
+        refuse_trained(path / "weights.safetensors")
         return path  # loading says what is absent
     if len(checkpoints) > 1:
         names = ", ".join(each.name for each in checkpoints)
         raise WeightsError(f"{path} holds {len(checkpoints)} checkpoints ({names}); name the one that is meant")
     checkpoint = checkpoints[0]
+    refuse_trained(checkpoint)
     digest = content_digest([checkpoint])  # checkpoints of one network have the same size, and often the same name
     folder = cache_folder() / "weights" / "converted" / f"{checkpoint.stem.replace('=', '-')}-{digest[:16]}"
     if not folder.is_dir():
