@@ -15,6 +15,7 @@ from amodal.core.prompt import Prompt
 from amodal.core.scaling import Levels
 from amodal.pipeline.layers import distinct, separate, take_apart
 from amodal.pipeline.painting import paint_behind
+from amodal.pipeline.patches import from_patches
 from amodal.plugins.protocols import Proposal
 from amodal.plugins.registry import create_inpainter
 
@@ -139,6 +140,26 @@ def test_touching_objects_leave_one_hole():
 
     behind = paint_behind(Levels(image), masks, Watched())
     assert calls == [1] and np.abs(behind.astype(int) - 200).max() < 12
+
+
+@pytest.mark.parametrize("hole", [(60, 20, 90, 70), (0, 10, 40, 80)])
+def test_what_is_behind_has_the_texture_around_it(hole):
+    """Stripes go on behind what is removed, at an edge of the photo too: the painter alone makes them grey."""
+    image = np.empty((96, 160, 3), np.uint8)
+    image[:] = np.where(np.arange(160) // 8 % 2, 210, 40)[:, None]
+    image[hole[1] : hole[3], hole[0] : hole[2]] = (255, 0, 0)
+    behind = paint_behind(Levels(image), [Mask.from_box(hole)], create_inpainter("painter"))
+    made = behind[hole[1] : hole[3], hole[0] : hole[2]].astype(int)
+    dark, bright = (np.abs(made - grey).max(axis=2) < 50 for grey in (40, 210))
+    assert (dark | bright).mean() > 0.75 and dark.mean() > 0.3 and bright.mean() > 0.3
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6, 300), (40, 7), (64, 64)])
+def test_where_no_patch_is_known_another_filling_stays(shape):
+    hole = np.ones(shape, bool)
+    hole[:, :6] = False
+    picture, start = np.zeros((*shape, 3), np.float32), np.full((*shape, 3), 0.5, np.float32)
+    assert np.array_equal(from_patches(picture, hole, start), np.where(hole[..., None], start, picture))
 
 
 def test_layers_are_named(photo, disc_visible):

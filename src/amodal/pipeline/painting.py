@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,12 @@ from ..core.mask import Bits, Mask, Size, bounding_box, grown, union
 from ..core.regions import connected
 from ..core.scaling import Levels, to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
+from .patches import from_patches
 
 __all__ = ["hole_of", "paint_behind", "paint_occluded"]
+
+FINEST, MOST = 384, 40_000
+"""Side of the windows in which holes are filled with patches, and pixels of a hole there, at most: what bounds the time."""
 
 
 def paint_occluded(
@@ -109,9 +114,27 @@ def paint_behind(
     painted = inpainter.paint(np.stack(conditions), np.stack(areas), seeds, inpainter.default_sampling, progress)
     for hole, crop, picture in zip(holes, crops, painted, strict=True):
         x0, y0, x1, y1 = hole.box
-        # 3. Only pixels of the hole are replaced.
+        # 3. Texture, where the inpainter gives none.
+        if inpainter.smooth:
+            crop, picture = _textured(photo, missing, hole.area, crop, picture)
+        # 4. Only pixels of the hole are replaced.
         lay(crop.image_back(to_bytes(picture), hole.box), hole.bits, out[y0:y1, x0:x1])
     return out
+
+
+def _textured(
+    photo: Levels, missing: Levels, area: int, crop: Crop, picture: NDArray[np.float32]
+) -> tuple[Crop, NDArray[np.float32]]:
+    """A window that was filled smoothly, its hole of `area` pixels and others made of patches of what is around them."""
+    import cv2
+
+    fine = replace(crop, size=min(crop.side, FINEST, max(1, int(crop.side * (MOST / area) ** 0.5))))
+    frame = fine.within((photo.arrays[0].shape[0], photo.arrays[0].shape[1]))
+    inside = np.ix_(frame.any(axis=1), frame.any(axis=0))  # what lies beyond the frame is left as it is
+    made = cv2.resize(picture, (fine.size, fine.size), interpolation=cv2.INTER_LINEAR)
+    seen, hole = to_unit(fine.cut(photo, edge=True)), fine.cut(missing) > 0
+    made[inside] = from_patches(seen[inside], hole[inside], made[inside])
+    return fine, np.asarray(made, np.float32)
 
 
 def hole_of(mask: Mask, size: Size) -> Mask:

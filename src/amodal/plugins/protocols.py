@@ -255,6 +255,8 @@ class Inpainter(Plugin):
 
     paints: ClassVar[bool] = True
     """False if it only draws objects for a method that reads their shape: the default inpainter then paints pixels."""
+    smooth: ClassVar[bool] = False
+    """True if it knows lone objects alone, and fills a hole in a photograph smoothly: texture is then taken from around the hole."""
 
     size: int = 512
     """Native side of the square pictures, in pixels."""

@@ -32,6 +32,7 @@ class Painter(Inpainter):
     license: ClassVar[str] = "Apache-2.0"
     Options: ClassVar[type[Options]] = PainterOptions
     memory: ClassVar[str] = "about 300 MB"
+    smooth: ClassVar[bool] = True
     weights: ClassVar[tuple[str, ...]] = ("painter",)
     size = 192
 
