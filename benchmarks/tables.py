@@ -129,34 +129,31 @@ def painting() -> list[str]:
     path = ROOT / "results" / "painting.json"
     if not path.exists():
         return []
-    found = json.loads(path.read_text())["occluded_pixels"]
-    rows = [
-        [
-            "inpainter",
-            "objects",
-            "mean absolute error, grey levels",
-            "PSNR, dB",
-            "perceptual distance",
-            "detail / true detail (median)",
-        ]
+    found = json.loads(path.read_text())
+    return [
+        "## Painted pixels",
+        "The occluded pixels of composites of development photographs; the true masks are given. Detail is the mean change between "
+        "neighbouring pixels: 1 is as much as the truth has, 0 a flat colour. Error and PSNR reward the mean of what could be there, "
+        "detail a guess at it. [How it is measured](metrics.md).",
+        markdown(painted(found["occluded_pixels"])),
+        "What lies behind removed objects: pieces with the shapes of objects, taken away from development photographs.",
+        markdown(painted(found["removed"])),
     ]
-    rows += [
-        [
-            name,
-            str(r["objects"]),
+
+
+def painted(found: dict[str, Any]) -> list[list[str]]:
+    """Rows, with their head, of what the inpainters paint."""
+    head = ["inpainter", "objects", "mean absolute error, grey levels", "PSNR, dB", "perceptual distance"]
+    rows = [[*head, "detail / true detail (median)"]]
+    for name, r in found.items():
+        numbers = (
             f"{r['mean_absolute_error']:.1f}",
             f"{r['psnr']:.2f}",
-            f"{r['perceptual_distance']:.3f}" if "perceptual_distance" in r else "-",
+            f"{r['perceptual_distance']:.3f}",
             f"{r['detail']:.2f}",
-        ]
-        for name, r in found.items()
-    ]
-    return [
-        "## Painting of occluded pixels",
-        "Composites of development photographs; the true masks are given. Detail is the mean change between neighbouring pixels: 1 is "
-        "as much as the truth has, 0 a flat colour. Error and PSNR reward the mean of what could be there, detail a guess at it.",
-        markdown(rows),
-    ]
+        )
+        rows.append([name, str(r["objects"]), *numbers])
+    return rows
 
 
 def short_training() -> list[str]:

@@ -13,6 +13,7 @@ from amodal.core.scaling import Levels
 from amodal.core.soft_mask import SoftMask
 from amodal.pipeline import Model
 from amodal.pipeline.painting import paint_occluded
+from amodal.pipeline.patches import retouched
 from amodal.plugins.protocols import Method, Prediction, Proposal, Segmenter
 from amodal.plugins.registry import create_inpainter, create_segmenter
 
@@ -178,6 +179,33 @@ def test_every_tiny_shape_can_be_painted():
         visible = Mask.from_box((x0, y0, x0 + 1, y0 + 1))
         (picture,) = paint_occluded(Levels(image), [(visible, amodal_mask)], model.inpainter, [0])
         assert picture.shape == (y1 - y0, x1 - x0, 3)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_what_is_painted_is_made_of_the_objects_own_pixels(scale):
+    """Stripes stay stripes of their two colours, which the network alone blends, also where the part is large."""
+    size = 120 * scale
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = np.where(np.arange(size) // 10 % 2, 220, 60)[:, None] * (1, 0.5, 0.25)
+    bar = Mask.from_box((size * 2 // 5, 0, size * 3 // 5, size))
+    bar_box = np.s_[:, bar.box[0] : bar.box[2]]
+    image[bar_box] = (0, 0, 255)
+    whole = Mask.from_box((0, 0, size, size))
+    (picture,) = paint_occluded(Levels(image), [(whole - bar, whole)], create_inpainter("painter"), [0])
+    made = picture[bar_box].astype(int)
+    assert (made[..., 2] < 90).all()
+    own = [np.abs(made - np.array(colour) * (1, 0.5, 0.25)).max(axis=2) < 40 for colour in (60, 220)]
+    assert (own[0] | own[1]).mean() > 0.7
+
+
+def test_a_painting_stays_where_hardly_a_patch_is_known():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    part = np.ones((40, 40), bool)
+    part[:9, :9] = False
+    assert np.array_equal(retouched(picture, ~part, part), picture)
+    part[:, :20] = False
+    done = retouched(picture, ~part, part)
+    assert np.array_equal(done[~part], picture[~part]) and not np.array_equal(done, picture)
 
 
 def test_clicks_beside_a_mask_are_refused(photo, disc_visible):

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from ..core.crop import Crop, mask_levels
 from ..core.drawing import lay
 from ..core.image import Image
-from ..core.mask import Bits, Mask, Size, bounding_box, grown, union
+from ..core.mask import Bits, Mask, Size, bounding_box, grown, overlap, union
 from ..core.regions import connected
 from ..core.scaling import Levels, to_bytes, to_unit
 from ..plugins.protocols import Inpainter, Progress, Sampling, no_progress
-from .patches import from_patches
+from .patches import REACH, from_patches, retouched
 
 __all__ = ["hole_of", "paint_behind", "paint_occluded"]
 
 FINEST, MOST = 384, 40_000
 """Side of the windows in which holes are filled with patches, and pixels of a hole there, at most: what bounds the time."""
+MOST_PAINTED = 10_000
+"""Occluded pixels of an object that are retouched at the photo's resolution, at most."""
 
 
 def paint_occluded(
@@ -73,13 +75,46 @@ def paint_occluded(
         progress,
     )
     for index, crop, picture in zip(todo, crops, painted, strict=True):
-        # 4. Only the box of what is occluded goes back into the photo's pixels.
-        x0, y0, x1, y1 = occluded[index].box
+        # 4. Only what is about the occluded part goes back into the photo's pixels.
+        x0, y0, x1, y1 = overlap(grown(occluded[index].box, REACH), pairs[index][1].box)
         left, top = pairs[index][1].origin
         pictures[index][y0 - top : y1 - top, x0 - left : x1 - left] = crop.image_back(
             to_bytes(picture), (x0, y0, x1, y1)
         )
+        # 5. Its texture and colours are the object's own, where the inpainter paints smoothly.
+        if inpainter.smooth:
+            pictures[index] = _own_texture(photo.arrays[0], pairs[index], occluded[index], pictures[index])
     return pictures
+
+
+def _own_texture(photo: Image, pair: tuple[Mask, Mask], occluded: Mask, picture: Image) -> Image:
+    """An object's picture on its amodal box, what is painted in it made of patches of what is visible of it.
+
+    A rim of a pixel of the visible part, which others mix with, is no source. Large parts are made in a smaller picture, and come
+    back as differences to what was painted there.
+    """
+    import cv2
+
+    visible, amodal = pair
+    # 1. The object as it is known: the photo where it is visible, else the painting (h, w, 3); both masks (h, w).
+    known, part = visible.crop(amodal.box), occluded.crop(amodal.box)
+    seen = picture.copy()
+    (x0, y0, x1, y1), (left, top) = visible.box, amodal.origin
+    lay(photo[y0:y1, x0:x1], visible.bits, seen[y0 - top : y1 - top, x0 - left : x1 - left])
+    known &= ~cv2.dilate(part.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
+    shrink = (MOST_PAINTED / max(occluded.area, MOST_PAINTED)) ** 0.5
+    if shrink == 1:
+        return retouched(seen, known, part)
+    # 2. At a smaller size a pixel is known where all of it is, and painted where any of it is.
+    size = (max(1, int(part.shape[1] * shrink)), max(1, int(part.shape[0] * shrink)))
+    small, inside, reached = (
+        cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+        for array in (seen, known.astype(np.float32), part.astype(np.float32))
+    )
+    change = retouched(small, inside >= 1, reached > 0).astype(np.float32) - small
+    change = cv2.resize(change, part.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    made: Image = np.clip(np.rint(seen + change), 0, 255).astype(np.uint8)
+    return np.asarray(np.where(part[..., None], made, seen))
 
 
 def paint_behind(

@@ -1,5 +1,6 @@
-"""Filling a hole with what is around it: every patch of the hole is made like one that is known, from coarse to fine.
+"""Patches of what is known: `from_patches` fills a hole in a photograph with them, `retouched` gives a painting their texture.
 
+A hole is filled from coarse to fine, each of its patches like one that is known.
 Search and vote in turn, as Wexler, Shechtman and Irani do (Space-Time Completion of Video, PAMI 2007), from a first guess that grows
 inwards from the rim (Newson et al., Video Inpainting of Complex Scenes, 2014). On coarse levels all patches are compared, on finer ones
 the coarser match and the neighbours' matches (Barnes et al., PatchMatch, SIGGRAPH 2009). Nothing is drawn by chance.
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["from_patches"]
+from ..core.image import Image
+
+__all__ = ["from_patches", "retouched"]
 
 REACH = 3
 SIDE = 2 * REACH + 1
@@ -26,6 +29,8 @@ NUMBERS = 24
 """Principal components by which patches are compared where all are, and how many patches must be known."""
 PEELED = 2500
 """Known patches, about, that are tried for the first guess."""
+OWN = 1000
+"""Known patches, about, that a painting is retouched with."""
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0), (0, 2), (2, 0), (0, -2), (-2, 0))
 """Rows and columns to the neighbours whose matches are tried."""
 
@@ -69,6 +74,42 @@ def from_patches(picture: Floats, hole: Bits, start: Floats) -> Floats:
         made, matches = _settle(level, matches)
     whole = cv2.resize(made, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.where(hole[..., None], whole, picture))
+
+
+def retouched(picture: Image, known: Bits, part: Bits) -> Image:
+    """The picture, a part of it made of the known patches that are most like what is there; as it is where hardly a patch is known.
+
+    Each patch that reaches into the part is replaced by the nearest known one, and each pixel becomes the mean of what the patches
+    over it say. All sums are of whole numbers below 2^24, so that they are the same on every processor.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        known: (H, W) bool; where patches are taken from.
+        part: (H, W) bool; what is retouched.
+    """
+    import cv2
+
+    square = np.ones((SIDE, SIDE), np.uint8)
+    inner = np.zeros_like(known)
+    inner[REACH:-REACH, REACH:-REACH] = True
+    whole = inner & cv2.erode(known.view(np.uint8), square, borderValue=0).view(bool)
+    wanted = np.stack(np.nonzero(inner & cv2.dilate(part.view(np.uint8), square).view(bool)))
+    there = np.stack(np.nonzero(whole))[:, :: 1 + np.count_nonzero(whole) // OWN]
+    if there.shape[1] < NUMBERS or not wanted.size:
+        return picture
+    values = picture.astype(np.float32) - 128
+    matches = there[:, _nearest_keys(_patches(values, there), _patches(values, wanted))]
+    level = Level(values, part, wanted, whole)
+    made = _vote(values, level, matches, np.ones(wanted.shape[1], np.float32)) + 128
+    return np.where(part[..., None], np.rint(made), picture).astype(np.uint8)
+
+
+def _nearest_keys(keys: Floats, asked: Floats) -> Places:
+    """(N,): of the keys (K, D) the number of the nearest one to each of what is asked (N, D)."""
+    half = (keys**2).sum(axis=1) / 2
+    rows = max(1, (1 << 22) // len(keys))
+    parts = [np.argmax(asked[k : k + rows] @ keys.T - half, axis=1) for k in range(0, len(asked), rows)]
+    return np.concatenate(parts)
 
 
 def _level(picture: Floats, hole: Bits, made: Floats, shrink: int) -> Level:
@@ -134,11 +175,7 @@ def _compare(picture: Floats, level: Level) -> tuple[Places, Floats]:
     mean = keys.mean(axis=0)
     _, axes = np.linalg.eigh((keys - mean).T @ (keys - mean))
     seen, sought = (keys - mean) @ axes[:, -NUMBERS:], (asked - mean) @ axes[:, -NUMBERS:]
-    half = (seen**2).sum(axis=1) / 2
-    rows = max(1, (1 << 22) // len(seen))
-    best = np.concatenate(
-        [np.argmax(sought[k : k + rows] @ seen.T - half, axis=1) for k in range(0, len(sought), rows)]
-    )
+    best = _nearest_keys(seen, sought)
     return known[:, best], ((asked - keys[best]) ** 2).mean(axis=1)
 
 
@@ -175,7 +212,7 @@ def _vote(picture: Floats, level: Level, matches: Places, weights: Floats) -> Fl
 def _patches(picture: Floats, places: Places) -> Floats:
     """(N, 3 * SIDE * SIDE): the patches about places."""
     windows = sliding_window_view(picture, (SIDE, SIDE), axis=(0, 1))
-    return np.asarray(windows[places[0] - REACH, places[1] - REACH].reshape(places.shape[1], -1))
+    return np.asarray(windows[places[0] - REACH, places[1] - REACH].reshape(places.shape[1], 3 * SIDE * SIDE))
 
 
 def _finer(field: Places, shape: tuple[int, ...]) -> Places:

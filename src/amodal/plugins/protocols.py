@@ -256,7 +256,7 @@ class Inpainter(Plugin):
     paints: ClassVar[bool] = True
     """False if it only draws objects for a method that reads their shape: the default inpainter then paints pixels."""
     smooth: ClassVar[bool] = False
-    """True if it knows lone objects alone, and fills a hole in a photograph smoothly: texture is then taken from around the hole."""
+    """True if it paints smoothly: texture is then taken from the object's visible pixels, and in a photograph from around the hole."""
 
     size: int = 512
     """Native side of the square pictures, in pixels."""
