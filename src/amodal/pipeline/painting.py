@@ -99,8 +99,9 @@ def _own_texture(photo: Image, pair: tuple[Mask, Mask], occluded: Mask, picture:
     # 1. The object as it is known: the photo where it is visible, else the painting (h, w, 3); both masks (h, w).
     known, part = visible.crop(amodal.box), occluded.crop(amodal.box)
     seen = picture.copy()
-    (x0, y0, x1, y1), (left, top) = visible.box, amodal.origin
-    lay(photo[y0:y1, x0:x1], visible.bits, seen[y0 - top : y1 - top, x0 - left : x1 - left])
+    (x0, y0, x1, y1), (left, top) = overlap(visible.box, amodal.box), amodal.origin
+    here = seen[y0 - top : y1 - top, x0 - left : x1 - left]
+    lay(photo[y0:y1, x0:x1], visible.crop((x0, y0, x1, y1)), here)
     known &= ~cv2.dilate(part.view(np.uint8), np.ones((3, 3), np.uint8)).view(bool)
     shrink = (MOST_PAINTED / max(occluded.area, MOST_PAINTED)) ** 0.5
     if shrink == 1:

@@ -29,8 +29,10 @@ NUMBERS = 24
 """Principal components by which patches are compared where all are, and how many patches must be known."""
 PEELED = 2500
 """Known patches, about, that are tried for the first guess."""
-OWN = 1000
+OWN = 600
 """Known patches, about, that a painting is retouched with."""
+UNITS = 256
+"""To one of a picture's values: patches whose squared distances agree to a whole one of these are equally near."""
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0), (0, 2), (2, 0), (0, -2), (-2, 0))
 """Rows and columns to the neighbours whose matches are tried."""
 
@@ -105,10 +107,11 @@ def retouched(picture: Image, known: Bits, part: Bits) -> Image:
 
 
 def _nearest_keys(keys: Floats, asked: Floats) -> Places:
-    """(N,): of the keys (K, D) the number of the nearest one to each of what is asked (N, D)."""
+    """(N,): of the keys (K, D) the number of the nearest one to each of what is asked (N, D); the first of those that are equally near
+    to a whole unit, whatever the order in which a processor adds up."""
     half = (keys**2).sum(axis=1) / 2
-    rows = max(1, (1 << 22) // len(keys))
-    parts = [np.argmax(asked[k : k + rows] @ keys.T - half, axis=1) for k in range(0, len(asked), rows)]
+    rows = max(1, (1 << 21) // len(keys))
+    parts = [np.argmax(np.rint(asked[k : k + rows] @ keys.T - half), axis=1) for k in range(0, len(asked), rows)]
     return np.concatenate(parts)
 
 
@@ -134,7 +137,7 @@ def _peeled(level: Level) -> Floats:
     missing = level.hole.copy()
     known = np.stack(np.nonzero(level.known))
     known = known[:, :: 1 + known.shape[1] // PEELED]
-    keys, middles = _patches(picture, known), _at(picture.transpose(2, 0, 1), known).T
+    keys, middles = _patches(picture, known).astype(np.float64) * UNITS, _at(picture.transpose(2, 0, 1), known).T
     squares = (keys**2).T
     while True:
         told = cv2.erode(missing.view(np.uint8), np.ones((3, 3), np.uint8), borderValue=1).view(bool)
@@ -144,8 +147,8 @@ def _peeled(level: Level) -> Floats:
         if not places.size:
             return picture
         weight = _patches(np.repeat(~missing[..., None], 3, axis=2).astype(np.float32), places)
-        asked = _patches(picture, places) * weight
-        apart = weight @ squares - 2 * asked @ keys.T
+        asked = _patches(picture, places) * weight * UNITS
+        apart = np.rint(weight @ squares - 2 * asked @ keys.T)
         picture[places[0], places[1]] = middles[apart.argmin(axis=1)]
         missing[places[0], places[1]] = False
 
@@ -172,10 +175,9 @@ def _compare(picture: Floats, level: Level) -> tuple[Places, Floats]:
     """Of all known patches the one nearest to each wanted one, and how far it is apart (N,)."""
     known = np.stack(np.nonzero(level.known))
     keys, asked = _patches(picture, known), _patches(picture, level.wanted)
-    mean = keys.mean(axis=0)
+    mean = keys.mean(axis=0, dtype=np.float64)
     _, axes = np.linalg.eigh((keys - mean).T @ (keys - mean))
-    seen, sought = (keys - mean) @ axes[:, -NUMBERS:], (asked - mean) @ axes[:, -NUMBERS:]
-    best = _nearest_keys(seen, sought)
+    best = _nearest_keys(*((each - mean) @ axes[:, -NUMBERS:] * UNITS for each in (keys, asked)))
     return known[:, best], ((asked - keys[best]) ** 2).mean(axis=1)
 
 
