@@ -88,6 +88,6 @@ def demo(
             f"({visible.area} px), whole object {done - seen:.2f} s ({result.occlusion_rate:.0%} occluded), "
             f"written {time.perf_counter() - done:.2f} s"
         )
-        for what in ("amodal", "cutout", "overlay", "json"):
-            typer.echo(f"  {files[what]}")
+        for path in files.values():
+            typer.echo(f"  {path}")
     hint(f"next: look at {output}/*.overlay.png, then: amodal segment YOUR.jpg --point X,Y")
